@@ -1,0 +1,20 @@
+"""JASCO on PyTorch Lightning: music from text by flow matching, following chords, a melody and drums in time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jasco_pl.generate import Jasco
+
+__all__ = ["Jasco", "__version__"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy: `import jasco_pl` alone must not cost the seconds that torch takes, nor fail where torchaudio is still to be mended.
+    if name == "Jasco":
+        from jasco_pl.generate import Jasco
+
+        return Jasco
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
