@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from jasco_pl.errors import UserError
+from jasco_pl.metrics import Column, Figure, Row, markdown_table, write_report
+
+COLUMNS = [Column("iou", "Chord IoU", higher_is_better=True), Column("fad", "FAD[vggish]", decimals=1, higher_is_better=False)]
+ROWS = [
+    Row("no control", {"iou": Figure(0.0371, 0.03, 0.05, 64), "fad": Figure.absent("no VGGish weights")}),
+    Row("chords | drums", {"iou": Figure(0.54, 0.50, 0.58, 64), "fad": Figure.absent("no VGGish weights")}),
+    Row("ceiling", {"iou": Figure.absent("Chordino is not installed")}),
+]
+
+
+def test_table_is_aligned_with_footnotes_shared() -> None:
+    text = markdown_table(ROWS, COLUMNS, first="Condition")
+    lines = text.splitlines()
+    assert len({len(line) for line in lines[:5]}) == 1
+    assert "Chord IoU ↑" in lines[0]
+    assert "FAD[vggish] ↓" in lines[0]
+    assert "0.037 ± 0.010" in lines[2]
+    assert "chords \\| drums" in lines[3]
+    assert "– [1]" in lines[2]
+    assert "– [1]" in lines[3]
+    assert "– [2]" in lines[4]
+    assert lines[4].rstrip(" |").endswith("–")
+    assert [line.strip() for line in lines[-2:]] == ["[1] no VGGish weights", "[2] Chordino is not installed"]
+
+
+def test_figure_of_values() -> None:
+    figure = Figure.of([0.2, 0.4, math.nan])
+    assert figure.mean == pytest.approx(0.3)
+    assert figure.clips == 2
+    assert figure.low <= figure.mean <= figure.high
+    assert Figure.of([math.nan]).missing
+
+
+def test_report_is_written_as_markdown_and_strict_json(tmp_path: Path) -> None:
+    text = write_report(tmp_path / "eval.md", ROWS, COLUMNS, title="Evaluation", about="64 clips.", settings={"seed": 0})
+    assert (tmp_path / "eval.md").read_text(encoding="utf-8") == text
+    assert text.startswith("# Evaluation\n\n64 clips.\n\n| ")
+
+    def refuse(name: str) -> float:
+        raise AssertionError(f"{name} is not JSON")
+
+    data = json.loads((tmp_path / "eval.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    assert data["rows"][0]["figures"]["iou"] == {"mean": 0.0371, "low": 0.03, "high": 0.05, "clips": 64}
+    assert data["rows"][0]["figures"]["fad"] == {"missing": "no VGGish weights"}
+    assert data["settings"] == {"seed": 0}
+
+
+def test_a_file_in_the_way_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        write_report(tmp_path / "taken" / "eval.md", ROWS, COLUMNS, title="Evaluation")
