@@ -1,0 +1,68 @@
+"""What every codec here offers: waveform <-> latents <-> first-codebook codes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Codec(nn.Module, ABC):
+    """Waveforms [B, 1, S] at `sample_rate` <-> latents [B, T, dim] at `frame_rate`, T = ceil(S / hop).
+
+    Attributes:
+        sample_rate: Hz.
+        hop: samples a latent frame.
+        dim: channels of the latents.
+        latent_mean, latent_std: statistics of the latents, [dim]; the flow model works on (latents - mean) / std.
+    """
+
+    sample_rate: int
+    hop: int
+    dim: int
+    latent_mean: Tensor
+    latent_std: Tensor
+
+    @property
+    def frame_rate(self) -> float:
+        """Latent frames a second."""
+        return self.sample_rate / self.hop
+
+    @property
+    @abstractmethod
+    def codebook(self) -> Tensor:
+        """Vectors of the first codebook in the latents' space, [codebook_size, dim]."""
+
+    @abstractmethod
+    def encode(self, wav: Tensor) -> Tensor:
+        """[B, 1, S] -> continuous latents before quantisation, [B, T, dim]."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> Tensor:
+        """[B, T, dim] -> [B, 1, T * hop]; the latents need not be quantised."""
+
+    @abstractmethod
+    def codes(self, latents: Tensor) -> Tensor:
+        """First-codebook entry of every frame, [B, T, dim] -> long [B, T]."""
+
+    @property
+    def normalized_codebook(self) -> Tensor:
+        """The first codebook as the flow model sees latents."""
+        return (self.codebook - self.latent_mean) / self.latent_std
+
+    def padded(self, wav: Tensor) -> Tensor:
+        """Zeros at the end, up to a whole number of frames."""
+        return functional.pad(wav, (0, -wav.shape[-1] % self.hop))
+
+    @abstractmethod
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config and safetensors weights."""
+
+
+def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """Index of the nearest row of codebook [K, C] for vectors [..., C]."""
+    scores = vectors @ codebook.t() - 0.5 * codebook.square().sum(1)
+    return torch.argmax(scores, dim=-1)

@@ -1,0 +1,114 @@
+"""The codec that ships: log-frequency bands as latents, codes by k-means, an exchangeable decoder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from jasco_pl.codec.bands import BANDS, BandAnalysis
+from jasco_pl.codec.base import Codec, nearest
+from jasco_pl.codec.griffin_lim import GriffinLim
+from jasco_pl.codec.quantizer import quantize
+from jasco_pl.errors import UserError
+from jasco_pl.files import atomic_path, write_json
+
+FORMAT = "jasco-pl-bands/1"
+
+
+@dataclass
+class BandCodecConfig:
+    """What is needed besides the weights."""
+
+    sample_rate: int = 32000
+    """Hz."""
+    hop: int = 640
+    """Samples a latent frame: 50 Hz."""
+    codebook_size: int = 1024
+    """Entries a codebook."""
+    codebooks: int = 4
+    """Levels of residual quantisation."""
+    decoder: Literal["griffin_lim"] = "griffin_lim"
+    """How bands become sound."""
+    iterations: int = 16
+    """Of Griffin-Lim."""
+
+
+class BandCodec(Codec):
+    """Latents are 128 log-frequency bands at 50 Hz; the encoder has nothing to learn, the decoder can be changed without touching the latents.
+
+    Args:
+        config: see `BandCodecConfig`.
+        mean, std: statistics of the latents, [128].
+        codebooks: residual codebooks on normalised latents, [levels, size, 128].
+    """
+
+    codebooks: Tensor
+
+    def __init__(
+        self, config: BandCodecConfig, mean: Tensor | None = None, std: Tensor | None = None, codebooks: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.config, self.sample_rate, self.hop, self.dim = config, config.sample_rate, config.hop, BANDS
+        self.analysis = BandAnalysis(config.sample_rate, config.hop)
+        self.decoder = GriffinLim(self.analysis, config.iterations)
+        self.register_buffer("latent_mean", torch.zeros(BANDS) if mean is None else mean.float().clone())
+        self.register_buffer("latent_std", torch.ones(BANDS) if std is None else std.float().clone())
+        shape = (config.codebooks, config.codebook_size, BANDS)
+        self.register_buffer("codebooks", torch.zeros(shape) if codebooks is None else codebooks.float().clone())
+
+    @property
+    def codebook(self) -> Tensor:
+        return self.codebooks[0] * self.latent_std + self.latent_mean
+
+    def encode(self, wav: Tensor) -> Tensor:
+        return self.analysis(self.padded(wav)[:, 0])
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.decoder(latents)[:, None]
+
+    def codes(self, latents: Tensor) -> Tensor:
+        return nearest((latents - self.latent_mean) / self.latent_std, self.codebooks[0])
+
+    def quantized(self, latents: Tensor) -> Tensor:
+        """Latents rounded to all codebooks, [B, T, dim]."""
+        _, total = quantize((latents - self.latent_mean) / self.latent_std, self.codebooks)
+        return total * self.latent_std + self.latent_mean
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        folder = Path(folder)
+        tensors = {name: tensor.half() if name == "codebooks" else tensor for name, tensor in self.state_dict().items()}
+        with atomic_path(folder / "codec.safetensors") as temporary:
+            save_file(tensors, temporary)
+        write_json(folder / "config.json", {"format": FORMAT, **asdict(self.config)})
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> BandCodec:
+        """Read what `save_pretrained` wrote.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+        folder = Path(folder)
+        try:
+            data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            if data.pop("format", None) != FORMAT:
+                raise ValueError(f'its config.json lacks "format": "{FORMAT}"')
+            codec = cls(BandCodecConfig(**data))
+            codec.load_state_dict({name: tensor.float() for name, tensor in load_file(folder / "codec.safetensors").items()})
+        except Exception as error:
+            raise UserError(f"cannot read the codec in {str(folder)!r}: {error}.") from error
+        return codec.eval()
+
+
+def is_band_codec(folder: Path) -> bool:
+    """Whether a folder holds this kind of codec."""
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("format") == FORMAT
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,65 @@
+"""The paper's codec: EnCodec at 32 kHz (50 Hz, 128-d, 4 x 2048) through transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import EncodecModel
+
+from jasco_pl.codec.base import Codec
+from jasco_pl.errors import UserError
+
+OFFICIAL = "facebook/encodec_32khz"
+OFFICIAL_MEAN, OFFICIAL_STD = -0.0074, 4.0102  # of facebook/encodec_32khz over the released checkpoints' training set
+
+
+class EncodecCodec(Codec):
+    """EnCodec's encoder and decoder; latents are taken before quantisation and decoded without it, as JASCO does.
+
+    Args:
+        model: a loaded `transformers.EncodecModel` with one channel.
+        mean, std: scalar latent statistics; the defaults belong to facebook/encodec_32khz.
+    """
+
+    def __init__(self, model: EncodecModel, mean: float = OFFICIAL_MEAN, std: float = OFFICIAL_STD) -> None:
+        super().__init__()
+        if model.config.audio_channels != 1:
+            raise UserError(f"EnCodec with {model.config.audio_channels} channels is not supported; JASCO uses the mono 32 kHz model.")
+        self.model = model.eval()
+        self.sample_rate, self.dim = model.config.sampling_rate, model.config.hidden_size
+        self.hop = int(torch.tensor(model.config.upsampling_ratios).prod())
+        self.register_buffer("latent_mean", torch.full((self.dim,), mean), persistent=False)
+        self.register_buffer("latent_std", torch.full((self.dim,), std), persistent=False)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = OFFICIAL) -> EncodecCodec:
+        """Load a Hub id or a local folder in transformers' layout.
+
+        Raises:
+            UserError: neither the Hub nor its cache nor a folder holds it.
+        """
+        try:
+            return cls(EncodecModel.from_pretrained(name))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"the codec {str(name)!r} is not available: it is no local folder and neither the Hub nor the Hub's cache (HF_HOME) holds "
+                "it; 'checkpoints/codec-mini' works offline."
+            ) from error
+
+    @property
+    def codebook(self) -> Tensor:
+        return self.model.quantizer.layers[0].codebook.embed
+
+    def encode(self, wav: Tensor) -> Tensor:
+        return self.model.encoder(self.padded(wav)).transpose(1, 2)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.model.decoder(latents.transpose(1, 2))[..., : latents.shape[1] * self.hop]
+
+    def codes(self, latents: Tensor) -> Tensor:
+        return self.model.quantizer.layers[0].encode(latents.transpose(1, 2))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        self.model.save_pretrained(folder)

@@ -1,0 +1,40 @@
+"""Fit the embedded codec to a folder of composed pieces: latent statistics and residual codebooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from jasco_pl.audio import read_audio
+from jasco_pl.codec.embedded import BandCodec, BandCodecConfig
+from jasco_pl.codec.quantizer import fit_codebooks
+from jasco_pl.errors import UserError
+
+STEMS = ("mix", "drums", "drumless")  # the codes must describe drums alone as well as whole mixes
+
+
+@torch.inference_mode()
+def fit_band_codec(pieces: str | Path, config: BandCodecConfig, max_frames: int = 200_000, seed: int = 0) -> BandCodec:
+    """Statistics come from the mixes (what the flow models), codebooks from mixes, drums and drumless mixes together.
+
+    Raises:
+        UserError: the folder holds too few pieces.
+    """
+    paths = sorted(Path(pieces).glob("*.mix.flac"))
+    analysis = BandCodec(config)
+    frames: dict[str, list[torch.Tensor]] = {stem: [] for stem in STEMS}
+    generator = torch.Generator().manual_seed(seed)
+    share = max_frames // max(1, len(paths) * len(STEMS))
+    for path in tqdm(paths, desc="codec statistics", unit="piece"):
+        for stem in STEMS:
+            latents = analysis.encode(read_audio(path.with_name(path.name.replace(".mix.", f".{stem}.")), config.sample_rate)[None])[0]
+            frames[stem].append(latents[torch.randperm(len(latents), generator=generator)[: max(share, 1)]])
+    if sum(len(part) for parts in frames.values() for part in parts) < 4 * config.codebook_size:
+        raise UserError(f"{str(pieces)!r} holds too little audio to fit {config.codebook_size} codebook entries; compose more.")
+    mixes = torch.cat(frames["mix"])
+    mean, std = mixes.mean(0), mixes.std(0).clamp(min=0.1)
+    normalised = (torch.cat([torch.cat(parts) for parts in frames.values()]) - mean) / std
+    codebooks = fit_codebooks(normalised, config.codebook_size, config.codebooks, seed)
+    return BandCodec(config, mean, std, codebooks)

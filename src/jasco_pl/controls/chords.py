@@ -1,0 +1,38 @@
+"""Chords: a learned embedding of Chordino's vocabulary (paper, section 3.1: dimension 16)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from jasco_pl.controls import harmony
+from jasco_pl.controls.base import Control
+
+
+class Chords(Control):
+    """Chord index of every frame -> embedding; row `harmony.NULL` stands for "no chord given".
+
+    Args:
+        dim: embedding dimension.
+        pitch_class_init: start the rows from the chord's pitch classes and bass rather than from noise, which lets small models on small
+            data learn harmony sooner (docs/decisions.md); needs dim >= 12.
+    """
+
+    name = "chords"
+    field = "chords"
+    null = harmony.NULL
+
+    def __init__(self, dim: int = 16, pitch_class_init: bool = False) -> None:
+        super().__init__()
+        self.channels = dim
+        self.embedding = nn.Embedding(harmony.SIZE + 1, dim)
+        if pitch_class_init:
+            if dim < 12:
+                raise ValueError(f"pitch_class_init needs dim of at least 12, not {dim}.")
+            with torch.no_grad():
+                self.embedding.weight.mul_(0.1)
+                for index in range(harmony.SIZE):
+                    self.embedding.weight[index, :12] += torch.as_tensor(harmony.pitch_classes(index), dtype=torch.float32)
+
+    def forward(self, raw: Tensor) -> Tensor:
+        return self.embedding(raw)

@@ -1,0 +1,184 @@
+"""Lightning's data module over prepared shards: random crops, stateless order, exact resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from jasco_pl.data.sampler import GlobalBatches, crop_start
+from jasco_pl.data.schema import FIELDS, Batch, Sample
+from jasco_pl.data.shards import ShardReader
+from jasco_pl.errors import UserError
+from jasco_pl.seeding import stable_hash
+
+PADDING = {"chords": 194, "chords_heard": 194, "melody": -1}  # past a short sample's end; codes: -1, latents: 0
+
+
+def crop(sample: Sample, start: int, length: int) -> dict[str, Tensor]:
+    """`length` frames from `start` of every field, padded with nulls if the sample ends before; and the mask of real frames."""
+    result = {}
+    for name, tensor in sample.tensors.items():
+        part = tensor[start : start + length]
+        if not part.is_floating_point():
+            part = part.long()
+        missing = length - part.shape[0]
+        if missing:
+            filler = 0 if part.is_floating_point() else PADDING.get(name, -1)
+            part = torch.cat([part, part.new_full((missing, *part.shape[1:]), filler)])
+        result[name] = part.float() if part.is_floating_point() else part
+    result["mask"] = torch.arange(start, start + length) < sample.frames
+    return result
+
+
+class CropDataset(Dataset[Batch]):
+    """Map-style: (epoch, position) -> a crop. Everything random about it is a hash of (seed, epoch, id).
+
+    Args:
+        folder: prepared shards.
+        frames: length of a crop.
+        seed: of crops and captions.
+        fields: which stored fields to read; a field that shards lack is an error.
+        alternatives: field -> (other field, share): that share of the crops takes the other field in its place, where it exists.
+        random_crop: false takes every sample's beginning and its first caption (validation).
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        frames: int,
+        seed: int,
+        fields: Sequence[str],
+        alternatives: dict[str, tuple[str, float]] | None = None,
+        random_crop: bool = True,
+    ) -> None:
+        self.reader = ShardReader(folder)
+        self.frames, self.seed, self.random_crop = frames, seed, random_crop
+        self.alternatives = alternatives or {}
+        stored = set(self.reader.entries[0]["crc32"])
+        if missing := [name for name in fields if name not in stored]:
+            raise UserError(f"the shards in {str(folder)!r} lack the field {missing[0]!r}; they hold: {', '.join(sorted(stored))}.")
+        self.fields = [*fields, *(other for other, _ in self.alternatives.values() if other in stored)]
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, position = key
+        sample = self.reader.read(position, self.fields)
+        name = sample.id
+        start = crop_start(sample.frames, self.frames, self.seed, epoch, name) if self.random_crop else 0
+        item: Batch = dict(crop(sample, start, self.frames))
+        for field, (other, share) in self.alternatives.items():
+            if other in item:
+                replacement = item.pop(other)
+                if stable_hash("alternative", field, self.seed, epoch, name) % 10_000 < share * 10_000:
+                    item[field] = replacement
+        choice = stable_hash("caption", self.seed, epoch, name) if self.random_crop else 0
+        item["caption"] = sample.captions[choice % len(sample.captions)] if sample.captions else ""
+        item["id"] = name
+        item["key"] = stable_hash("noise", self.seed, epoch, name)
+        item["start"] = start
+        return item
+
+
+def collate(items: Sequence[Batch]) -> Batch:
+    """Stack the tensors, list the rest."""
+    return {
+        name: torch.stack([item[name] for item in items]) if isinstance(value, Tensor) else [item[name] for item in items]
+        for name, value in items[0].items()
+    }
+
+
+class ResumableLoader:
+    """Endless epochs of batches with a state of two integers, the same on every rank.
+
+    The state counts batches handed out, not batches that workers have prepared; Lightning stores it in the checkpoint and gives it back.
+    """
+
+    def __init__(self, dataset: CropDataset, batches: GlobalBatches, workers: int) -> None:
+        self.dataset, self.batches, self.workers = dataset, batches, workers
+        self.epoch, self.batch = 0, 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, start = self.epoch, self.batch
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=list(self.batches.epoch(epoch, start)),
+            collate_fn=collate,
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+        for done, batch in enumerate(loader, start + 1):
+            # before the yield: Lightning stops asking after len() batches, code behind the last yield would never run
+            self.epoch, self.batch = (epoch, done) if done < len(self) else (epoch + 1, 0)
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the next batch comes from."""
+        return {"epoch": self.epoch, "batch": self.batch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from there."""
+        self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
+
+
+class ShardDataModule(lightning.LightningDataModule):
+    """Crops of prepared shards for training and validation.
+
+    Args:
+        train: folder of training shards.
+        valid: folder of validation shards.
+        batch_size: samples a step over all devices and nodes together.
+        seconds: length of a crop.
+        fields: stored fields to read besides the latents.
+        heard_chords: share of the crops that take Chordino's labels (`chords_heard`) in place of exact annotations.
+        workers: loader processes a device.
+        seed: of order, crops, captions, noise.
+    """
+
+    def __init__(
+        self,
+        train: str = "data/shards/train",
+        valid: str = "data/shards/valid",
+        batch_size: int = 16,
+        seconds: float = 10.0,
+        fields: Sequence[str] = ("chords", "melody", "codes_drums"),
+        heard_chords: float = 0.0,
+        workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        unknown = [name for name in fields if name not in FIELDS]
+        if unknown:
+            raise UserError(f"the field {unknown[0]!r} is unknown; stored fields are: {', '.join(FIELDS)}.")
+        self.train_folder, self.valid_folder = train, valid
+        self.batch_size, self.seconds, self.workers, self.seed = batch_size, seconds, workers, seed
+        self.fields = ["latents", *fields]
+        self.alternatives = {"chords": ("chords_heard", heard_chords)} if heard_chords else {}
+
+    def _loader(self, folder: str, shuffle: bool) -> ResumableLoader:
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if self.batch_size % world:
+            raise UserError(f"the global batch_size of {self.batch_size} does not divide by {world} processes.")
+        reader = ShardReader(folder)
+        frames = round(self.seconds * float(reader.codec["frame_rate"]))
+        dataset = CropDataset(folder, frames, self.seed, self.fields, self.alternatives if shuffle else {}, random_crop=shuffle)
+        batches = GlobalBatches(len(dataset), self.batch_size, self.seed, rank, world, shuffle)
+        return ResumableLoader(dataset, batches, self.workers)
+
+    def train_dataloader(self) -> Any:
+        """Shuffled random crops."""
+        return self._loader(self.train_folder, shuffle=True)
+
+    def val_dataloader(self) -> Any:
+        """The beginning of every validation sample."""
+        return self._loader(self.valid_folder, shuffle=False)

@@ -1,0 +1,215 @@
+"""Requests in, music out: `Jasco.from_pretrained(path).generate(...)`. Needs none of the training packages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jasco_pl.audio import read_audio
+from jasco_pl.codec import Codec, load_codec
+from jasco_pl.controls import harmony
+from jasco_pl.controls.chord_text import ChordChange, parse_chords
+from jasco_pl.controls.conditions import Conditions
+from jasco_pl.controls.melody_input import read_melody
+from jasco_pl.errors import UserError
+from jasco_pl.flow.guidance import guided_velocity, parse_guidance
+from jasco_pl.flow.solver import Field, Progress, SolverConfig, solve
+from jasco_pl.model import JascoModel
+from jasco_pl.resources import locate
+from jasco_pl.seeding import item_noise, stable_hash
+from jasco_pl.text import TextEncoder
+
+DEFAULT_CHECKPOINT = "checkpoints/jasco-mini"
+DEFAULT_GUIDANCE = "all=1.5 text=0.5"  # the paper's best
+MAX_SECONDS = 60.0
+
+
+@dataclass
+class Request:
+    """What one clip shall be. Everything may be left out.
+
+    Attributes:
+        text: description of style, instruments, mood, tempo.
+        chords: chords in any usual spelling (see `parse_chords`), or the path of a `.lab` file.
+        bpm, meter: of a chord line that is written in bars.
+        melody: MIDI, audio or array file, or an array (see `read_melody`).
+        drums: audio file of a drum part, or a waveform [1, S] at the codec's rate; a shorter one is repeated.
+        seed: of this clip's noise; the same request and seed give the same clip in any batch.
+    """
+
+    text: str = ""
+    chords: str | None = None
+    bpm: float | None = None
+    meter: str = "4/4"
+    melody: str | Path | np.ndarray | None = None
+    drums: str | Path | Tensor | None = None
+    seed: int = 0
+
+
+@dataclass
+class Clip:
+    """One generated clip.
+
+    Attributes:
+        audio: [1, S] at `sample_rate`, as the codec gave it (not loudness-normalised).
+        asked: raw conditions by name, [T] each; only those that were given.
+        changes: the chords as they were read.
+        notes: what was done to the request on the way (spellings mapped, loops repeated).
+        evaluations: times the network was evaluated.
+    """
+
+    audio: Tensor
+    sample_rate: int
+    latents: Tensor
+    request: Request
+    asked: dict[str, np.ndarray]
+    changes: list[ChordChange] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    evaluations: int = 0
+
+
+class Jasco:
+    """A model with its codec and text encoder.
+
+    Args:
+        model, codec, text_encoder: matching parts, on one device.
+    """
+
+    def __init__(self, model: JascoModel, codec: Codec, text_encoder: TextEncoder) -> None:
+        if codec.dim != model.config.latent_dim:
+            raise UserError(f"the codec has {codec.dim} channels, the model wants {model.config.latent_dim}.")
+        if text_encoder.dim != model.config.text_dim:
+            raise UserError(f"the text encoder {text_encoder.name!r} has {text_encoder.dim} channels, the model wants {model.config.text_dim}.")
+        self.model, self.codec, self.text_encoder = model.eval(), codec.eval(), text_encoder
+
+    @classmethod
+    def from_pretrained(cls, checkpoint: str | Path = DEFAULT_CHECKPOINT, device: torch.device | str = "cpu") -> Jasco:
+        """Load a folder written by `save_pretrained` or `jasco export`, and the codec and text encoder that it names.
+
+        Raises:
+            UserError: a part is missing or does not fit.
+        """
+        folder = locate(checkpoint)
+        model = JascoModel.from_pretrained(folder).to(device)
+        codec = load_codec(model.config.codec, beside=folder).to(device)
+        return cls(model, codec, TextEncoder(model.config.text_encoder, device))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return self.model.latent_mean.device
+
+    def frames(self, seconds: float) -> int:
+        """Latent frames of a clip."""
+        if not 0 < seconds <= MAX_SECONDS:
+            raise UserError(f"a clip lasts up to {MAX_SECONDS:g} seconds, not {seconds:g}.")
+        return max(1, round(seconds * self.codec.frame_rate))
+
+    def read(self, request: Request, frames: int) -> Clip:
+        """Take a request to frames; the clip that comes back has everything but sound.
+
+        Raises:
+            UserError: a control that the model lacks, or one that cannot be read.
+        """
+        clip = Clip(torch.zeros(1, 0), self.codec.sample_rate, torch.zeros(0), request, {})
+        seconds, rate = frames / self.codec.frame_rate, self.codec.frame_rate
+        for name in ("chords", "melody", "drums"):
+            if getattr(request, name) is not None and name not in self.model.controls:
+                raise UserError(f"this model has no control {name!r}; it has: {', '.join(self.model.controls.names) or 'text only'}.")
+        if request.chords is not None:
+            clip.changes = parse_chords(request.chords, bpm=request.bpm, meter=request.meter, duration=seconds)
+            clip.asked["chords"] = harmony.changes_to_frames([(change.label, change.start) for change in clip.changes], frames, rate)
+            clip.notes += list(dict.fromkeys(change.note for change in clip.changes if change.note))
+        if request.melody is not None:
+            melody = read_melody(request.melody, frames, rate)
+            clip.asked["melody"] = melody.bins
+            clip.notes += melody.notes
+        if request.drums is not None:
+            clip.asked["drums"] = self._drum_codes(request.drums, frames, clip.notes)
+        return clip
+
+    @torch.inference_mode()
+    def _drum_codes(self, drums: str | Path | Tensor, frames: int, notes: list[str]) -> np.ndarray:
+        wav = drums if isinstance(drums, Tensor) else read_audio(drums, self.codec.sample_rate)
+        length = frames * self.codec.hop
+        if wav.shape[-1] < length:
+            notes.append(f"the drums last {wav.shape[-1] / self.codec.sample_rate:.2f} s and were repeated")
+            wav = wav.repeat(1, -(-length // wav.shape[-1]))
+        latents = self.codec.encode(wav[None, :, :length].to(self.device))
+        return self.codec.codes(latents)[0, :frames].cpu().numpy()
+
+    def conditions(self, texts: Sequence[str], asked: Sequence[dict[str, np.ndarray]], frames: int) -> Conditions:
+        """Raw conditions of a batch; what an item does not name is null."""
+        states, mask = self.text_encoder(texts)
+        null = self.model.null_conditions(len(texts), frames)
+        for index, given in enumerate(asked):
+            for name, raw in given.items():
+                null.local[name][index] = torch.as_tensor(np.asarray(raw, dtype=np.int64))
+        return Conditions(null.local, states, mask).to(self.device)
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        conditions: Conditions,
+        seeds: Sequence[int],
+        guidance: str = DEFAULT_GUIDANCE,
+        solver: SolverConfig | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Tensor, int]:
+        """Latents [B, T, C] in the codec's scale, and the number of network evaluations."""
+        terms = parse_guidance(guidance, self.model.controls.names)
+        frames = next(iter(conditions.local.values())).shape[1]
+        noise = item_noise([stable_hash("generate", seed) for seed in seeds], frames, self.model.config.latent_dim).to(self.device)
+
+        def field_of(items: slice) -> Field:
+            projected, text, mask = self.model.guided_rows(conditions.items(items), terms)
+            return guided_velocity(lambda z, t, count: self.model.velocity(z, t, projected, text, mask), terms)
+
+        solution = solve(field_of, noise, solver or SolverConfig(), progress)
+        return self.model.denormalize(solution.latents), solution.evaluations
+
+    def generate(
+        self,
+        requests: Request | Sequence[Request],
+        seconds: float | None = None,
+        guidance: str = DEFAULT_GUIDANCE,
+        solver: SolverConfig | None = None,
+        progress: Progress | None = None,
+    ) -> list[Clip]:
+        """Make one clip for every request.
+
+        Args:
+            requests: all are made in one batch; a clip depends on its own request and seed alone.
+            seconds: length of the clips; None is the length that the model was trained on.
+            guidance: weighted sets of conditions, as in `all=1.5 text=0.5`.
+            solver: method, steps, tolerance.
+            progress: told the share that is done.
+
+        Raises:
+            UserError: something in a request cannot be used; nothing has been computed then.
+        """
+        requests = [requests] if isinstance(requests, Request) else list(requests)
+        frames = self.frames(seconds or self.model.config.seconds)
+        parse_guidance(guidance, self.model.controls.names)
+        clips = [self.read(request, frames) for request in requests]
+        conditions = self.conditions([request.text for request in requests], [clip.asked for clip in clips], frames)
+        latents, evaluations = self.sample(conditions, [request.seed for request in requests], guidance, solver, progress)
+        for clip, item in zip(clips, latents, strict=True):
+            clip.latents, clip.evaluations = item.cpu(), evaluations
+            clip.audio = self.decode(item[None])[0]
+        return clips
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [B, T, C] -> audio [B, 1, S] on the CPU."""
+        return self.codec.decode(latents.to(self.device)).cpu()
+
+    def describe(self) -> dict[str, Any]:
+        """What made a clip, for its metadata."""
+        return {"codec": self.model.config.codec, "text_encoder": self.text_encoder.name, "controls": self.model.controls.names}

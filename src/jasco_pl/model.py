@@ -1,0 +1,173 @@
+"""The network with its controls: a velocity field over latents given conditions. No training, no audio."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from jasco_pl.controls import CONTROLS, AudioControl, Control
+from jasco_pl.controls.conditions import Conditions, ControlSet
+from jasco_pl.errors import UserError
+from jasco_pl.files import atomic_path, write_json
+from jasco_pl.flow.guidance import Term
+from jasco_pl.text import OFFLINE_ENCODER
+from jasco_pl.transformer import Transformer, TransformerConfig
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+
+
+@dataclass
+class ModelConfig:
+    """Everything that is needed to build the network again and to make music with it."""
+
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    """Size and variant of the velocity network."""
+    controls: dict[str, dict[str, Any]] = field(default_factory=lambda: {"chords": {}, "melody": {}, "drums": {}})
+    """Local controls by name, with their options (dim, window, ...), in the order in which they are concatenated."""
+    codec: str = "checkpoints/codec-mini"
+    """Folder or Hub id of the codec whose latents are modelled."""
+    text_encoder: str = OFFLINE_ENCODER
+    """Name of the frozen text encoder."""
+    text_dim: int = 384
+    """Dimension of its states."""
+    latent_dim: int = 128
+    """Channels of a latent frame."""
+    codebook_size: int = 2048
+    """Entries of the codec's first codebook."""
+    frame_rate: float = 50.0
+    """Latent frames a second."""
+    seconds: float = 10.0
+    """Length of the clips it is trained on."""
+
+
+class JascoModel(nn.Module):
+    """Velocity v(z, t | conditions) over normalised latents.
+
+    Args:
+        config: see `ModelConfig`.
+        latent_mean, latent_std: the codec's statistics, [latent_dim] (or scalars); kept in the checkpoint.
+        codebook: vectors of the codec's first codebook, [codebook_size, latent_dim], for the audio controls.
+    """
+
+    latent_mean: Tensor
+    latent_std: Tensor
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        latent_mean: Tensor | float = 0.0,
+        latent_std: Tensor | float = 1.0,
+        codebook: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.controls = ControlSet({name: self._control(name, options) for name, options in config.controls.items()})
+        self.transformer = Transformer(
+            config.transformer, config.latent_dim + self.controls.channels, config.latent_dim, config.text_dim
+        )
+        shape = (config.latent_dim,)
+        self.register_buffer("latent_mean", torch.as_tensor(latent_mean, dtype=torch.float32).expand(shape).clone())
+        self.register_buffer("latent_std", torch.as_tensor(latent_std, dtype=torch.float32).expand(shape).clone())
+        for control in self.controls.values():
+            if isinstance(control, AudioControl) and codebook is not None:
+                control.codebook.copy_(codebook)
+
+    def _control(self, name: str, options: dict[str, Any]) -> Control:
+        if name not in CONTROLS:
+            raise UserError(f"the control {name!r} is unknown: {', '.join(CONTROLS)} are accepted.")
+        kind = CONTROLS[name]
+        if issubclass(kind, AudioControl):
+            options = {"codebook_size": self.config.codebook_size, "codebook_dim": self.config.latent_dim, **options}
+        return kind(**options)
+
+    def normalize(self, latents: Tensor) -> Tensor:
+        """The codec's latents [B, T, C] -> zero mean and unit variance a channel."""
+        return (latents - self.latent_mean) / self.latent_std
+
+    def denormalize(self, latents: Tensor) -> Tensor:
+        """The inverse of `normalize`."""
+        return latents * self.latent_std + self.latent_mean
+
+    def forward(self, z: Tensor, t: Tensor, conditions: Conditions) -> Tensor:
+        """z [B, T, C] at flow time t [B] -> velocity [B, T, C]."""
+        return self.velocity(z, t, self.controls(conditions.local), conditions.text, conditions.text_mask)
+
+    def velocity(self, z: Tensor, t: Tensor, projected: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        """The same with the controls projected already, [B, T, channels]."""
+        return self.transformer(torch.cat([z, projected.to(z.dtype)], dim=-1), t, text, text_mask)
+
+    def guided_rows(self, conditions: Conditions, terms: Sequence[Term]) -> tuple[Tensor, Tensor, Tensor]:
+        """Projected controls, text and mask of every guidance term, rows stacked along the batch: constant over the solver's steps."""
+        rows = [self.controls.only(conditions, term.conditions) for term in terms]
+        return (
+            torch.cat([self.controls(row.local) for row in rows]),
+            torch.cat([row.text for row in rows]),
+            torch.cat([row.text_mask for row in rows]),
+        )
+
+    def null_conditions(self, batch: int, frames: int) -> Conditions:
+        """Conditions that say nothing."""
+        local = {name: control.null_frames(batch, frames) for name, control in self.controls.items()}  # type: ignore[operator]
+        return Conditions(local, torch.zeros(batch, 1, self.config.text_dim), torch.ones(batch, 1, dtype=torch.bool))
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write config.json and model.safetensors, each whole or not at all."""
+        folder = Path(folder)
+        tensors = {
+            name: (tensor.to(dtype) if tensor.is_floating_point() and not name.startswith("latent_") else tensor).contiguous()
+            for name, tensor in self.state_dict().items()
+        }
+        with atomic_path(folder / WEIGHTS_NAME) as temporary:
+            save_file(tensors, temporary)
+        write_json(folder / CONFIG_NAME, {"format": "jasco-pl/1", **asdict(self.config)})
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> JascoModel:
+        """Read what `save_pretrained` wrote.
+
+        Raises:
+            UserError: a file is missing, damaged, or belongs to another configuration.
+        """
+        folder = Path(folder)
+        config = read_config(folder)
+        model = cls(config)
+        path = folder / WEIGHTS_NAME
+        try:
+            tensors = load_file(path)
+        except Exception as error:
+            raise UserError(f"cannot read the weights {str(path)!r}: {error}.") from error
+        check_state(tensors, model, path)
+        model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()})
+        return model.eval()
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The ModelConfig in a checkpoint folder."""
+    path = folder / CONFIG_NAME
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data.pop("format", None) != "jasco-pl/1":
+            raise ValueError('it lacks "format": "jasco-pl/1"')
+        return ModelConfig(transformer=TransformerConfig(**data.pop("transformer")), **data)
+    except OSError as error:
+        raise UserError(f"no JASCO checkpoint in {str(folder)!r}: {path.name} cannot be read ({error.strerror}).") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{str(path)!r} is not the config of a JASCO checkpoint: {error}.") from error
+
+
+def check_state(tensors: dict[str, Tensor], model: nn.Module, path: str | Path) -> None:
+    """Compare names and shapes with the model's; the first difference becomes a sentence."""
+    expected = model.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        have = "absent" if name not in tensors else list(tensors[name].shape)
+        want = "absent" if name not in expected else list(expected[name].shape)
+        if have != want:
+            raise UserError(f"the weights {str(path)!r} belong to another configuration: {name} is {have}, the model wants {want}.")

@@ -1,0 +1,59 @@
+"""Exponential moving average of the weights, shard by shard."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightAverage:
+    """Averages the trainable parameters of a module in place, whatever holds them (plain tensors or FSDP2's local shards).
+
+    Args:
+        module: whose parameters are averaged.
+        decay: weight of the past at every update; early on min(decay, (1 + n) / (10 + n)), so that the start is forgotten soon.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.module, self.decay, self.updates = module, decay, 0
+        self.average = {name: parameter.detach().clone() for name, parameter in self._parameters()}
+
+    def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, parameter) for name, parameter in self.module.named_parameters() if parameter.requires_grad)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the average towards the current weights."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        pairs = [(self.average[name], parameter.detach()) for name, parameter in self._parameters()]
+        torch._foreach_lerp_([old for old, _ in pairs], [new for _, new in pairs], 1 - decay)
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """Inside, the module computes with the averaged weights."""
+        live = {name: parameter.detach().clone() for name, parameter in self._parameters()}
+        self._write(self.average)
+        try:
+            yield
+        finally:
+            self._write(live)
+
+    @torch.no_grad()
+    def _write(self, values: dict[str, Tensor]) -> None:
+        for name, parameter in self._parameters():
+            parameter.copy_(values[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Average and number of updates."""
+        return {"updates": self.updates, "average": self.average}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a stored average."""
+        self.updates = int(state["updates"])
+        for name, value in state["average"].items():
+            self.average[name].copy_(value)

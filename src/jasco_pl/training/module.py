@@ -1,0 +1,155 @@
+"""The LightningModule: one loss, one optimiser, weights averaged on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from jasco_pl.codec import load_codec
+from jasco_pl.controls.conditions import Conditions
+from jasco_pl.controls.dropout import ConditionDropout
+from jasco_pl.data.schema import Batch
+from jasco_pl.errors import UserError
+from jasco_pl.flow.path import OptimalTransportPath, Weighting, flow_matching_loss, loss_weight
+from jasco_pl.model import JascoModel, ModelConfig
+from jasco_pl.seeding import generator, item_noise
+from jasco_pl.text import TextEncoder
+from jasco_pl.training.ema import WeightAverage
+
+TIME_BUCKETS = 4
+
+
+class JascoModule(lightning.LightningModule):
+    """Trains a JascoModel by weighted conditional flow matching (paper, section 3.2).
+
+    Everything random about a sample (flow time, noise, dropped conditions) comes from the sample's own key, so that losses do not depend on
+    batch, ranks or resumption.
+
+    Args:
+        config: the network and its controls.
+        dropout: which conditions a sample loses.
+        weighting: of the loss over flow time: 1 + t (the paper's), 1, or 2 - t.
+        sigma_min: width of the path's end.
+        lr: peak learning rate.
+        betas: of Adam.
+        warmup_steps: linear warm-up.
+        decay_steps: the step at which the linear decay reaches zero.
+        ema_decay: of the weight average; 0 turns it off.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        dropout: ConditionDropout,
+        weighting: Weighting = "increasing",
+        sigma_min: float = 1e-5,
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        warmup_steps: int = 5000,
+        decay_steps: int = 500_000,
+        ema_decay: float = 0.999,
+    ) -> None:
+        super().__init__()
+        self.config, self.condition_dropout, self.weighting = config, dropout, weighting
+        self.path = OptimalTransportPath(sigma_min)
+        self.lr, self.betas, self.warmup_steps, self.decay_steps, self.ema_decay = lr, betas, warmup_steps, decay_steps, ema_decay
+        codec = load_codec(config.codec)
+        if (codec.dim, len(codec.codebook)) != (config.latent_dim, config.codebook_size):
+            raise UserError(
+                f"the codec {config.codec!r} has {codec.dim} channels and {len(codec.codebook)} codebook entries, the model's config says "
+                f"{config.latent_dim} and {config.codebook_size}."
+            )
+        self.model = JascoModel(config, codec.latent_mean, codec.latent_std, codec.normalized_codebook)
+        self.ema: WeightAverage | None = None
+        self._text_encoder: TextEncoder | None = None
+        self._buckets: list[Tensor] = []
+
+    @property
+    def text_encoder(self) -> TextEncoder:
+        """The frozen text encoder, loaded when it is first needed, on this module's device."""
+        if self._text_encoder is None:
+            encoder = TextEncoder(self.config.text_encoder, self.device)
+            if encoder.dim != self.config.text_dim:
+                raise UserError(f"the text encoder {encoder.name!r} has {encoder.dim} channels, the config says {self.config.text_dim}.")
+            self._text_encoder = encoder
+        return self._text_encoder
+
+    def conditions(self, batch: Batch) -> Conditions:
+        """All conditions of a batch, nothing dropped."""
+        text, mask = self.text_encoder(batch["caption"])
+        local = {name: batch[control.field] for name, control in self.model.controls.items()}  # type: ignore[index]
+        return Conditions(local, text, mask)
+
+    def item_losses(self, batch: Batch, dropout: ConditionDropout | None) -> tuple[Tensor, Tensor]:
+        """Unweighted loss [B] and flow time [B] of every sample; `dropout` None keeps all conditions."""
+        latents = self.model.normalize(batch["latents"])
+        keys, device = batch["key"], latents.device
+        draws = [generator("draw", key) for key in keys]
+        t = torch.cat([torch.rand(1, generator=draw) for draw in draws]).to(device)
+        noise = item_noise(keys, latents.shape[1], latents.shape[2], device)
+        conditions = self.conditions(batch)
+        if dropout is not None:
+            names = ["text", *self.model.controls.names]
+            masks = [dropout.draw(names, 1, draw) for draw in draws]
+            keep = {name: torch.cat([mask[name] for mask in masks]).to(device) for name in names}
+            conditions = self.model.controls.keep(conditions, keep)
+        predicted = self.model(self.path.point(noise, latents, t), t, conditions)
+        return flow_matching_loss(predicted, self.path.velocity(noise, latents), batch["mask"]), t
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Mean weighted loss of the batch."""
+        losses, t = self.item_losses(batch, self.condition_dropout)
+        loss = (loss_weight(t, self.weighting) * losses).mean()
+        size = len(losses)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
+        self._log_buckets("train", losses.detach(), t, size)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss with all conditions, by the averaged weights (the callback swaps them in)."""
+        losses, t = self.item_losses(batch, None)
+        size = len(losses)
+        self.log("valid/loss", (loss_weight(t, self.weighting) * losses).mean(), sync_dist=True, prog_bar=True, batch_size=size)
+
+    def _log_buckets(self, stage: str, losses: Tensor, t: Tensor, size: int) -> None:
+        for bucket in range(TIME_BUCKETS):
+            inside = (t * TIME_BUCKETS).long() == bucket
+            if inside.any():
+                self.log(f"{stage}/loss_t{bucket}of{TIME_BUCKETS}", losses[inside].mean(), batch_size=size)
+
+    def configure_optimizers(self) -> Any:
+        """Adam, linear warm-up to `lr`, then linear decay to zero at `decay_steps` (paper, section 4)."""
+        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.lr, betas=self.betas, fused=self.device.type == "cuda")
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def schedule(self, step: int) -> float:
+        """Share of the peak learning rate at a step."""
+        warmup = (step + 1) / max(1, self.warmup_steps)
+        decay = (self.decay_steps - step) / max(1, self.decay_steps - self.warmup_steps)
+        return max(0.0, min(1.0, warmup, decay))
+
+    def on_fit_start(self) -> None:
+        """Start the average from the weights as they are now, or as the checkpoint left them."""
+        if self.ema_decay and self.ema is None:
+            self.ema = WeightAverage(self.model, self.ema_decay)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then move the average."""
+        super().optimizer_step(*args, **kwargs)
+        if self.ema is not None:
+            self.ema.update()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The average travels with the checkpoint."""
+        if self.ema is not None:
+            checkpoint["ema"] = self.ema.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the average back."""
+        if self.ema_decay and "ema" in checkpoint:
+            self.ema = WeightAverage(self.model, self.ema_decay)
+            self.ema.load_state_dict(checkpoint["ema"])

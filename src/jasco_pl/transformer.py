@@ -1,0 +1,257 @@
+"""The velocity network: a pre-norm Transformer over latent frames (paper, section 3.2).
+
+Shape legend: B batch, T latent frames, N = ceil(T / frames_per_token) tokens, L text tokens, D width, H heads.
+
+Everything the paper names is here, and everything the released checkpoints do otherwise is a choice of `TransformerConfig`: convolutional or
+sinusoidal positions, symmetric ALiBi or none, U-Net skips or none, time through adaptive layer norm or through the text tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass
+class TransformerConfig:
+    """Size and variant of the velocity network."""
+
+    width: int = 1024
+    """Embedding dimension (paper: 1024)."""
+    layers: int = 24
+    """Number of Transformer layers (paper: 24)."""
+    heads: int = 16
+    """Attention heads (paper: 16)."""
+    feed_forward: int = 4096
+    """Hidden dimension of the feed-forward blocks (paper: 4096)."""
+    frames_per_token: int = 1
+    """Latent frames joined into one token; 1 in the paper, 2 halves the sequence for small machines."""
+    positions: Literal["convolution", "sinusoid"] = "convolution"
+    """Learned convolutional positions as in the paper, or fixed sinusoids as in the released checkpoints."""
+    convolution_kernel: int = 128
+    """Kernel of the convolutional positions in tokens (wav2vec 2.0: 128)."""
+    convolution_groups: int = 16
+    """Groups of the convolutional positions (wav2vec 2.0: 16)."""
+    alibi: bool = True
+    """Symmetric bidirectional ALiBi biases in self-attention."""
+    skips: bool = True
+    """U-Net skips: concatenate the mirrored layer's input along channels and project back."""
+    time: Literal["adaptive_norm", "text"] = "adaptive_norm"
+    """How flow time enters: modulating the layer norms, or added to every text token (released checkpoints)."""
+    time_scale: float = 1000.0
+    """Factor on t before the sinusoidal embedding (released checkpoints: 1)."""
+    mask_text: bool = True
+    """Keep padding out of cross-attention, so that a text's result does not depend on its batch (released checkpoints: false)."""
+    dropout: float = 0.0
+    """Dropout inside attention output and feed-forward during training."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads or self.width % 2:
+            raise ValueError(f"width {self.width} must be even and a multiple of heads {self.heads}.")
+        if self.positions == "convolution" and self.width % self.convolution_groups:
+            raise ValueError(f"width {self.width} must be a multiple of convolution_groups {self.convolution_groups}.")
+        if self.skips and self.layers % 2:
+            raise ValueError(f"U-Net skips pair layers: layers must be even, not {self.layers}.")
+
+
+def sinusoid(position: Tensor, dim: int) -> Tensor:
+    """[cos, sin] features of `position` [...] at dim / 2 geometric frequencies from 1 to 1/10000 -> [..., dim]."""
+    half = dim // 2
+    frequency = torch.exp(-math.log(10000.0) * torch.arange(half, device=position.device) / (half - 1))
+    angle = position.float()[..., None] * frequency
+    return torch.cat([angle.cos(), angle.sin()], dim=-1)
+
+
+def alibi_bias(heads: int, length: int, device: torch.device | None = None) -> Tensor:
+    """Symmetric ALiBi: -slope_h |i - j| with slopes 2^(-8h/H), h = 1..H -> [1, heads, length, length] (paper's [24])."""
+    slopes = 2.0 ** (-8.0 * torch.arange(1, heads + 1, device=device) / heads)
+    position = torch.arange(length, device=device)
+    distance = (position[:, None] - position[None, :]).abs()
+    return (-slopes[:, None, None] * distance)[None]
+
+
+class TimeEmbedding(nn.Module):
+    """Flow time t [B] in [0, 1] -> [B, width]."""
+
+    def __init__(self, width: int, scale: float, features: int = 128, hidden: int = 512) -> None:
+        super().__init__()
+        self.scale, self.features = scale, features
+        self.hidden = nn.Linear(features, hidden)
+        self.middle = nn.Linear(hidden, hidden)
+        self.output = nn.Linear(hidden, width)
+
+    def forward(self, t: Tensor) -> Tensor:
+        cosine, sine = sinusoid(t * self.scale, self.features).chunk(2, dim=-1)
+        embedded = torch.cat([sine, cosine], dim=-1).to(self.hidden.weight.dtype)
+        return self.output(self.middle(functional.silu(self.hidden(embedded))))
+
+
+class ConvolutionalPositions(nn.Module):
+    """Positions from a wide grouped convolution, added to the tokens [B, N, D] (wav2vec 2.0, the paper's [23])."""
+
+    def __init__(self, width: int, kernel: int, groups: int) -> None:
+        super().__init__()
+        convolution = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=groups)
+        nn.init.normal_(convolution.weight, std=math.sqrt(4.0 / (kernel * width)))
+        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        self.convolution = nn.utils.parametrizations.weight_norm(convolution, dim=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        positions = self.convolution(x.transpose(1, 2))[..., : x.shape[1]]  # an even kernel gives one token too many
+        return x + functional.gelu(positions).transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """Multi-head scaled dot-product attention without biases in its projections."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor, source: Tensor, bias: Tensor | None) -> Tensor:
+        """x [B, N, D] attends to source [B, M, D]; bias broadcastable to [B, H, N, M] (additive float or boolean keep)."""
+        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        key, value = self.key_value(source).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        dropout = self.dropout if self.training else 0.0
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+
+class Layer(nn.Module):
+    """Self-attention, cross-attention to the text, feed-forward; each pre-normed and residual."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.self_norm, self.cross_norm, self.feed_norm = (nn.LayerNorm(width) for _ in range(3))
+        self.self_attention = Attention(width, config.heads, config.dropout)
+        self.cross_attention = Attention(width, config.heads, config.dropout)
+        self.feed_in = nn.Linear(width, config.feed_forward, bias=False)
+        self.feed_out = nn.Linear(config.feed_forward, width, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+        self.modulation: nn.Parameter | None = None
+        if config.time == "adaptive_norm":  # shift, scale, gate of the self-attention, then of the feed-forward
+            table = torch.zeros(6, width)
+            table[2], table[5] = 1.0, 1.0
+            self.modulation = nn.Parameter(table)
+
+    def forward(self, x: Tensor, text: Tensor, bias: Tensor | None, text_bias: Tensor | None, time: Tensor | None) -> Tensor:
+        """x [B, N, D], text [B, L, D], time [B, 6, D] or None -> [B, N, D]."""
+        if self.modulation is not None and time is not None:
+            shift, scale, gate, feed_shift, feed_scale, feed_gate = (self.modulation + time)[:, :, None].unbind(1)
+            normed = self.self_norm(x) * (1 + scale) + shift
+            x = x + gate * self.dropout(self.self_attention(normed, normed, bias))
+            x = x + self.dropout(self.cross_attention(self.cross_norm(x), text, text_bias))
+            normed = self.feed_norm(x) * (1 + feed_scale) + feed_shift
+            return x + feed_gate * self.dropout(self.feed_out(functional.gelu(self.feed_in(normed))))
+        normed = self.self_norm(x)
+        x = x + self.dropout(self.self_attention(normed, normed, bias))
+        x = x + self.dropout(self.cross_attention(self.cross_norm(x), text, text_bias))
+        return x + self.dropout(self.feed_out(functional.gelu(self.feed_in(self.feed_norm(x)))))
+
+
+class Transformer(nn.Module):
+    """Velocity of the latents given the noisy latents with the local controls beside them, flow time, and text states.
+
+    Args:
+        config: size and variant.
+        in_channels: channels of a frame, latents and controls together.
+        out_channels: channels of a latent frame.
+        text_dim: channels of the text encoder's states.
+    """
+
+    def __init__(self, config: TransformerConfig, in_channels: int, out_channels: int, text_dim: int) -> None:
+        super().__init__()
+        self.config, self.out_channels = config, out_channels
+        width, patch = config.width, config.frames_per_token
+        self.embed = nn.Linear(in_channels * patch, width, bias=False)
+        self.text_projection = nn.Linear(text_dim, width)
+        self.time_embedding = TimeEmbedding(width, config.time_scale)
+        self.time_modulation = nn.Linear(width, 6 * width) if config.time == "adaptive_norm" else None
+        self.positions = (
+            ConvolutionalPositions(width, config.convolution_kernel, config.convolution_groups)
+            if config.positions == "convolution"
+            else None
+        )
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.skip_projections = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(config.layers // 2 if config.skips else 0))
+        self.output_norm = nn.LayerNorm(width)
+        self.output = nn.Linear(width, out_channels * patch, bias=False)
+        self._bias: Tensor | None = None
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Truncated normal of std 1 / sqrt(fan_in), layers damped by depth; modulation and output start at zero."""
+        _truncated(self.embed, 1.0)
+        for depth, layer in enumerate(self.layers):
+            for module in layer.modules():
+                if isinstance(module, nn.Linear):
+                    _truncated(module, 1.0 / math.sqrt(2 * (depth + 1)))
+        for projection in self.skip_projections:  # start as "keep x": the skip grows as training finds a use for it
+            width = self.config.width
+            with torch.no_grad():
+                projection.weight.copy_(torch.cat([torch.eye(width), torch.zeros(width, width)], dim=1))  # type: ignore[union-attr,operator]
+            nn.init.zeros_(projection.bias)  # type: ignore[arg-type]
+        if self.time_modulation is not None:
+            nn.init.zeros_(self.time_modulation.weight)
+            nn.init.zeros_(self.time_modulation.bias)
+        nn.init.zeros_(self.output.weight)
+
+    def forward(self, x: Tensor, t: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        """x [B, T, in_channels], t [B] in [0, 1], text [B, L, text_dim], text_mask [B, L] (true = token) -> velocity [B, T, out_channels]."""
+        batch, frames, _ = x.shape
+        patch = self.config.frames_per_token
+        if spare := -frames % patch:
+            x = functional.pad(x, (0, 0, 0, spare))
+        x = self.embed(x.unflatten(1, (-1, patch)).flatten(2))
+        tokens = x.shape[1]
+        if self.positions is not None:
+            x = self.positions(x)
+        else:
+            x = x + sinusoid(torch.arange(tokens, device=x.device), self.config.width).to(x.dtype)
+
+        memory = self.text_projection(text) * text_mask[..., None]
+        time = self.time_embedding(t)
+        modulation = None
+        if self.time_modulation is None:
+            memory = memory + time[:, None]
+        else:
+            modulation = self.time_modulation(functional.silu(time)).unflatten(-1, (6, -1))
+        text_bias = text_mask[:, None, None, :].expand(-1, 1, tokens, -1) if self.config.mask_text else None
+
+        bias = self.attention_bias(tokens, x)
+        half, kept = self.config.layers // 2, []
+        for index, layer in enumerate(self.layers):
+            if self.config.skips:
+                if index < half:
+                    kept.append(x)
+                else:
+                    x = self.skip_projections[index - half](torch.cat([x, kept.pop()], dim=-1))
+            x = layer(x, memory, bias, text_bias, modulation)
+        velocity = self.output(self.output_norm(x)).unflatten(-1, (patch, self.out_channels))
+        return velocity.flatten(1, 2)[:, :frames]
+
+    def attention_bias(self, tokens: int, like: Tensor) -> Tensor | None:
+        """The ALiBi bias for `tokens`, built once a length and broadcast over the batch."""
+        if not self.config.alibi:
+            return None
+        bias = self._bias
+        if bias is None or bias.shape[-1] != tokens or bias.device != like.device or bias.dtype != like.dtype:
+            bias = alibi_bias(self.config.heads, tokens, like.device).to(like.dtype)
+            self._bias = bias
+        return bias
+
+
+def _truncated(linear: nn.Linear, factor: float) -> None:
+    std = factor / math.sqrt(linear.in_features)
+    nn.init.trunc_normal_(linear.weight, std=std, a=-3 * std, b=3 * std)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
