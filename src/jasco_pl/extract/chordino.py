@@ -1,0 +1,87 @@
+"""Chords heard in audio: Chordino (Mauch & Dixon 2010), the extractor of the paper, run as a Vamp plugin.
+
+The plugin is under GPL-2 and optional: it lies inside the package `chord-extractor` and is loaded at run time by `vamphost`.
+`chord_extractor` itself is never imported, because its extractors need `pkg_resources`, which current setuptools no longer has.
+
+Known habits of the plugin, left as they are because both sides of a comparison share them: it sees nothing before the middle of
+its first block (0.37 s), so every clip begins with N; it answers on a grid of 93 ms; hard changes are reported 0.15-0.2 s early.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jasco_pl.audio import resample
+from jasco_pl.controls import harmony
+from jasco_pl.controls.chord_text import parse_chord
+from jasco_pl.errors import UserError
+
+SAMPLE_RATE = 22050
+_PLUGIN = "nnls-chroma:chordino"
+# The defaults of chord-extractor, which made the paper's chords.
+_PARAMETERS = {"useNNLS": 1, "rollon": 1, "tuningmode": 0, "whitening": 1, "s": 0.7, "boostn": 0.1}
+
+
+@functools.cache
+def available() -> bool:
+    """Whether the Vamp host and the Chordino plugin are both here."""
+    if importlib.util.find_spec("vamp") is None:
+        return False
+    package = importlib.util.find_spec("chord_extractor")  # found, not imported
+    if package is not None and package.submodule_search_locations:
+        folder = str(Path(next(iter(package.submodule_search_locations))) / "_lib")
+        paths = [part for part in os.environ.get("VAMP_PATH", "").split(os.pathsep) if part]
+        if folder not in paths:
+            os.environ["VAMP_PATH"] = os.pathsep.join([*paths, folder])
+    import vamp
+
+    return _PLUGIN in vamp.list_plugins()
+
+
+def chordino(wav: Tensor, sample_rate: int) -> list[tuple[str, float]]:
+    """Chords of one clip.
+
+    Args:
+        wav: mono [1, S].
+        sample_rate: in Hz; the plugin hears it at 22,050 Hz, as in the paper's pipeline.
+
+    Returns:
+        (label of the vocabulary, start in seconds) at every change, in order. Empty audio has none.
+
+    Raises:
+        UserError: the plugin is not installed, or the samples hold NaN or infinity.
+    """
+    if not available():
+        raise UserError(
+            "chord recognition needs the Chordino plugin, which is not installed: "
+            "run `pip install 'jasco-pl[chords]'` and then `pip install --no-deps chord-extractor==0.1.3` (`make setup` does both)."
+        )
+    if not bool(torch.isfinite(wav).all()):
+        raise UserError("cannot look for chords in audio that holds NaN or infinity.")
+    import vamp
+
+    samples = resample(wav, sample_rate, SAMPLE_RATE)[0].numpy()
+    found = vamp.collect(samples, SAMPLE_RATE, _PLUGIN, parameters=_PARAMETERS)
+    return [(_in_vocabulary(item["label"]), float(item["timestamp"])) for item in found["list"]]
+
+
+def chordino_frames(wav: Tensor, sample_rate: int, frames: int) -> NDArray[np.int16]:
+    """Chords of one clip [1, S] as vocabulary indices [T] at 50 Hz; N before the first."""
+    return harmony.changes_to_frames(chordino(wav, sample_rate), frames)
+
+
+def _in_vocabulary(written: str) -> str:
+    if written in harmony.LABELS:
+        return written
+    try:
+        return parse_chord(written)[0]
+    except UserError:
+        return harmony.LABELS[harmony.UNK]

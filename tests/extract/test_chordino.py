@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from jasco_pl.controls import harmony
+from jasco_pl.errors import UserError
+from jasco_pl.extract import chordino as module
+from jasco_pl.extract.chordino import available, chordino, chordino_frames
+
+needs_plugin = pytest.mark.skipif(not available(), reason="the Chordino plugin is not installed (make setup)")
+PROGRESSION = (("C", (36, 60, 64, 67)), ("F", (41, 60, 65, 69)), ("G", (43, 59, 62, 67)), ("Am", (45, 60, 64, 69)))
+
+
+def harmonics(midi: int, seconds: float, rate: int) -> np.ndarray:
+    time = np.arange(round(seconds * rate)) / rate
+    frequency = 440 * 2 ** ((midi - 69) / 12)
+    return sum(np.sin(2 * np.pi * frequency * k * time) / k**1.5 for k in range(1, 9)) * np.exp(-time) * 0.05
+
+
+def progression(rate: int) -> torch.Tensor:
+    chords = [sum(harmonics(midi, 2.5, rate) for midi in notes) for _, notes in PROGRESSION]
+    return torch.from_numpy(np.concatenate(chords)).float()[None]
+
+
+def heard(rate: int) -> list[tuple[str, float]]:
+    return chordino(progression(rate), rate)
+
+
+@needs_plugin
+@pytest.mark.parametrize("rate", [22050, 32000])
+def test_a_progression_is_heard_in_time(rate: int) -> None:
+    changes = [change for change in heard(rate) if change[0] != "N"]
+    assert [label for label, _ in changes] == ["C", "F", "G", "Am"]
+    assert [start for _, start in changes[1:]] == pytest.approx([2.5, 5.0, 7.5], abs=0.25)
+
+
+@needs_plugin
+def test_frames_hold_the_chords() -> None:
+    frames = chordino_frames(progression(32000), 32000, 500)
+    assert frames.shape == (500,)
+    assert frames.dtype == np.int16
+    wanted = np.repeat([harmony.index(label) for label, _ in PROGRESSION], 125)
+    assert (frames == wanted).mean() > 0.85
+    assert chordino_frames(progression(32000), 32000, 700)[520:].tolist() == [harmony.N] * 180
+
+
+@needs_plugin
+@pytest.mark.parametrize("samples", [0, 100, 5000])
+def test_clips_too_short_to_hear_anything_have_no_chord(samples: int) -> None:
+    assert set(chordino_frames(torch.ones(1, samples) * 0.1, 32000, 10).tolist()) == {harmony.N}
+
+
+@needs_plugin
+def test_nan_is_refused_before_it_reaches_the_plugin() -> None:
+    with pytest.raises(UserError, match="NaN"):
+        chordino(torch.full((1, 32000), float("nan")), 32000)
+
+
+@needs_plugin
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_hear_the_same(method: str) -> None:
+    expected = heard(22050)
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert pool.map(heard, [22050]) == [expected]
+
+
+@needs_plugin
+def test_a_vamp_path_of_the_user_is_kept() -> None:
+    code = "import os; from jasco_pl.extract.chordino import available; assert available(); print(os.environ['VAMP_PATH'])"
+    environment = {**os.environ, "VAMP_PATH": "/somewhere/else"}
+    out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+    assert out.startswith("/somewhere/else" + os.pathsep)
+
+
+def test_without_the_plugin_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "available", lambda: False)
+    with pytest.raises(UserError, match=r"pip install 'jasco-pl\[chords\]'"):
+        chordino(torch.zeros(1, 32000), 32000)
+
+
+@pytest.mark.parametrize(("written", "label"), [("C", "C"), ("Db:maj", "C#"), ("A#m7", "Bbm7"), ("what", "UNK")])
+def test_labels_outside_the_vocabulary_are_brought_into_it(written: str, label: str) -> None:
+    assert module._in_vocabulary(written) == label
