@@ -1,0 +1,8 @@
+"""The embedded set: procedural songs with exact chords, melody, drum hits, beats and captions, rendered from a SoundFont."""
+
+from __future__ import annotations
+
+from jasco_pl.compose.dataset import add_arguments, compose_set, run
+from jasco_pl.compose.song import Song, compose
+
+__all__ = ["Song", "add_arguments", "compose", "compose_set", "run"]

@@ -1,0 +1,160 @@
+"""Write a set of pieces: FLAC stems and JSON, resumable, the same bits whatever the number of workers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from jasco_pl.compose.captions import captions
+from jasco_pl.compose.render import SAMPLE_RATE, Renderer, produce
+from jasco_pl.compose.song import Song, compose, generator
+from jasco_pl.errors import UserError
+from jasco_pl.files import atomic_path, write_json
+from jasco_pl.soundfont import find_soundfont
+
+SPLITS = ("train", "valid", "test")
+_renderer: Renderer | None = None
+
+
+def piece_id(split: str, seed: int, index: int) -> str:
+    """The file stem of a piece."""
+    return f"{split}-{seed}-{index:06d}"
+
+
+def describe(song: Song, split: str, seed: int, index: int) -> dict[str, Any]:
+    """The JSON of a piece (times in seconds, rounded to 0.1 ms)."""
+    roles = {part.role for part in song.parts}
+    return {
+        "id": piece_id(split, seed, index),
+        "split": split,
+        "seed": seed,
+        "style": song.style,
+        "duration": song.duration,
+        "bpm": song.bpm,
+        "meter": song.meter,
+        "key": song.key,
+        "mood": song.mood,
+        "instruments": [part.name for part in song.parts],
+        "has": {role: role in roles for role in ("drums", "melody", "bass", "pad")} | {"chords": song.chords != [("N", 0.0)]},
+        "chords": [[label, round(start, 4)] for label, start in song.chords],
+        "melody": [[pitch, round(start, 4), round(end, 4)] for pitch, start, end in song.melody],
+        "drums": [[name, round(time, 4), velocity] for name, time, velocity in song.drums],
+        "beats": [[round(time, 4), beat] for time, beat in song.beats],
+        "captions": captions(song, generator(seed, split, index, "captions")),
+    }
+
+
+def _start_worker(soundfont: str) -> None:
+    global _renderer
+    _renderer = Renderer(Path(soundfont))
+
+
+def _write_piece(job: tuple[str, str, int, int]) -> int:
+    out, split, seed, index = job
+    if _renderer is None:
+        raise RuntimeError("the worker has no SoundFont")
+    song = compose(seed, split, index)
+    rng = np.random.default_rng(generator(seed, split, index, "room").getrandbits(64))
+    mix, drums, drumless = produce(_renderer, song, rng)
+    folder = Path(out)
+    name = piece_id(split, seed, index)
+    for stem, samples in (("mix", mix), ("drums", drums), ("drumless", drumless)):
+        with atomic_path(folder / f"{name}.{stem}.flac") as temporary:
+            soundfile.write(temporary, samples, SAMPLE_RATE, subtype="PCM_16", format="FLAC")
+    write_json(folder / f"{name}.json", describe(song, split, seed, index))
+    return index
+
+
+def plan(hours: float, seed: int, split: str) -> list[int]:
+    """How many pieces make `hours`: their indices. Composing is cheap beside rendering, so durations are exact."""
+    indices: list[int] = []
+    seconds = 0.0
+    while seconds < hours * 3600:
+        seconds += compose(seed, split, len(indices)).duration
+        indices.append(len(indices))
+    return indices
+
+
+def compose_set(
+    out: str | os.PathLike[str],
+    hours: float,
+    seed: int,
+    split: str,
+    soundfont: str | os.PathLike[str] | None = None,
+    workers: int = 1,
+    progress: bool = True,
+) -> list[Path]:
+    """Compose and render a split into a folder; a piece whose JSON exists is skipped.
+
+    Args:
+        out: folder; gets `<id>.mix.flac`, `<id>.drums.flac`, `<id>.drumless.flac` (32 kHz mono, 16 bit) and `<id>.json`.
+        hours: amount of audio wanted; the last piece goes over it.
+        seed: any whole number; splits of one seed share nothing.
+        split: `train`, `valid` or `test`.
+        soundfont: .sf2 or .sf3 file; None looks for one (see `find_soundfont`).
+        workers: processes; the result does not depend on it.
+
+    Returns: the JSON files of the set, in order.
+
+    Raises:
+        UserError: unknown split, hours or workers not positive, no SoundFont, or a folder that cannot be written.
+    """
+    if split not in SPLITS:
+        raise UserError(f"unknown split {split!r}: one of {', '.join(SPLITS)} is accepted.")
+    if not hours > 0 or hours > 100_000:
+        raise UserError(f"hours is {hours}: a positive number is accepted.")
+    if workers < 1:
+        raise UserError(f"workers is {workers}: 1 or more is accepted.")
+    folder = Path(out)
+    font = str(find_soundfont(soundfont))
+    indices = plan(hours, seed, split)
+    paths = [folder / f"{piece_id(split, seed, index)}.json" for index in indices]
+    jobs = [(str(folder), split, seed, index) for index, path in zip(indices, paths, strict=True) if not path.exists()]
+    bar = tqdm(total=len(indices), initial=len(indices) - len(jobs), desc=f"compose {split}", unit="piece", disable=not progress)
+    with bar:
+        for _ in _run(jobs, font, workers):
+            bar.update()
+    return paths
+
+
+def _run(jobs: list[tuple[str, str, int, int]], font: str, workers: int) -> Iterator[int]:
+    if not jobs:
+        return
+    if workers == 1:
+        _start_worker(font)
+        yield from map(_write_piece, jobs)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers, _start_worker, (font,)) as pool:
+        yield from pool.imap_unordered(_write_piece, jobs)
+
+
+def load_pieces(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The descriptions of all pieces in a folder, by id."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `jasco compose`."""
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write the pieces to")
+    parser.add_argument("--hours", type=float, default=0.5, help="hours of audio (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the set (default %(default)s); splits never share music")
+    parser.add_argument("--split", choices=SPLITS, default="train", help="which split to compose (default %(default)s)")
+    parser.add_argument("--soundfont", metavar="FILE", help=".sf2 or .sf3 file (default: look for FluidR3, fetch it if need be)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default %(default)s); the result is the same")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out `jasco compose`."""
+    paths = compose_set(args.out, args.hours, args.seed, args.split, args.soundfont, args.workers, progress=True)
+    print(f"{len(paths)} pieces of the {args.split} split are in {args.out}", file=sys.stderr)
+    return 0
