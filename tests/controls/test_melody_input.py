@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+import safetensors.torch
+import soundfile
+import torch
+
+from jasco_pl.controls.melody_input import read_melody
+from jasco_pl.errors import UserError
+
+
+def write_midi(path: Path, *tracks: tuple[str, list[tuple[int, float, float]]], drums: tuple[str, ...] = ()) -> Path:
+    midi = pretty_midi.PrettyMIDI(resolution=1000)  # half a millisecond a tick: the times below fall on ticks
+    for name, notes in tracks:
+        instrument = pretty_midi.Instrument(0, is_drum=name in drums, name=name)
+        instrument.notes = [pretty_midi.Note(100, pitch, start, end) for pitch, start, end in notes]
+        midi.instruments.append(instrument)
+    midi.write(str(path))
+    return path
+
+
+def test_midi_notes_hold_on_their_frames_and_rests_are_empty(tmp_path: Path) -> None:
+    path = write_midi(tmp_path / "tune.mid", ("", [(60, 0.04, 0.1), (62, 0.1, 0.135), (64, 0.2, 0.3)]))
+    read = read_melody(path, 12)
+    assert read.bins.tolist() == [-1, -1, 17, 17, 17, 19, 19, -1, -1, -1, 21, 21]
+    assert read.bins.dtype == np.int8
+    assert (read.source, read.notes) == ("midi", [])
+
+
+def test_longer_melodies_are_cut_and_shorter_ones_end(tmp_path: Path) -> None:
+    path = write_midi(tmp_path / "tune.mid", ("", [(60, 0.0, 0.1)]))
+    read = read_melody(path, 8)
+    assert read.bins.tolist() == [17] * 5 + [-1] * 3
+    assert read.notes == ["the melody ends at 0.10 s; there is none after it"]
+    assert read_melody(path, 3).bins.tolist() == [17] * 3
+    assert read_melody(path, 3).notes == []
+    assert read_melody(path, 4, frame_rate=25).bins.tolist() == [17, 17, 17, -1]
+
+
+def test_of_overlapping_notes_the_highest_sounds(tmp_path: Path) -> None:
+    path = write_midi(tmp_path / "chords.mid", ("", [(60, 0, 0.2), (72, 0.04, 0.1), (64, 0.0, 0.06)]))
+    assert read_melody(path, 10).bins.tolist() == [21, 21, 29, 29, 29, 17, 17, 17, 17, 17]
+
+
+def test_notes_outside_the_range_move_by_octaves(tmp_path: Path) -> None:
+    path = write_midi(tmp_path / "wide.mid", ("", [(42, 0, 0.02), (96, 0.02, 0.04), (43, 0.04, 0.06), (95, 0.06, 0.08), (20, 0.08, 0.1)]))
+    read = read_melody(path, 5)
+    assert (read.bins + 43).tolist() == [54, 84, 43, 95, 44]
+    assert read.notes == ["3 of 5 notes lay outside MIDI 43-95 and were moved into it by octaves"]
+
+
+CHORDS = [(pitch, start, start + 1.0) for start in (0.0, 1.0) for pitch in (72, 76, 79)]
+BASS = [(45, 0.0, 1.0), (47, 1.0, 2.0)]
+TUNE = [(67, 0.0, 0.55), (69, 0.5, 1.0), (71, 1.0, 2.0)]
+BELL = [(90, 0.0, 0.1)]
+KIT = [(36, 0.0, 0.1), (95, 0.5, 2.0)]
+
+
+def test_the_single_lined_upper_track_is_the_melody(tmp_path: Path) -> None:
+    path = write_midi(tmp_path / "band.mid", ("kit", KIT), ("keys", CHORDS), ("low", BASS), ("sax", TUNE), ("bell", BELL), drums=("kit",))
+    read = read_melody(path, 100)
+    assert set(read.bins.tolist()) == {67 - 43, 69 - 43, 71 - 43}
+    assert read.notes == ["the melody is track 3 (sax) of 5"]
+
+
+def test_a_track_with_a_melodys_name_wins(tmp_path: Path) -> None:
+    path = write_midi(tmp_path / "band.mid", ("keys", CHORDS), ("Lead Vocal", BASS), ("sax", TUNE))
+    assert set(read_melody(path, 100).bins.tolist()) == {45 - 43, 47 - 43}
+
+
+@pytest.mark.parametrize("track", ["low", "LOW", 2, "2"])
+def test_a_track_can_be_asked_for(tmp_path: Path, track: str | int) -> None:
+    path = write_midi(tmp_path / "band.mid", ("kit", KIT), ("sax", TUNE), ("low", BASS), drums=("kit",))
+    assert set(read_melody(path, 100, track=track).bins.tolist()) == {45 - 43, 47 - 43}
+
+
+@pytest.mark.parametrize("track", ["kit", 0, 3, "flute", -1])
+def test_tracks_that_are_not_there_are_refused_with_a_list(tmp_path: Path, track: str | int) -> None:
+    path = write_midi(tmp_path / "band.mid", ("kit", KIT), ("sax", TUNE), ("low", BASS), drums=("kit",))
+    with pytest.raises(UserError, match=r"has no track .* it has 1 \(sax\), 2 \(low\)\."):
+        read_melody(path, 100, track=track)
+
+
+def test_a_melody_that_begins_too_late_is_remarked(tmp_path: Path) -> None:
+    read = read_melody(write_midi(tmp_path / "late.mid", ("", [(60, 5.0, 6.0)])), 100)
+    assert (read.bins == -1).all()
+    assert read.notes == ["no note of the melody sounds in the first 2 s"]
+
+
+def test_bad_midi_files_are_one_sentence_each(tmp_path: Path) -> None:
+    write_midi(tmp_path / "empty.mid")
+    write_midi(tmp_path / "drums.mid", ("kit", KIT), drums=("kit",))
+    (tmp_path / "text.mid").write_text("do re mi")
+    (tmp_path / "nothing.mid").write_bytes(b"")
+    whole = write_midi(tmp_path / "whole.mid", ("sax", TUNE)).read_bytes()
+    (tmp_path / "cut.mid").write_bytes(whole[:20])
+    (tmp_path / "folder.mid").mkdir()
+    for name, words in {
+        "empty": "holds no notes",
+        "drums": "only drums",
+        "text": "not a MIDI file",
+        "nothing": "not a MIDI file",
+        "cut": "not a MIDI file",
+        "missing": "does not exist",
+        "folder": "cannot be read: Is a directory",
+    }.items():
+        with pytest.raises(UserError, match=words) as error:
+            read_melody(tmp_path / f"{name}.mid", 10)
+        assert "\n" not in str(error.value)
+
+
+def test_audio_is_heard_by_pyin(tmp_path: Path) -> None:
+    time = np.arange(44100) / 44100
+    soundfile.write(tmp_path / "hum.wav", 0.2 * np.sin(2 * np.pi * 220 * time) + 0.1 * np.sin(2 * np.pi * 440 * time), 44100)
+    read = read_melody(tmp_path / "hum.wav", 80)
+    assert read.source == "pyin"
+    assert (read.bins[3:47] == 57 - 43).all()
+    assert (read.bins[50:] == -1).all()
+    assert "pYIN" in read.notes[0]
+    assert read.notes[1] == "the melody ends at 1.00 s; there is none after it"
+
+
+def test_files_that_are_nothing_known_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "tune.wav").write_text("la la la")
+    with pytest.raises(UserError, match="not an audio file"):
+        read_melody(tmp_path / "tune.wav", 10)
+    with pytest.raises(ValueError, match="50 frames"):
+        read_melody(tmp_path / "tune.wav", 10, frame_rate=25)
+
+
+BINS = np.array([-1, 0, 52, 17, -1, 3], dtype=np.int8)
+
+
+def salience() -> np.ndarray:
+    """[6, 53] with the bins above; what is under 0.5 is none."""
+    out = np.full((6, 53), 0.1, dtype=np.float32)
+    out[np.arange(6), BINS] = np.where(BINS >= 0, 0.6, 0.49)
+    out[1, 7] = 0.55
+    return out
+
+
+@pytest.mark.parametrize(
+    "array",
+    [BINS, BINS.astype(float), salience(), salience().T, salience()[None], salience() > 0.58, torch.from_numpy(salience()).bfloat16()],
+)
+def test_arrays_of_every_accepted_kind(array: np.ndarray | torch.Tensor) -> None:
+    read = read_melody(array, 8)
+    assert read.bins.tolist() == [*BINS.tolist(), -1, -1]
+    assert read.source == "array"
+
+
+def test_array_files(tmp_path: Path) -> None:
+    tensor = torch.from_numpy(salience())
+    np.save(tmp_path / "a.npy", salience())
+    torch.save(tensor, tmp_path / "b.th")
+    torch.save({"melody": tensor.T, "other": torch.zeros(1)}, tmp_path / "c.pt")
+    safetensors.torch.save_file({"anything": tensor}, tmp_path / "d.safetensors")
+    for name in ("a.npy", "b.th", "c.pt", "d.safetensors"):
+        assert read_melody(str(tmp_path / name), 6).bins.tolist() == BINS.tolist(), name
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("executed",))
+
+
+def test_bad_array_files_are_refused_and_never_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(Hostile(), tmp_path / "hostile.pt")
+    np.save(tmp_path / "hostile.npy", np.array([Hostile()], dtype=object), allow_pickle=True)
+    torch.save({"a": torch.zeros(1), "b": torch.zeros(1)}, tmp_path / "two.pt")
+    (tmp_path / "broken.safetensors").write_bytes(b"\0" * 7)
+    (tmp_path / "empty.npy").write_bytes(b"")
+    for name in ("hostile.pt", "hostile.npy", "two.pt", "broken.safetensors", "empty.npy"):
+        with pytest.raises(UserError, match="does not hold") as error:
+            read_melody(tmp_path / name, 6)
+        assert "\n" not in str(error.value)
+    assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((6, 52)), r"shape \[6, 52\]"),
+        (np.zeros((2, 6, 53)), r"shape \[2, 6, 53\]"),
+        (np.array([0, 53]), "whole numbers"),
+        (np.array([0, -2]), "whole numbers"),
+        (np.array([0.5, 1]), "whole numbers"),
+        (np.array([0.0, np.nan]), "finite"),
+        (np.array(["a"]), "finite"),
+    ],
+)
+def test_bad_arrays_are_refused(array: np.ndarray, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        read_melody(array, 6)
