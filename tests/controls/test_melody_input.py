@@ -124,6 +124,13 @@ def test_audio_is_heard_by_pyin(tmp_path: Path) -> None:
     assert read.notes[1] == "the melody ends at 1.00 s; there is none after it"
 
 
+def test_audio_without_a_line_says_what_to_give_instead(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).normal(0, 0.1, 32000), 32000)
+    read = read_melody(tmp_path / "noise.wav", 50)
+    assert (read.bins == -1).all()
+    assert "no single line was heard" in read.notes[1]
+
+
 def test_files_that_are_nothing_known_are_refused(tmp_path: Path) -> None:
     (tmp_path / "tune.wav").write_text("la la la")
     with pytest.raises(UserError, match="not an audio file"):

@@ -83,7 +83,11 @@ def read_melody(
         read.notes.append(f"the melody ends at {given / frame_rate:.2f} s; there is none after it")
     bins = np.full(frames, UNVOICED, dtype=np.int8)
     bins[: min(given, frames)] = read.bins[:frames]
-    if not (bins >= 0).any():
+    if read.source == "pyin" and not (bins >= 0).any():
+        read.notes.append(
+            "no single line was heard in the audio: give a hummed, sung or played melody without accompaniment, or a MIDI file"
+        )
+    elif not (bins >= 0).any():
         read.notes.append(f"no note of the melody sounds in the first {frames / frame_rate:g} s")
     return MelodyInput(bins, read.source, read.notes)
 

@@ -1,7 +1,7 @@
 """A melody estimated from audio by pYIN (Mauch & Dixon 2014): one voice, no salience network.
 
-Good for a hummed, sung or played single line. On a full mix it follows whatever is most periodic, so what it returns is called what it
-is: a pYIN estimate, not the paper's deep salience.
+Good for a hummed, sung or played single line only. In a full mix it hears next to nothing (on eleven rendered pieces it was voiced in 2 %
+of the melody's frames and right in none), so it can neither take a melody out of a song nor measure one in generated music.
 """
 
 from __future__ import annotations
