@@ -49,7 +49,10 @@ def _fetch() -> Path | None:
     with tempfile.TemporaryDirectory() as work:
 
         def call(*command: str) -> bool:
-            return subprocess.run(command, cwd=work, capture_output=True, check=False, timeout=300).returncode == 0
+            try:
+                return subprocess.run(command, cwd=work, capture_output=True, check=False, timeout=120).returncode == 0
+            except subprocess.TimeoutExpired:
+                return False
 
         fetch = ("apt-get", "-o", "APT::Sandbox::User=root", "download", _PACKAGE)
         if not (call(*fetch) or (os.geteuid() == 0 and call("apt-get", "update") and call(*fetch))):
@@ -80,5 +83,6 @@ def _fallback() -> Path:
             )
             return font
     raise UserError(
-        f"no SoundFont was found and Debian's {_PACKAGE} could not be fetched; give --soundfont FILE or set JASCO_SOUNDFONT to a General MIDI .sf2 or .sf3."
+        f"no SoundFont was found and Debian's {_PACKAGE} could not be fetched; "
+        "give --soundfont FILE or set JASCO_SOUNDFONT to a General MIDI .sf2 or .sf3."
     )

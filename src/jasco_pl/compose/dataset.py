@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import multiprocessing
 import os
@@ -16,8 +17,9 @@ import soundfile
 from tqdm import tqdm
 
 from jasco_pl.compose.captions import captions
+from jasco_pl.compose.composer import compose
 from jasco_pl.compose.render import SAMPLE_RATE, Renderer, produce
-from jasco_pl.compose.song import Song, compose, generator
+from jasco_pl.compose.song import Song, generator
 from jasco_pl.errors import UserError
 from jasco_pl.files import atomic_path, write_json
 from jasco_pl.soundfont import find_soundfont
@@ -69,8 +71,11 @@ def _write_piece(job: tuple[str, str, int, int]) -> int:
     folder = Path(out)
     name = piece_id(split, seed, index)
     for stem, samples in (("mix", mix), ("drums", drums), ("drumless", drumless)):
+        # Encoded in memory: libsndfile reports a full disk in its own way, a plain write as the OSError that `atomic_path` explains.
+        encoded = io.BytesIO()
+        soundfile.write(encoded, samples, SAMPLE_RATE, subtype="PCM_16", format="FLAC")
         with atomic_path(folder / f"{name}.{stem}.flac") as temporary:
-            soundfile.write(temporary, samples, SAMPLE_RATE, subtype="PCM_16", format="FLAC")
+            temporary.write_bytes(encoded.getbuffer())
     write_json(folder / f"{name}.json", describe(song, split, seed, index))
     return index
 

@@ -1,4 +1,8 @@
-"""Pitch classes, Chordino's sixteen chord types and the scales that melodies are drawn from."""
+"""Pitch classes, Chordino's sixteen chord types and the scales that melodies are drawn from.
+
+The vocabulary itself is `controls.harmony`; what composing needs of it is repeated here (a test holds the two together),
+because importing the controls brings torch into every rendering process.
+"""
 
 from __future__ import annotations
 

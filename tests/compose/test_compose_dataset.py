@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from jasco_pl.compose import dataset
+from jasco_pl.compose.dataset import add_arguments, compose_set, run
+from jasco_pl.controls import harmony
+from jasco_pl.errors import UserError
+
+HOURS = 0.02  # two pieces
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, small_font: Path) -> Path:
+    folder = tmp_path_factory.mktemp("pieces")
+    compose_set(folder, HOURS, 9, "test", small_font, progress=False)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_every_piece_has_three_stems_and_a_description(made: Path) -> None:
+    descriptions = sorted(made.glob("*.json"))
+    assert len(descriptions) >= 2
+    assert len(list(made.iterdir())) == 4 * len(descriptions)
+    total = 0.0
+    for path in descriptions:
+        piece = json.loads(path.read_text())
+        total += piece["duration"]
+        assert piece["id"] == path.stem
+        assert piece["split"] == "test"
+        assert all(harmony.index(label) < 193 for label, _ in piece["chords"])
+        assert len(piece["captions"]) >= 5
+        for stem in ("mix", "drums", "drumless"):
+            info = soundfile.info(made / f"{path.stem}.{stem}.flac")
+            assert (info.samplerate, info.channels, info.subtype) == (32000, 1, "PCM_16")
+            assert abs(info.duration - piece["duration"]) < 1e-3
+    assert HOURS * 3600 <= total < HOURS * 3600 + 60
+
+
+def test_two_workers_make_the_same_bits(made: Path, tmp_path: Path, small_font: Path) -> None:
+    compose_set(tmp_path / "again", HOURS, 9, "test", small_font, workers=2, progress=False)
+    assert contents(tmp_path / "again") == contents(made)
+
+
+def test_a_second_run_makes_only_what_is_missing(made: Path, tmp_path: Path, small_font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for name, data in contents(made).items():
+        (folder / name).write_bytes(data)
+    gone = sorted(folder.glob("*.json"))[1]
+    gone.unlink()
+    written = []
+    real = dataset._write_piece
+    monkeypatch.setattr(dataset, "_write_piece", lambda job: written.append(job[3]) or real(job))
+    compose_set(folder, HOURS, 9, "test", small_font, progress=False)
+    assert written == [1]
+    assert contents(folder) == contents(made)
+
+
+def test_an_interrupted_piece_has_no_description(tmp_path: Path, small_font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dataset, "write_json", fail)
+    with pytest.raises(KeyboardInterrupt):
+        compose_set(tmp_path, 0.001, 9, "test", small_font, progress=False)
+    assert not list(tmp_path.glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"split": "dev"}, "dev"), ({"hours": 0}, "hours"), ({"hours": float("nan")}, "hours"), ({"workers": 0}, "workers")],
+)
+def test_bad_settings_are_one_sentence(tmp_path: Path, small_font: Path, change: dict[str, object], message: str) -> None:
+    settings = {"out": tmp_path, "hours": 0.01, "seed": 1, "split": "train", "soundfont": small_font, "progress": False} | change
+    with pytest.raises(UserError, match=message):
+        compose_set(**settings)  # type: ignore[arg-type]
+
+
+def test_a_file_where_the_folder_should_be_is_explained(tmp_path: Path, small_font: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UserError, match="out"):
+        compose_set(tmp_path / "out" / "set", 0.001, 1, "train", small_font, progress=False)
+
+
+def test_command_line(tmp_path: Path, small_font: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    args = parser.parse_args(
+        ["--out", str(tmp_path), "--hours", "0.001", "--seed", "2", "--split", "valid", "--soundfont", str(small_font)]
+    )
+    assert run(args) == 0
+    assert [path.name for path in tmp_path.glob("*.json")] == ["valid-2-000000.json"]
+    assert "1 piece" in capsys.readouterr().err
