@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,15 @@ def test_doctor_names_a_remedy_for_what_is_missing_and_survives_a_broken_package
     assert not checks["chord recogniser"].ok
     assert not checks["soundfont"].ok
     assert all(check.remedy for check in checks.values() if not check.ok)
+
+
+@pytest.mark.parametrize(("needed", "status"), [(True, 1), (False, 0)])
+def test_doctor_fails_only_for_what_is_needed(
+    needed: bool, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "report", lambda: [doctor.Check("a part", False, "nothing", "install it", needed)])
+    assert doctor.run(argparse.Namespace()) == status
+    assert "-> install it" in capsys.readouterr().out
 
 
 def test_every_pin_is_exact_and_every_requirement_is_pinned() -> None:

@@ -1,7 +1,8 @@
-"""What this environment can do, what it lacks, and what to do about it: `python -m jasco_pl.doctor`."""
+"""What this environment can do, what it lacks, and what to do about it (also `python -m jasco_pl.doctor`)."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import platform
 import sys
@@ -122,7 +123,11 @@ def _soundfont() -> Check:
     return Check("soundfont", True, "; ".join([found, *(str(note.message) for note in notes)]))
 
 
-def main() -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`jasco doctor` has no options."""
+
+
+def run(args: argparse.Namespace) -> int:
     """Print the report; the exit status is 1 when something that is needed is missing."""
     checks = report()
     for check in checks:
@@ -133,4 +138,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(argparse.Namespace()))
