@@ -97,6 +97,16 @@ def test_stems_add_up_and_nothing_clips_or_is_silent(pieces: list[Song], produce
         assert abs(np.mean(mix / 32768)) < 1e-3
 
 
+def test_a_piece_without_drums_is_as_loud_as_others(renderer: Renderer) -> None:
+    song = next(song for song in (compose(5, "valid", index) for index in range(60)) if song.layout == "no drums, no melody")
+    for seed in range(3):
+        mix, drums, _ = produce(renderer, song, np.random.default_rng(seed))
+        assert not drums.any()
+        level = 20 * np.log10(np.sqrt(np.mean((mix / 32768) ** 2)))
+        # The level drawn, or as loud as the peak allows.
+        assert -24.5 < level < -12.5 or np.abs(mix.astype(int)).max() > 0.95 * 32767
+
+
 @pytest.mark.parametrize("name", ["flute", "violin", "saw lead", "alto sax", "vibraphone", "nylon guitar", "trumpet", "voice", "clarinet"])
 def test_a_lead_sounds_at_the_annotated_pitch(renderer: Renderer, name: str) -> None:
     instrument = INSTRUMENTS[name]
