@@ -14,4 +14,5 @@ if __name__ == "__main__":
     try:
         sys.exit(run(parser.parse_args()))
     except UserError as error:
-        sys.exit(f"jasco compose: {error}")
+        print(f"jasco compose: {error}", file=sys.stderr)
+        sys.exit(2)
