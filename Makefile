@@ -122,4 +122,4 @@ format: | $(STAMP) ## reformat the code and mend what the style check can
 
 clean: ## remove out/ and the caches of the tools; data/, runs/ and checkpoints/ stay
 	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
-	find src tests data_prep -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(wildcard src tests data_prep) -name __pycache__ -type d -prune -exec rm -rf {} +
