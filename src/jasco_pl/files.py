@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from jasco_pl.errors import UserError
 
-_REASONS = {
+REASONS = {
     errno.EACCES: "no permission to write there",
     errno.EPERM: "no permission to write there",
     errno.EROFS: "the file system is read-only",
@@ -27,7 +28,7 @@ _REASONS = {
 
 def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> UserError:
     """Turn an OSError met while writing `path` into one sentence."""
-    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+    reason = REASONS.get(error.errno or 0, error.strerror or str(error))
     return UserError(f"cannot write {os.fspath(path)!r}: {reason}.")
 
 
@@ -56,8 +57,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     except OSError as error:
         raise explain_os_error(error, target) from error
+    except Exception as error:
+        if not isinstance(error, UserError) and _disk_is_full(error, target.parent):
+            raise explain_os_error(OSError(errno.ENOSPC, ""), target) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _disk_is_full(error: Exception, folder: Path) -> bool:
+    """Whether a library's own exception means that; torch and libsndfile do not say why a write failed."""
+    return "os error 28" in str(error) or shutil.disk_usage(folder).free < 2**16
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torchaudio
+from scipy.signal import butter, sosfilt
 from torch import Tensor
 from tqdm import tqdm
 
@@ -21,20 +23,17 @@ from jasco_pl.codec import Codec, load_codec
 from jasco_pl.controls import harmony
 from jasco_pl.controls.melody import BINS, LOWEST_MIDI
 from jasco_pl.data.schema import Sample
-from jasco_pl.data.shards import finished, write_index, write_shard
+from jasco_pl.data.shards import checksum, finished, write_index, write_shard
 from jasco_pl.errors import UserError
-from jasco_pl.extract.chordino import chordino_frames
+from jasco_pl.extract import chordino
 
 DRUM_BAND = (200.0, 800.0)  # Hz, paper section 5: drums of the multi-condition models
 
 
 def bandpass(wav: Tensor, sample_rate: int) -> Tensor:
-    """Keep 200-800 Hz (two second-order Butterworth sections a side)."""
-    low, high = DRUM_BAND
-    for _ in range(2):
-        wav = torchaudio.functional.highpass_biquad(wav, sample_rate, low)
-        wav = torchaudio.functional.lowpass_biquad(wav, sample_rate, high)
-    return wav
+    """Keep 200-800 Hz (Butterworth, fourth order a side); [1, S] -> [1, S]."""
+    sections = butter(4, DRUM_BAND, btype="bandpass", fs=sample_rate, output="sos")
+    return torch.from_numpy(sosfilt(sections, wav.numpy()).astype(np.float32))
 
 
 def melody_frames(notes: Sequence[Sequence[float]], frames: int, frame_rate: float) -> np.ndarray:
@@ -47,10 +46,29 @@ def melody_frames(notes: Sequence[Sequence[float]], frames: int, frame_rate: flo
     return bins
 
 
+def read_note(path: Path) -> dict[str, Any]:
+    """The description of a composed piece.
+
+    Raises:
+        UserError: the file is damaged or something else.
+    """
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        if missing := [key for key in ("id", "chords", "melody", "captions") if key not in note]:
+            raise ValueError(f"it lacks {missing[0]!r}")
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{str(path)!r} does not describe a composed piece: {error}.") from error
+    return note
+
+
 @torch.inference_mode()
 def encode_piece(path: Path, codec: Codec) -> Sample:
-    """One composed piece (its JSON) -> sample with all fields."""
-    note = json.loads(path.read_text(encoding="utf-8"))
+    """One composed piece (its JSON) -> sample with all fields; without `chords_heard` where Chordino is not installed.
+
+    Raises:
+        UserError: the description or a stem cannot be read.
+    """
+    note = read_note(path)
     stems = {stem: read_audio(path.with_name(f"{note['id']}.{stem}.flac"), codec.sample_rate) for stem in ("mix", "drums", "drumless")}
     stems["drums_bandpass"] = bandpass(stems["drums"], codec.sample_rate)
     latents = {stem: codec.encode(wav[None]) for stem, wav in stems.items()}
@@ -58,7 +76,8 @@ def encode_piece(path: Path, codec: Codec) -> Sample:
     tensors = {f"codes_{stem}": codec.codes(encoded)[0].to(torch.int16) for stem, encoded in latents.items()}
     tensors["latents"] = latents["mix"][0].half()
     tensors["chords"] = torch.from_numpy(harmony.changes_to_frames(note["chords"], frames, codec.frame_rate))
-    tensors["chords_heard"] = torch.from_numpy(chordino_frames(stems["mix"], codec.sample_rate, frames))
+    if chordino.available():
+        tensors["chords_heard"] = torch.from_numpy(chordino.chordino_frames(stems["mix"], codec.sample_rate, frames))
     tensors["melody"] = torch.from_numpy(melody_frames(note["melody"], frames, codec.frame_rate))
     return Sample(note["id"], tensors, note["captions"])
 
@@ -69,30 +88,53 @@ def _codec(name: str) -> Codec:
     return load_codec(name)
 
 
+def fingerprint(codec: Codec) -> int:
+    """Changes with whatever the latents' statistics and the codes depend on."""
+    return checksum(torch.cat([codec.latent_mean.flatten(), codec.latent_std.flatten(), codec.codebook.flatten()]))
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for tasks for ever."""
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
 def _build_shard(task: tuple[str, str, list[str], str]) -> str:
     out, name, paths, codec_name = task
-    write_shard(out, name, [encode_piece(Path(path), _codec(codec_name)) for path in paths])
+    codec = _codec(codec_name)
+    write_shard(out, name, [encode_piece(Path(path), codec) for path in paths], fingerprint(codec))
     return name
 
 
 def build_shards(pieces: str | Path, out: str | Path, codec_name: str, workers: int = 1, pieces_per_shard: int = 24) -> dict[str, Any]:
-    """Encode a folder of composed pieces into shards; finished shards are kept, so that an interrupted run goes on.
+    """Encode a folder of composed pieces into shards.
+
+    Shards that are finished, with the same pieces and the same codec, are kept: an interrupted run goes on, and a grown set gets its new
+    pieces only.
 
     Returns:
         The index.
 
     Raises:
-        UserError: the folder holds no pieces, or `out` cannot be written.
+        UserError: the folder holds no pieces, one cannot be read, or `out` cannot be written.
     """
+    if workers < 1 or pieces_per_shard < 1:
+        raise UserError(f"workers and pieces a shard must be at least 1, not {workers} and {pieces_per_shard}.")
     paths = sorted(Path(pieces).glob("*.json"))
     if not paths:
         raise UserError(f"{str(pieces)!r} holds no composed pieces (*.json); `jasco compose --out {pieces}` makes some.")
+    _codec.cache_clear()  # the folder may have been refitted since
     codec = load_codec(codec_name)
-    groups = [paths[start : start + pieces_per_shard] for start in range(0, len(paths), pieces_per_shard)]
+    mark = fingerprint(codec)
+    groups = {
+        f"shard-{number:05d}": paths[start : start + pieces_per_shard]
+        for number, start in enumerate(range(0, len(paths), pieces_per_shard))
+    }
     tasks = [
         (str(out), name, [str(path) for path in group], codec_name)
-        for number, group in enumerate(groups)
-        if not finished(out, name := f"shard-{number:05d}")
+        for name, group in groups.items()
+        if not finished(out, name, [read_note(path)["id"] for path in group], mark)
     ]
     bar = tqdm(total=len(groups), initial=len(groups) - len(tasks), desc=f"shards {Path(out).name}", unit="shard")
     if workers <= 1:
@@ -100,9 +142,9 @@ def build_shards(pieces: str | Path, out: str | Path, codec_name: str, workers: 
             _build_shard(task)
             bar.update()
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_parent) as pool:
             for _ in pool.map(_build_shard, tasks):
                 bar.update()
     bar.close()
     statistics = {"mean": codec.latent_mean.tolist(), "std": codec.latent_std.tolist()}
-    return write_index(out, {"name": codec_name, "frame_rate": codec.frame_rate, "dim": codec.dim, **statistics})
+    return write_index(out, {"name": codec_name, "frame_rate": codec.frame_rate, "dim": codec.dim, **statistics}, list(groups))

@@ -60,10 +60,11 @@ class CropDataset(Dataset[Batch]):
         self.reader = ShardReader(folder)
         self.frames, self.seed, self.random_crop = frames, seed, random_crop
         self.alternatives = alternatives or {}
-        stored = set(self.reader.entries[0]["crc32"])
-        if missing := [name for name in fields if name not in stored]:
-            raise UserError(f"the shards in {str(folder)!r} lack the field {missing[0]!r}; they hold: {', '.join(sorted(stored))}.")
-        self.fields = [*fields, *(other for other, _ in self.alternatives.values() if other in stored)]
+        for entry in self.reader.entries:
+            if missing := [name for name in fields if name not in entry["crc32"]]:
+                stored = ", ".join(sorted(entry["crc32"]))
+                raise UserError(f"the shards in {str(folder)!r} lack the field {missing[0]!r}: sample {entry['id']!r} holds {stored}.")
+        self.fields = [*fields, *(other for other, _ in self.alternatives.values())]
 
     def __len__(self) -> int:
         return len(self.reader)
@@ -95,10 +96,28 @@ def collate(items: Sequence[Batch]) -> Batch:
     }
 
 
+class _Guarded(Dataset[Any]):
+    """Hands a damaged sample on as a value: raised in a worker process, its sentence would come wrapped in two tracebacks."""
+
+    def __init__(self, dataset: CropDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        try:
+            return self.dataset[key]
+        except UserError as error:
+            return error
+
+
+def _collate_guarded(items: Sequence[Any]) -> Any:
+    return next((item for item in items if isinstance(item, UserError)), None) or collate(items)
+
+
 class ResumableLoader:
     """Endless epochs of batches with a state of two integers, the same on every rank.
 
     The state counts batches handed out, not batches that workers have prepared; Lightning stores it in the checkpoint and gives it back.
+    Batches that are not shuffled (validation) are the same from the first on, every time.
     """
 
     def __init__(self, dataset: CropDataset, batches: GlobalBatches, workers: int) -> None:
@@ -109,15 +128,17 @@ class ResumableLoader:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch, start = self.epoch, self.batch
+        epoch, start = (self.epoch, self.batch) if self.batches.shuffle else (0, 0)
         loader = DataLoader(
-            self.dataset,
+            _Guarded(self.dataset),
             batch_sampler=list(self.batches.epoch(epoch, start)),
-            collate_fn=collate,
+            collate_fn=_collate_guarded,
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
         )
         for done, batch in enumerate(loader, start + 1):
+            if isinstance(batch, UserError):
+                raise batch
             # before the yield: Lightning stops asking after len() batches, code behind the last yield would never run
             self.epoch, self.batch = (epoch, done) if done < len(self) else (epoch + 1, 0)
             yield batch
@@ -127,16 +148,19 @@ class ResumableLoader:
         return {"epoch": self.epoch, "batch": self.batch}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from there."""
+        """Go on from there; from the next epoch, if this one has fewer batches now."""
         self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
+        if self.batch >= len(self):
+            self.epoch, self.batch = self.epoch + 1, 0
 
 
 class ShardDataModule(lightning.LightningDataModule):
-    """Crops of prepared shards for training and validation.
+    """Crops of prepared shards for training, validation and test.
 
     Args:
         train: folder of training shards.
         valid: folder of validation shards.
+        test: folder of test shards, needed by `jasco test` alone.
         batch_size: samples a step over all devices and nodes together.
         seconds: length of a crop.
         fields: stored fields to read besides the latents.
@@ -149,6 +173,7 @@ class ShardDataModule(lightning.LightningDataModule):
         self,
         train: str = "data/shards/train",
         valid: str = "data/shards/valid",
+        test: str = "data/shards/test",
         batch_size: int = 16,
         seconds: float = 10.0,
         fields: Sequence[str] = ("chords", "melody", "codes_drums"),
@@ -160,7 +185,7 @@ class ShardDataModule(lightning.LightningDataModule):
         unknown = [name for name in fields if name not in FIELDS]
         if unknown:
             raise UserError(f"the field {unknown[0]!r} is unknown; stored fields are: {', '.join(FIELDS)}.")
-        self.train_folder, self.valid_folder = train, valid
+        self.train_folder, self.valid_folder, self.test_folder = train, valid, test
         self.batch_size, self.seconds, self.workers, self.seed = batch_size, seconds, workers, seed
         self.fields = ["latents", *fields]
         self.alternatives = {"chords": ("chords_heard", heard_chords)} if heard_chords else {}
@@ -175,6 +200,17 @@ class ShardDataModule(lightning.LightningDataModule):
         batches = GlobalBatches(len(dataset), self.batch_size, self.seed, rank, world, shuffle)
         return ResumableLoader(dataset, batches, self.workers)
 
+    def prepare_data(self) -> None:
+        """Look at the data before the run writes anything.
+
+        Raises:
+            UserError: a folder holds no prepared data, lacks a field, or has a shard missing or truncated.
+        """
+        stage = self.trainer.state.fn if self.trainer else "fit"
+        folders = {"fit": (self.train_folder, self.valid_folder), "validate": (self.valid_folder,), "test": (self.test_folder,)}
+        for folder in folders.get(str(stage), ()):
+            self._loader(folder, shuffle=folder == self.train_folder)
+
     def train_dataloader(self) -> Any:
         """Shuffled random crops."""
         return self._loader(self.train_folder, shuffle=True)
@@ -182,3 +218,7 @@ class ShardDataModule(lightning.LightningDataModule):
     def val_dataloader(self) -> Any:
         """The beginning of every validation sample."""
         return self._loader(self.valid_folder, shuffle=False)
+
+    def test_dataloader(self) -> Any:
+        """The beginning of every test sample."""
+        return self._loader(self.test_folder, shuffle=False)

@@ -1,0 +1,92 @@
+"""The `jasco` command. Only the module of the subcommand that is asked for gets imported, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from jasco_pl.errors import UserError
+from jasco_pl.files import REASONS
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "generate": ("jasco_pl.commands.generate", "make music from a prompt, chords, a melody, drums"),
+    "demo": ("jasco_pl.commands.demo", "make the three prepared requests and show asked against heard"),
+    "compose": ("jasco_pl.compose.dataset", "compose and render the embedded set: music with exact annotations"),
+    "shards": ("jasco_pl.commands.shards", "build, verify and describe prepared data"),
+    "codec": ("jasco_pl.commands.codec", "fit the embedded codec and measure what survives it"),
+    "evaluate": ("jasco_pl.commands.evaluate", "measure how a checkpoint follows its conditions"),
+    "export": ("jasco_pl.commands.export", "turn a training checkpoint into a folder for generation"),
+    "doctor": ("jasco_pl.doctor", "report the state of the environment, with remedies"),
+}
+LIGHTNING: dict[str, tuple[str, str]] = {
+    "fit": ("jasco_pl.training.cli", "train a model from a configuration"),
+    "validate": ("jasco_pl.training.cli", "run the validation of a configuration"),
+    "test": ("jasco_pl.training.cli", "run the test of a configuration"),
+    "fit-codec": ("jasco_pl.training.fit_codec", "train the embedded codec's vocoder"),
+}
+
+
+def overview() -> str:
+    """What `jasco --help` prints."""
+    lines = [
+        "usage: jasco COMMAND [options]",
+        "",
+        "Text to music that follows chords, a melody, drums and reference audio in time.",
+        "",
+        "commands:",
+        *(f"  {name:<10} {text}" for name, (_, text) in {**COMMANDS, **LIGHTNING}.items()),
+        "",
+        "`jasco COMMAND --help` explains one. A first try:",
+        '  jasco generate --text "calm piano ballad" --chords "C G Am F" --bpm 90 -o out/',
+    ]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand. Returns 0, 1 (the command found something wrong, as `shards verify` may) or 2 (bad input)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if arguments[0] == "--version":
+        from jasco_pl import __version__
+
+        print(f"jasco-pl {__version__}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    try:
+        if name in LIGHTNING:
+            module = importlib.import_module(LIGHTNING[name][0])
+            return int(module.main(name, rest) or 0)
+        if name not in COMMANDS:
+            raise UserError(f"there is no command {name!r}; there are: {', '.join([*COMMANDS, *LIGHTNING])}.")
+        module = importlib.import_module(COMMANDS[name][0])
+        parser = argparse.ArgumentParser(
+            prog=f"jasco {name}",
+            description=(module.__doc__ or "").strip(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(parser)
+        return int(module.run(parser.parse_args(rest)) or 0)
+    except UserError as error:
+        print(f"jasco {name}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output went away, as in `jasco ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # surroundings that no module looked at itself; anything else is a bug and keeps its traceback
+        if error.errno not in REASONS:
+            raise
+        where = f": {os.fspath(error.filename)!r}" if error.filename else ""
+        print(f"jasco {name}: {error.strerror}{where}.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"jasco {name}: interrupted.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

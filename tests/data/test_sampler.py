@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from jasco_pl.data.sampler import GlobalBatches, crop_start, epoch_order
+
+
+def positions(batches: GlobalBatches, epoch: int, start: int = 0) -> list[list[int]]:
+    return [[position for _, position in batch] for batch in batches.epoch(epoch, start)]
+
+
+def test_the_order_is_a_function_of_seed_and_epoch_alone():
+    assert epoch_order(100, 3, 5) == epoch_order(100, 3, 5)
+    assert sorted(epoch_order(100, 3, 5)) == list(range(100))
+    assert len({tuple(epoch_order(100, seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+
+
+def test_the_order_never_changes():
+    """A checkpoint of an older version must find the same samples."""
+    assert epoch_order(8, 0, 0) == [3, 7, 6, 2, 1, 5, 0, 4]
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 6])
+def test_a_global_batch_is_the_same_however_many_ranks_share_it(ranks):
+    alone = positions(GlobalBatches(50, 12, seed=1), epoch=2)
+    shared = [positions(GlobalBatches(50, 12, 1, rank, ranks), epoch=2) for rank in range(ranks)]
+    assert len(alone) == 4
+    for number, batch in enumerate(alone):
+        assert [position for rank in shared for position in rank[number]] == batch
+
+
+def test_an_epoch_gives_every_sample_at_most_once():
+    seen = Counter(position for batch in positions(GlobalBatches(50, 8, 0), epoch=0) for position in batch)
+    assert len(seen) == 48
+    assert set(seen.values()) == {1}
+
+
+def test_starting_in_the_middle_gives_the_rest():
+    batches = GlobalBatches(50, 8, 0)
+    assert positions(batches, 1, start=4) == positions(batches, 1)[4:]
+    assert positions(batches, 1, start=len(batches)) == []
+
+
+def test_every_position_knows_its_epoch():
+    assert {epoch for batch in GlobalBatches(50, 8, 0).epoch(7) for epoch, _ in batch} == {7}
+
+
+def test_without_shuffling_the_index_order_is_kept():
+    assert positions(GlobalBatches(10, 5, 0, shuffle=False), epoch=3) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+
+
+def test_a_set_smaller_than_a_batch_is_repeated_to_fill_it():
+    batches = GlobalBatches(3, 8, 0)
+    assert len(batches) == 1
+    (batch,) = positions(batches, 0)
+    assert len(batch) == 8
+    assert set(batch) == {0, 1, 2}
+
+
+def test_ranks_that_do_not_divide_the_batch_are_refused():
+    with pytest.raises(ValueError, match=r"16.*3 ranks"):
+        GlobalBatches(100, 16, 0, 0, 3)
+
+
+def test_crops_lie_inside_and_spread_evenly():
+    starts = [crop_start(700, 500, 0, epoch, f"song-{number}") for epoch in range(10) for number in range(200)]
+    assert min(starts) >= 0
+    assert max(starts) <= 200
+    quarters = Counter(start * 4 // 201 for start in starts)
+    assert all(400 < quarters[quarter] < 600 for quarter in range(4))  # 500 expected, standard deviation 19
+
+
+def test_the_last_possible_crop_is_taken_too():
+    assert {crop_start(12, 10, 0, epoch, "song") for epoch in range(60)} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("frames", [1, 499, 500])
+def test_a_sample_that_is_not_longer_than_the_crop_begins_at_its_beginning(frames):
+    assert crop_start(frames, 500, 0, 3, "song") == 0
+
+
+def test_crops_change_with_epoch_seed_and_sample():
+    starts = [crop_start(10_000, 500, seed, epoch, name) for seed in (0, 1) for epoch in (0, 1) for name in ("a", "b")]
+    assert len(set(starts)) == 8
