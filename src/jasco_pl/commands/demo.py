@@ -1,0 +1,115 @@
+"""Three prepared requests with the shipped checkpoint: chords alone, chords with a melody (MIDI), chords with drums (a loop).
+
+Every clip is written as WAV with a picture of what was asked for against what is heard, and compared with a clip of the same prompt and seed
+without any control.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jasco_pl.audio import loudness_normalize, read_audio
+from jasco_pl.commands.generate import add_sampling_arguments, clip_settings, progress_bar, save_clip, solver_config
+from jasco_pl.controls import harmony
+from jasco_pl.extract import chordino
+from jasco_pl.extract.onsets import onset_times
+from jasco_pl.generate import DEFAULT_CHECKPOINT, Clip, Jasco, Request
+from jasco_pl.metrics.chord_iou import chord_iou
+from jasco_pl.metrics.chroma import prominent_pitch_class
+from jasco_pl.metrics.melody import bins_to_pitch_class, pitch_class_accuracy
+from jasco_pl.metrics.onset_f1 import onset_f1
+from jasco_pl.pictures import draw_clip
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+MELODY, DRUMS = ASSETS / "melody.mid", ASSETS / "drum_loop.flac"
+REQUESTS = {
+    "1-chords": Request("mellow pop ballad with piano, bass and strings, slow", "C | G | Am | F", bpm=96, seed=1),
+    "2-chords-melody": Request("bright folk tune with flute and acoustic guitar", "C | G | C | G", bpm=100, melody=MELODY, seed=2),
+    "3-chords-drums": Request("energetic rock with distorted guitar and drums", "Em | C | G | D", bpm=100, drums=DRUMS, seed=3),
+}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the extractors hear in a clip, and how it compares with what was asked; None where nothing was asked."""
+
+    chords: np.ndarray | None
+    onsets: np.ndarray
+    scores: dict[str, float]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Checkpoint, sampling, output."""
+    parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, metavar="DIR", help="model folder (default: the shipped %(default)s)")
+    add_sampling_arguments(parser)
+    parser.add_argument("-o", "--out", default="out/demo", metavar="DIR", help="folder for WAVs and pictures (default %(default)s)")
+
+
+def listen(audio: Tensor, sample_rate: int, asked: dict[str, np.ndarray], drums: Tensor | None) -> Heard:
+    """Hear a clip and compare it with the raw conditions and the drum part it was to follow."""
+    frames = round(audio.shape[-1] / sample_rate * harmony.FRAME_RATE)
+    chords = chordino.chordino_frames(audio, sample_rate, frames) if chordino.available() else None
+    onsets = onset_times(audio, sample_rate)
+    scores = {}
+    if chords is not None and "chords" in asked:
+        scores["chord IoU (triads)"] = chord_iou(chords, asked["chords"], "triad")
+    if "melody" in asked:
+        heard = prominent_pitch_class(audio, sample_rate, frames)
+        scores["melody accuracy"] = pitch_class_accuracy(heard, bins_to_pitch_class(asked["melody"]))
+    if drums is not None:
+        scores["onset F1"] = onset_f1(onsets, onset_times(drums, sample_rate))
+    return Heard(chords, onsets, scores)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Always 0."""
+    out, solver, guidance = Path(args.out), solver_config(args), " ".join(args.guidance)
+    jasco = Jasco.from_pretrained(args.checkpoint)
+    requests = list(REQUESTS.values())
+    bare = [replace(request, chords=None, melody=None, drums=None) for request in requests]
+    # one batch: with and without controls, the same prompt and noise
+    clips = jasco.generate(
+        [*requests, *bare], guidance=guidance, solver=solver, progress=progress_bar("making 3 clips, and 3 without controls")
+    )
+    print(f"\n{'clip':16} {'':20} {'asked and heard':>16} {'without control':>16}")
+    for name, clip, without in zip(REQUESTS, clips, clips[len(requests) :], strict=False):
+        path = out / f"{name}.wav"
+        drums = _played(clip) if clip.request.drums is not None else None
+        heard = listen(clip.audio, clip.sample_rate, clip.asked, drums)
+        reference = listen(without.audio, clip.sample_rate, clip.asked, drums)
+        save_clip(clip, path, {**clip_settings(clip, args, jasco), "heard": heard.scores, "heard_without_control": reference.scores})
+        draw_clip(
+            path.with_suffix(".png"),
+            wav=loudness_normalize(clip.audio, clip.sample_rate)[0],
+            sample_rate=clip.sample_rate,
+            title=f"{clip.request.text}  ·  {clip.request.chords}",
+            asked_chords=clip.asked["chords"],
+            heard_chords=heard.chords,
+            asked_melody=clip.asked.get("melody"),
+            asked_onsets=None if drums is None else onset_times(drums, clip.sample_rate),
+            heard_onsets=heard.onsets,
+        )
+        for metric, score in heard.scores.items():
+            print(f"{name:16} {metric:20} {score:16.2f} {reference.scores[metric]:16.2f}")
+        if heard.chords is not None:
+            print(f"{'':16} asked  {_line(clip.asked['chords'])}\n{'':16} heard  {_line(heard.chords)}")
+    print(f"\nwrote three WAVs and three pictures to {out}/")
+    if not chordino.available():
+        print("the chord recogniser is not installed: chords were not compared")
+    return 0
+
+
+def _played(clip: Clip) -> Tensor:
+    """The drum part as the clip was to follow it: repeated to its length."""
+    loop = read_audio(clip.request.drums, clip.sample_rate)  # type: ignore[arg-type]
+    return torch.tile(loop, (1, -(-clip.audio.shape[-1] // loop.shape[-1])))[:, : clip.audio.shape[-1]]
+
+
+def _line(frames: np.ndarray) -> str:
+    return "  ".join(f"{label}@{start:.1f}" for label, start in harmony.frames_to_changes(frames))

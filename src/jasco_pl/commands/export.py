@@ -1,0 +1,52 @@
+"""Turn a training checkpoint into a folder for generation: config.json and model.safetensors with the averaged weights.
+
+jasco export runs/mini/checkpoints/last.ckpt -o checkpoints/jasco-mini --dtype float16
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from jasco_pl.errors import UserError
+from jasco_pl.model import JascoModel, ModelConfig, check_state
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Checkpoint, target, number format."""
+    parser.add_argument("checkpoint", metavar="CKPT", help="file written by `jasco fit`")
+    parser.add_argument("-o", "--out", required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the weights (default %(default)s)"
+    )
+    parser.add_argument("--live", action="store_true", help="take the live weights, not their average")
+
+
+def load_checkpoint(path: str, live: bool = False) -> JascoModel:
+    """The model in a training checkpoint, with its averaged weights unless `live`.
+
+    Raises:
+        UserError: the file is missing, damaged or no checkpoint of ours.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        config = state["model_config"]
+        weights = {name.removeprefix("model."): value for name, value in state["state_dict"].items()}
+    except FileNotFoundError as error:
+        raise UserError(f"there is no checkpoint {path!r}.") from error
+    except Exception as error:
+        raise UserError(f"{path!r} is not a checkpoint of `jasco fit`: {error}.") from error
+    model = JascoModel(ModelConfig.from_dict(config))
+    if not live and "ema" in state:
+        weights |= state["ema"]["average"]
+    check_state(weights, model, path)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Always 0."""
+    load_checkpoint(args.checkpoint, args.live).save_pretrained(args.out, getattr(torch, args.dtype))
+    print(f"wrote {args.out}")
+    return 0

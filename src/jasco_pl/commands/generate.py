@@ -1,0 +1,128 @@
+"""Make music from a prompt, chords, a melody, a drum part: any of them, or none.
+
+  jasco generate --text "calm piano ballad" --chords "C G Am F" --bpm 90 -o out/
+  jasco generate --chords "Dm7 | G7 | Cmaj7 A7" --bpm 120 --melody tune.mid --seed 7 -n 4 -o out/
+  jasco generate --text "house with deep bass" --drums loop.wav --solver dopri5 -o out/
+
+Chords: bars (`C | G7 | Am F`), a plain line (one chord a bar), times (`C@0 D@2.5` or `(C, 0.0), (D, 2.0)`), or a `.lab` file; any usual
+spelling. A line shorter than the clip repeats. Melody: MIDI, audio, or an array of 53 bins at 50 Hz. Drums: audio of a drum part; a short
+loop repeats. Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+from jasco_pl import __version__
+from jasco_pl.audio import loudness_normalize, write_audio
+from jasco_pl.errors import UserError
+from jasco_pl.files import write_json
+from jasco_pl.flow.solver import Method, SolverConfig
+from jasco_pl.generate import DEFAULT_CHECKPOINT, DEFAULT_GUIDANCE, Clip, Jasco, Request
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to make, then how."""
+    what = parser.add_argument_group("what to make")
+    what.add_argument("--text", default="", help="description: style, instruments, mood, tempo")
+    what.add_argument("--chords", metavar="LINE", help='chord line or .lab file, e.g. "C | G7 | Am F"')
+    what.add_argument("--bpm", type=float, help="tempo of the chord line; without it, the chords are spread evenly over the clip")
+    what.add_argument("--meter", default="4/4", help="meter of the chord line (default %(default)s)")
+    what.add_argument("--melody", metavar="FILE", help="MIDI, audio, .npy, .pt or .safetensors")
+    what.add_argument("--drums", metavar="FILE", help="audio of a drum part, any rate and channels")
+    what.add_argument("--seconds", type=float, help="length (default: what the model was trained on)")
+    what.add_argument("-n", "--count", type=int, default=1, help="clips, with seeds SEED, SEED+1, ... (default %(default)s)")
+    what.add_argument("--seed", type=int, default=0, help="seed of the first clip (default %(default)s)")
+    how = parser.add_argument_group("how")
+    how.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, metavar="DIR", help="model folder (default: the shipped %(default)s)")
+    add_sampling_arguments(how)
+    how.add_argument("--device", default="cpu", help="cpu, cuda, mps (default %(default)s)")
+    how.add_argument("-o", "--out", default="out", metavar="DIR", help="folder for WAV and JSON (default %(default)s)")
+
+
+def add_sampling_arguments(parser: Any) -> None:
+    """Guidance and solver, shared by every command that samples."""
+    parser.add_argument(
+        "--guidance",
+        nargs="+",
+        default=[DEFAULT_GUIDANCE],
+        metavar="SET=WEIGHT",
+        help=f"weights of condition sets: all, text, local, or names joined by + (default {DEFAULT_GUIDANCE})",
+    )
+    default = SolverConfig()
+    parser.add_argument("--solver", choices=get_args(Method), default=default.method, help="default %(default)s; dopri5 is the paper's")
+    parser.add_argument("--steps", type=int, default=default.steps, help="steps of the fixed-step solvers (default %(default)s)")
+    parser.add_argument("--tolerance", type=float, default=default.tolerance, help="of dopri5 (default %(default)s)")
+
+
+def solver_config(args: argparse.Namespace) -> SolverConfig:
+    """The solver that the arguments ask for."""
+    return SolverConfig(args.solver, args.steps, args.tolerance)
+
+
+def progress_bar(description: str) -> Callable[[float], None]:
+    """A bar that takes shares of the whole."""
+    from tqdm import tqdm
+
+    bar = tqdm(total=100, desc=description, unit="%", bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}")
+
+    def progress(share: float) -> None:
+        bar.update(round(100 * share) - bar.n)
+        if share >= 1:
+            bar.close()
+
+    return progress
+
+
+def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[str, Any]:
+    """Everything that is needed to make the clip again."""
+    request = {name: value if isinstance(value, str | int | float | None) else str(value) for name, value in asdict(clip.request).items()}
+    return {
+        "jasco_pl": __version__,
+        "checkpoint": str(args.checkpoint),
+        **jasco.describe(),
+        "request": request,
+        "chords_read": [[change.label, round(change.start, 4)] for change in clip.changes],
+        "guidance": " ".join(args.guidance),
+        "solver": asdict(solver_config(args)),
+        "evaluations": clip.evaluations,
+        "sample_rate": clip.sample_rate,
+        "seconds": round(clip.audio.shape[-1] / clip.sample_rate, 3),
+        "notes": clip.notes,
+    }
+
+
+def save_clip(clip: Clip, path: Path, settings: dict[str, Any]) -> None:
+    """WAV at -14 LUFS, and JSON beside it."""
+    audio, loudness = loudness_normalize(clip.audio, clip.sample_rate)
+    write_audio(path, audio, clip.sample_rate)
+    write_json(path.with_suffix(".json"), {**settings, "loudness_before_lufs": loudness})
+
+
+def slug(text: str) -> str:
+    """A file name from a prompt."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "clip"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Always 0."""
+    if args.count < 1:
+        raise UserError(f"-n must be at least 1, not {args.count}.")
+    solver = solver_config(args)
+    jasco = Jasco.from_pretrained(args.checkpoint, args.device)
+    requests = [
+        Request(args.text, args.chords, args.bpm, args.meter, args.melody, args.drums, args.seed + number) for number in range(args.count)
+    ]
+    clips = jasco.generate(requests, args.seconds, " ".join(args.guidance), solver, progress_bar(f"{args.count} clip(s)"))
+    for note in clips[0].notes:
+        print(f"note: {note}")
+    for clip in clips:
+        path = Path(args.out) / f"{slug(args.text)}-seed{clip.request.seed}.wav"
+        save_clip(clip, path, clip_settings(clip, args, jasco))
+        print(f"wrote {path}")
+    return 0

@@ -1,0 +1,116 @@
+"""What a run shows of itself: speed and gradients every step, sound and pictures at every validation."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from jasco_pl.audio import loudness_normalize
+from jasco_pl.codec import load_codec
+from jasco_pl.extract import chordino
+from jasco_pl.extract.onsets import onset_times
+from jasco_pl.flow.solver import SolverConfig
+from jasco_pl.generate import DEFAULT_GUIDANCE, Clip, Jasco, Request
+from jasco_pl.metrics.chord_iou import chord_iou
+from jasco_pl.pictures import draw_clip, figure_to_image
+from jasco_pl.training.module import JascoModule
+
+
+class Speed(Callback):
+    """Logs samples a second and the share of time spent waiting for data, over the whole training process group."""
+
+    def __init__(self) -> None:
+        self._ended: float | None = None
+        self._started = 0.0
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Data has arrived."""
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """The step is done."""
+        now = time.perf_counter()
+        if self._ended is not None:
+            whole = now - self._ended
+            size = len(batch["id"])
+            module.log("speed/samples_per_s", size * trainer.world_size / whole, prog_bar=True, batch_size=size)
+            module.log("speed/data_wait", (self._started - self._ended) / whole, batch_size=size)
+        self._ended = now
+
+    def on_validation_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """A validation is no training step."""
+        self._ended = None
+
+
+class GradientNorm(Callback):
+    """Logs the total gradient norm before clipping."""
+
+    def on_before_optimizer_step(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Gradients are complete and unclipped here."""
+        gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+        module.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients), batch_size=1)
+
+
+class Listen(Callback):
+    """At every validation, on rank 0: audio of fixed requests by the averaged weights, with asked for and heard drawn over each other.
+
+    Args:
+        requests: texts and chord lines; seed is the position in the list.
+        guidance: as for `jasco generate`.
+        solver: how the clips are integrated.
+        bpm: of the chord lines.
+    """
+
+    def __init__(
+        self,
+        requests: list[dict[str, str]] | None = None,
+        guidance: str = DEFAULT_GUIDANCE,
+        solver: SolverConfig | None = None,
+        bpm: float = 96.0,
+    ) -> None:
+        requests = requests or [{"text": "calm pop ballad with piano and strings", "chords": "C G Am F"}]
+        self.requests = [Request(bpm=bpm, seed=seed, **request) for seed, request in enumerate(requests)]
+        self.guidance, self.solver = guidance, solver or SolverConfig(steps=10)
+
+    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Generate, listen, draw, log."""
+        if trainer.sanity_checking or not trainer.is_global_zero or not isinstance(module, JascoModule):
+            return
+        jasco = Jasco(module.model, load_codec(module.config.codec).to(module.device), module.text_encoder)
+        try:
+            with module.averaged_weights():
+                clips = jasco.generate(self.requests, guidance=self.guidance, solver=self.solver)
+        finally:
+            module.model.train()
+        boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        for number, clip in enumerate(clips):
+            heard = chordino.chordino_frames(clip.audio, clip.sample_rate, clip.latents.shape[0]) if chordino.available() else None
+            for board in boards:
+                self._show(board, f"clip{number}", clip, heard, trainer.global_step)
+
+    def _show(self, board: TensorBoardLogger, name: str, clip: Clip, heard: Any, step: int) -> None:
+        writer = board.experiment
+        audio, _ = loudness_normalize(clip.audio, clip.sample_rate)
+        writer.add_audio(f"listen/{name}", audio, step, sample_rate=clip.sample_rate)
+        figure = draw_clip(
+            None,
+            wav=audio,
+            sample_rate=clip.sample_rate,
+            title=clip.request.text,
+            asked_chords=clip.asked.get("chords"),
+            heard_chords=heard,
+            asked_melody=clip.asked.get("melody"),
+            heard_onsets=onset_times(clip.audio, clip.sample_rate),
+        )
+        writer.add_image(f"listen/{name}", figure_to_image(figure), step, dataformats="HWC")
+        if heard is not None and "chords" in clip.asked:
+            writer.add_scalar(f"listen/{name}_chord_iou", chord_iou(heard, clip.asked["chords"]), step)

@@ -1,0 +1,79 @@
+"""`jasco fit | validate | test`: Lightning's command line over our module and data module."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from jasco_pl.data.datamodule import ShardDataModule
+from jasco_pl.errors import UserError
+from jasco_pl.training.module import JascoModule
+from jasco_pl.training.progress import StepBar
+
+# What Lightning says without there being anything to do about it.
+NOISE = (
+    r".*does not have many workers.*",  # the loader is far from being the bottleneck
+    r".*LeafSpec.*",  # Lightning's own use of a deprecated name
+    r".*args parameter is intended to run from within Python.*",  # it is
+    r".*there is no last checkpoint available.*",  # the first start of a run that the same command resumes
+    r".*Checkpoint directory .* exists and is not empty.*",  # every later start
+)
+ADVERTISEMENT = ("💡 Tip", "TPU available")
+
+
+class JascoCLI(LightningCLI):
+    """Every default of a configuration can be overridden: `jasco fit -c conf/mini.yaml --model.lr 2e-4 --trainer.max_steps 200`."""
+
+    def _parse_ckpt_path(self) -> None:
+        """Take no options from a checkpoint: what the configuration and the command line say holds on resume too."""
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
+        given = config.get("callbacks") or []
+        own_bar = any(isinstance(callback, ProgressBar) for callback in (given if isinstance(given, list) else [given]))
+        if self.subcommand == "fit" and config.get("enable_progress_bar") is not False and not own_bar:
+            callbacks = [*callbacks, StepBar()]
+        return super()._instantiate_trainer(config, callbacks)
+
+    def before_fit(self) -> None:
+        """Say where the run goes."""
+        if self.trainer.is_global_zero:
+            print(f"training into {self.trainer.default_root_dir}; watch it with `make tensorboard`", file=sys.stderr)
+
+
+def quiet() -> None:
+    """Drop the messages that are understood and need no action."""
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message=message)
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(ADVERTISEMENT))
+
+
+def main(command: str, arguments: Sequence[str]) -> int:
+    """Run one of Lightning's subcommands; 2 if the configuration or the data cannot be used."""
+    quiet()
+    try:
+        JascoCLI(
+            JascoModule,
+            ShardDataModule,
+            args=[command, *arguments],
+            save_config_kwargs={"overwrite": True},
+            auto_configure_optimizers=False,
+            parser_kwargs={"prog": "jasco", "description": "Train, validate or test a model from a YAML configuration."},
+        )
+    except UserError:
+        raise
+    except MisconfigurationException as error:
+        raise UserError(" ".join(str(error).split())) from error
+    except ValueError as error:  # dataclasses check themselves
+        if error.__class__ is ValueError and "\n" not in str(error):
+            raise UserError(str(error)) from error
+        raise
+    return 0
