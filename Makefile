@@ -15,7 +15,7 @@ CONF      ?= conf/mini.yaml
 DATA        ?= data
 HOURS       ?= 1
 VALID_HOURS ?= 0.1
-TEST_HOURS  ?= 0.15
+TEST_HOURS  ?= 0.75
 SEED        ?= 1
 WORKERS     ?= $(shell nproc 2>/dev/null || echo 1)
 # Appended to the command that a target runs
@@ -105,8 +105,9 @@ $(DATA)/shards/%/index.json: | $(STAMP)
 train: $(DATA)/shards/train/index.json $(DATA)/shards/valid/index.json ## train on data/, composing a small set when there is none, into runs/
 	$(JASCO) fit -c $(CONF) --data.train $(DATA)/shards/train --data.valid $(DATA)/shards/valid --trainer.num_nodes $(NODES) --trainer.devices $(DEVICES) --trainer.strategy $(STRATEGY) $(if $(MAX_STEPS),--trainer.max_steps $(MAX_STEPS)) $(ARGS)
 
-eval: $(DATA)/shards/test/index.json ## measure the shipped checkpoint on the embedded test split
-	$(JASCO) evaluate --pieces $(DATA)/pieces/test $(ARGS)
+eval: | $(STAMP) ## measure the shipped checkpoint on the embedded test split
+	$(JASCO) compose --out $(DATA)/pieces/test --split test --hours $(TEST_HOURS) --seed $(SEED) --workers $(WORKERS)
+	$(JASCO) evaluate --pieces $(DATA)/pieces/test --workers $(WORKERS) $(ARGS)
 
 tensorboard: | $(STAMP) ## watch the runs in runs/
 	$(PY) -m tensorboard.main --logdir runs $(ARGS)
