@@ -7,6 +7,7 @@ Sets are written `all`, `text`, `local`, or by joining names with "+": `text+cho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -29,17 +30,23 @@ class Term:
 def parse_guidance(text: str | Mapping[str, float], local: Iterable[str]) -> tuple[Term, ...]:
     """Read `all=1.5 text=0.5` (or a mapping) for a model whose local controls are `local`; zero-weight terms are left out.
 
+    Names that mean the same set, such as `all` and `text` for a model without local controls, add up.
+
     Raises:
-        UserError: an unknown condition, a weight that is no number, a set named twice.
+        UserError: an unknown condition, a weight that is no finite number, a name written twice.
     """
     names = [TEXT, *local]
     pairs = text.items() if isinstance(text, Mapping) else [_split(part) for part in text.replace(",", " ").split()]
     weights: dict[frozenset[str], float] = {}
+    seen: set[frozenset[str]] = set()
     for written, value in pairs:
-        conditions = _condition_set(written, names)
-        if conditions in weights:
+        conditions, spelling = _condition_set(written, names), frozenset(written.split("+"))
+        if spelling in seen:
             raise UserError(f"guidance names the set {written!r} twice.")
-        weights[conditions] = float(value)
+        if not math.isfinite(value):
+            raise UserError(f"guidance gives the set {written!r} the weight {value}, where a finite number is accepted.")
+        seen.add(spelling)
+        weights[conditions] = weights.get(conditions, 0.0) + value
     unconditional = 1.0 - sum(weights.values())
     weights[frozenset()] = weights.get(frozenset(), 0.0) + unconditional
     terms = tuple(Term(conditions, weight) for conditions, weight in weights.items() if abs(weight) > 1e-6)

@@ -59,6 +59,9 @@ def solve(field_of: Callable[[slice], Field], noise: Tensor, config: SolverConfi
         noise: [B, T, C] at t = 0.
         config: method, steps, tolerance.
         progress: told the share that is done.
+
+    Raises:
+        UserError: dopri5 cannot keep the tolerance, because it is too small for single precision or the field is not finite.
     """
     if config.method == "dopri5":
         return _adaptive(field_of, noise, config, progress)
@@ -83,21 +86,27 @@ def _fixed(field: Field, noise: Tensor, config: SolverConfig, progress: Progress
 
 
 def _adaptive(field_of: Callable[[slice], Field], noise: Tensor, config: SolverConfig, progress: Progress | None) -> Solution:
-    latents, most = [], 0
+    latents, most, done = [], 0, 0.0
     items = noise.shape[0]
+    span = torch.tensor([0.0, END], device=noise.device, dtype=torch.float32)
+    # a step must end at END: otherwise the last one goes beyond t = 1, where the network has learnt nothing, and is interpolated back
+    options = {"step_t": span[1:], "dtype": torch.float32 if noise.device.type == "mps" else torch.float64}  # MPS has no doubles
     for index in range(items):
         item_field, count = field_of(slice(index, index + 1)), 0
 
         def counted(t: Tensor, z: Tensor, item_field: Field = item_field, index: int = index) -> Tensor:
-            nonlocal count
+            nonlocal count, done
             count += 1
             if progress is not None:
-                progress((index + min(float(t), 1.0)) / items)
+                done = max(done, (index + float(t)) / items)  # a step that is refused goes back in t
+                progress(done)
             return item_field(z, t.float())
 
-        span = torch.tensor([0.0, END], device=noise.device, dtype=torch.float32)
-        start = noise[index : index + 1]
-        path = torchdiffeq.odeint(counted, start, span, method="dopri5", rtol=config.tolerance, atol=config.tolerance)
+        start, tolerance = noise[index : index + 1], config.tolerance
+        try:
+            path = torchdiffeq.odeint(counted, start, span, method="dopri5", rtol=tolerance, atol=tolerance, options=options)
+        except AssertionError as error:  # how torchdiffeq says that its step shrank to nothing
+            raise UserError(f"dopri5 cannot keep tolerance {tolerance:g} ({error}); a larger one or a fixed-step solver may do.") from error
         latents.append(path[-1])
         most = max(most, count)
     if progress is not None:

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from jasco_pl.flow.path import OptimalTransportPath, flow_matching_loss, loss_weight
+
+
+def constant(value: float) -> torch.Tensor:
+    return torch.full((1, 1, 1), value, dtype=torch.float64)
+
+
+def test_point_and_velocity_by_hand() -> None:
+    path = OptimalTransportPath()
+    noise, data = constant(2.0), constant(5.0)
+    at = {t: float(path.point(noise, data, torch.tensor([t], dtype=torch.float64))) for t in (0.0, 0.5, 1.0)}
+    assert at[0.0] == 2.0
+    assert at[0.5] == pytest.approx(3.50001, abs=1e-12)  # sigma_min = 1e-5
+    assert at[1.0] == pytest.approx(5.00002, abs=1e-12)
+    assert float(path.velocity(noise, data)) == pytest.approx(3.00002, abs=1e-12)
+    assert float(OptimalTransportPath(0.1).point(noise, data, torch.tensor([1.0], dtype=torch.float64))) == pytest.approx(5.2)
+
+
+def test_velocity_is_the_derivative_of_the_path() -> None:
+    path = OptimalTransportPath(0.01)
+    noise, data = torch.randn(2, 3, 4, 5, dtype=torch.float64).unbind(0)
+    t = torch.rand(3, dtype=torch.float64)
+    _, slope = torch.func.jvp(lambda t: path.point(noise, data, t), (t,), (torch.ones_like(t),))
+    torch.testing.assert_close(slope, path.velocity(noise, data))
+
+
+def test_every_item_has_its_own_time() -> None:
+    path = OptimalTransportPath()
+    noise, data = torch.randn(2, 3, 4, 5).unbind(0)
+    t = torch.tensor([0.0, 0.3, 1.0])
+    points = path.point(noise, data, t)
+    for index in range(3):
+        one = slice(index, index + 1)
+        torch.testing.assert_close(points[one], path.point(noise[one], data[one], t[one]))
+
+
+def test_loss_weights() -> None:
+    t = torch.tensor([0.0, 0.25, 1.0])
+    assert loss_weight(t, "increasing").tolist() == [1.0, 1.25, 2.0]  # equation 3: 1 + t
+    assert loss_weight(t, "uniform").tolist() == [1.0, 1.0, 1.0]
+    assert loss_weight(t, "decreasing").tolist() == [2.0, 1.75, 1.0]
+    with pytest.raises(ValueError, match=r"'rising'.*increasing, uniform or decreasing"):
+        loss_weight(t, "rising")  # type: ignore[arg-type]
+
+
+def test_loss_is_the_mean_square_of_every_item() -> None:
+    predicted = torch.zeros(2, 3, 2)
+    target = torch.tensor([[[1.0, 0.0], [0.0, 0.0], [2.0, 1.0]], [[0.0, 0.0], [3.0, 3.0], [0.0, 0.0]]])
+    torch.testing.assert_close(flow_matching_loss(predicted, target), torch.tensor([1.0, 3.0]))
+
+
+def test_masked_frames_count_neither_above_nor_below_the_line() -> None:
+    predicted, target = torch.randn(2, 3, 6, 4).unbind(0)
+    mask = torch.zeros(3, 6, dtype=torch.bool)
+    mask[0, :4], mask[1] = True, True
+    losses = flow_matching_loss(predicted, target, mask)
+    torch.testing.assert_close(losses[0], flow_matching_loss(predicted[:1, :4], target[:1, :4])[0])
+    torch.testing.assert_close(losses[1], flow_matching_loss(predicted, target)[1])
+    assert float(losses[2]) == 0.0  # nothing to learn from, and no division by zero
+
+
+def test_loss_is_taken_in_single_precision() -> None:
+    predicted, target = torch.full((1, 1, 1), 256.0, dtype=torch.bfloat16), torch.full((1, 1, 1), 255.0)
+    assert flow_matching_loss(predicted, target).tolist() == [1.0]
