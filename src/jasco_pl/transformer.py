@@ -2,8 +2,8 @@
 
 Shape legend: B batch, T latent frames, N = ceil(T / frames_per_token) tokens, L text tokens, D width, H heads.
 
-Everything the paper names is here, and everything the released checkpoints do otherwise is a choice of `TransformerConfig`: convolutional or
-sinusoidal positions, symmetric ALiBi or none, U-Net skips or none, time through adaptive layer norm or through the text tokens.
+Everything the paper names is here, and everything the released checkpoints do otherwise is a choice of `TransformerConfig`: convolutional
+or sinusoidal positions, symmetric ALiBi or none, U-Net skips or none, time through adaptive layer norm or through the text tokens.
 """
 
 from __future__ import annotations
@@ -206,9 +206,14 @@ class Transformer(nn.Module):
         nn.init.zeros_(self.output.weight)
 
     def forward(self, x: Tensor, t: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
-        """x [B, T, in_channels], t [B] in [0, 1], text [B, L, text_dim], text_mask [B, L] (true = token) -> velocity [B, T, out_channels]."""
-        batch, frames, _ = x.shape
-        patch = self.config.frames_per_token
+        """Velocity [B, T, out_channels] of x [B, T, in_channels] at t [B] in [0, 1].
+
+        Args:
+            x, t: noisy latents with the controls beside them, and their flow time.
+            text: [B, L, text_dim].
+            text_mask: [B, L], true where there is a token.
+        """
+        frames, patch = x.shape[1], self.config.frames_per_token
         if spare := -frames % patch:
             x = functional.pad(x, (0, 0, 0, spare))
         x = self.embed(x.unflatten(1, (-1, patch)).flatten(2))
@@ -245,7 +250,8 @@ class Transformer(nn.Module):
             return None
         bias = self._bias
         if bias is None or bias.shape[-1] != tokens or bias.device != like.device or bias.dtype != like.dtype:
-            bias = alibi_bias(self.config.heads, tokens, like.device).to(like.dtype)
+            with torch.inference_mode(False):  # generating between training steps must not leave a bias that autograd refuses
+                bias = alibi_bias(self.config.heads, tokens, like.device).to(like.dtype)
             self._bias = bias
         return bias
 
