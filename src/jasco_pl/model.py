@@ -47,6 +47,11 @@ class ModelConfig:
     seconds: float = 10.0
     """Length of the clips it is trained on."""
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ModelConfig:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**data, "transformer": TransformerConfig(**data["transformer"])})
+
 
 class JascoModel(nn.Module):
     """Velocity v(z, t | conditions) over normalised latents.
@@ -70,9 +75,7 @@ class JascoModel(nn.Module):
         super().__init__()
         self.config = config
         self.controls = ControlSet({name: self._control(name, options) for name, options in config.controls.items()})
-        self.transformer = Transformer(
-            config.transformer, config.latent_dim + self.controls.channels, config.latent_dim, config.text_dim
-        )
+        self.transformer = Transformer(config.transformer, config.latent_dim + self.controls.channels, config.latent_dim, config.text_dim)
         shape = (config.latent_dim,)
         self.register_buffer("latent_mean", torch.as_tensor(latent_mean, dtype=torch.float32).expand(shape).clone())
         self.register_buffer("latent_std", torch.as_tensor(latent_std, dtype=torch.float32).expand(shape).clone())
@@ -86,7 +89,10 @@ class JascoModel(nn.Module):
         kind = CONTROLS[name]
         if issubclass(kind, AudioControl):
             options = {"codebook_size": self.config.codebook_size, "codebook_dim": self.config.latent_dim, **options}
-        return kind(**options)
+        try:
+            return kind(**options)
+        except TypeError as error:
+            raise UserError(f"the control {name!r} does not take these options: {error}.") from error
 
     def normalize(self, latents: Tensor) -> Tensor:
         """The codec's latents [B, T, C] -> zero mean and unit variance a channel."""
@@ -98,17 +104,18 @@ class JascoModel(nn.Module):
 
     def forward(self, z: Tensor, t: Tensor, conditions: Conditions) -> Tensor:
         """z [B, T, C] at flow time t [B] -> velocity [B, T, C]."""
-        return self.velocity(z, t, self.controls(conditions.local), conditions.text, conditions.text_mask)
+        return self.velocity(z, t, self.controls(conditions), conditions.text, conditions.text_mask)
 
     def velocity(self, z: Tensor, t: Tensor, projected: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
-        """The same with the controls projected already, [B, T, channels]."""
-        return self.transformer(torch.cat([z, projected.to(z.dtype)], dim=-1), t, text, text_mask)
+        """The same with the controls projected already, [B, T, channels] ([B, 1, 0] for a model without controls)."""
+        projected = projected.to(z.dtype).expand(-1, z.shape[1], -1)
+        return self.transformer(torch.cat([z, projected], dim=-1), t, text, text_mask)
 
     def guided_rows(self, conditions: Conditions, terms: Sequence[Term]) -> tuple[Tensor, Tensor, Tensor]:
         """Projected controls, text and mask of every guidance term, rows stacked along the batch: constant over the solver's steps."""
         rows = [self.controls.only(conditions, term.conditions) for term in terms]
         return (
-            torch.cat([self.controls(row.local) for row in rows]),
+            torch.cat([self.controls(row) for row in rows]),
             torch.cat([row.text for row in rows]),
             torch.cat([row.text_mask for row in rows]),
         )
@@ -156,7 +163,7 @@ def read_config(folder: Path) -> ModelConfig:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data.pop("format", None) != "jasco-pl/1":
             raise ValueError('it lacks "format": "jasco-pl/1"')
-        return ModelConfig(transformer=TransformerConfig(**data.pop("transformer")), **data)
+        return ModelConfig.from_dict(data)
     except OSError as error:
         raise UserError(f"no JASCO checkpoint in {str(folder)!r}: {path.name} cannot be read ({error.strerror}).") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:

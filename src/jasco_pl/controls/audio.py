@@ -16,7 +16,9 @@ def blur(vectors: Tensor, window: int) -> Tensor:
     """
     frames = vectors.shape[1]
     if spare := -frames % window:
-        vectors = torch.cat([vectors, vectors[:, frames - 1 - spare : frames - 1].flip(1)], dim=1)
+        mirrored = frames - 2 - torch.arange(spare, device=vectors.device)
+        mirrored = mirrored.clamp(min=0)  # a clip shorter than that repeats its first frame
+        vectors = torch.cat([vectors, vectors[:, mirrored]], dim=1)
     pooled = functional.avg_pool1d(vectors.transpose(1, 2), window)
     return pooled.repeat_interleave(window, dim=2).transpose(1, 2)[:, :frames]
 

@@ -1,7 +1,7 @@
 """What a local control is: a stored field, a null value, a projection, all frame by frame.
 
-A raw condition is an integer tensor [B, T] (chord index, melody bin, codebook entry), so that "nothing here" can be said of single frames as
-well as of a whole item, and is the same value in training and in guidance.
+A raw condition is an integer tensor [B, T] (chord index, melody bin, codebook entry), so that "nothing here" can be said of single frames
+as well as of a whole item, and is the same value in training and in guidance.
 """
 
 from __future__ import annotations

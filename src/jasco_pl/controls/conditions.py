@@ -26,8 +26,10 @@ class Conditions:
     text_mask: Tensor
 
     def items(self, index: slice) -> Conditions:
-        """Conditions of some items of the batch."""
-        return Conditions({name: raw[index] for name, raw in self.local.items()}, self.text[index], self.text_mask[index])
+        """Conditions of some items of the batch, without the text padding that only the others needed."""
+        mask = self.text_mask[index]
+        length = int(mask.sum(dim=1).max())
+        return Conditions({name: raw[index] for name, raw in self.local.items()}, self.text[index, :length], mask[:, :length])
 
     def to(self, device: torch.device | str) -> Conditions:
         """The same on another device."""
@@ -57,9 +59,11 @@ class ControlSet(nn.ModuleDict):
         """Channels of all projections together."""
         return sum(control.channels for control in self.values())  # type: ignore[misc]
 
-    def forward(self, local: Mapping[str, Tensor]) -> Tensor:
-        """Raw conditions {name: [B, T]} -> their projections side by side, [B, T, channels]."""
-        return torch.cat([control(local[name]) for name, control in self.items()], dim=-1)
+    def forward(self, conditions: Conditions) -> Tensor:
+        """Raw conditions -> their projections side by side, [B, T, channels]; [B, 1, 0] where there are no controls."""
+        if not len(self):
+            return conditions.text.new_zeros(conditions.text.shape[0], 1, 0)
+        return torch.cat([control(conditions.local[name]) for name, control in self.items()], dim=-1)
 
     def keep(self, conditions: Conditions, masks: Mapping[str, Tensor]) -> Conditions:
         """Replace conditions by their null where masks {name or "text": [B]} is false; names that are left out keep theirs."""
@@ -75,6 +79,4 @@ class ControlSet(nn.ModuleDict):
     def only(self, conditions: Conditions, names: frozenset[str]) -> Conditions:
         """The same batch seen with these conditions alone (one row of the guidance)."""
         batch, device = conditions.text.shape[0], conditions.text.device
-        return self.keep(
-            conditions, {name: torch.full((batch,), name in names, device=device) for name in [*self.names, "text"]}
-        )
+        return self.keep(conditions, {name: torch.full((batch,), name in names, device=device) for name in [*self.names, "text"]})

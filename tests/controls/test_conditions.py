@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import torch
+
+from jasco_pl.controls import CONTROLS, Chords, Drums, Melody
+from jasco_pl.controls.conditions import Conditions, ControlSet, drop_text
+
+
+def controls() -> ControlSet:
+    drums = Drums(codebook_size=10, codebook_dim=6)
+    drums.codebook.copy_(torch.randn(10, 6))
+    return ControlSet({"chords": Chords(), "melody": Melody(), "drums": drums})
+
+
+def conditions(batch: int = 3, frames: int = 8) -> Conditions:
+    local = {
+        "chords": torch.randint(0, 194, (batch, frames)),
+        "melody": torch.randint(-1, 53, (batch, frames)),
+        "drums": torch.randint(0, 10, (batch, frames)),
+    }
+    mask = torch.arange(5) < torch.tensor([[5], [2], [3]])[:batch]
+    return Conditions(local, torch.randn(batch, 5, 4) * mask[..., None], mask)
+
+
+def test_registry_knows_controls_by_their_names() -> None:
+    assert dict(CONTROLS) == {"chords": Chords, "melody": Melody, "drums": Drums}
+
+
+def test_projections_stand_side_by_side_in_order() -> None:
+    wanted, given = controls(), conditions()
+    out = wanted(given)
+    assert wanted.channels == 16 + 16 + 2
+    assert wanted.names == ["chords", "melody", "drums"]
+    parts = [wanted[name](given.local[name]) for name in wanted.names]
+    torch.testing.assert_close(out, torch.cat(parts, dim=-1))
+    assert ControlSet({"drums": wanted["drums"], "chords": wanted["chords"]}).names == ["drums", "chords"]  # type: ignore[dict-item]
+
+
+def test_no_controls_at_all() -> None:
+    given = conditions()
+    wanted = ControlSet({})
+    assert (wanted.names, wanted.channels) == ([], 0)
+    assert wanted(given).shape == (3, 1, 0)
+    kept = wanted.only(given, frozenset())
+    assert not kept.text.any()
+
+
+def test_keep_drops_single_conditions_of_single_samples() -> None:
+    wanted, given = controls(), conditions()
+    masks = {"chords": torch.tensor([True, False, True]), "drums": torch.tensor([False, False, True])}
+    kept = wanted.keep(given, masks)
+    assert torch.equal(kept.local["chords"][[0, 2]], given.local["chords"][[0, 2]])
+    assert (kept.local["chords"][1] == 194).all()
+    assert (kept.local["drums"][:2] == -1).all()
+    assert torch.equal(kept.local["drums"][2], given.local["drums"][2])
+    assert torch.equal(kept.local["melody"], given.local["melody"])  # not named: kept
+    assert torch.equal(kept.text, given.text)
+    assert (given.local["chords"] < 194).all()  # the batch itself is untouched
+
+
+def test_dropped_text_is_one_zero_state() -> None:
+    given = conditions()
+    text, mask = drop_text(given.text, given.text_mask, torch.tensor([False, True, False]))
+    assert mask.tolist() == [[True] + [False] * 4, [True, True] + [False] * 3, [True] + [False] * 4]
+    assert not text[0].any()
+    assert not text[2].any()
+    assert torch.equal(text[1], given.text[1])
+
+
+def test_only_keeps_what_a_guidance_term_names() -> None:
+    wanted, given = controls(), conditions()
+    seen = wanted.only(given, frozenset(["text", "melody"]))
+    assert torch.equal(seen.local["melody"], given.local["melody"])
+    assert (seen.local["chords"] == 194).all()
+    assert (seen.local["drums"] == -1).all()
+    assert torch.equal(seen.text, given.text)
+    nothing = wanted.only(given, frozenset())
+    assert (nothing.local["melody"] == -1).all()
+    assert nothing.text_mask.sum(1).tolist() == [1, 1, 1]
+
+
+def test_items_leave_the_padding_of_the_others_behind() -> None:
+    given = conditions()
+    one = given.items(slice(1, 2))
+    assert one.text.shape == (1, 2, 4)
+    assert one.text_mask.tolist() == [[True, True]]
+    assert torch.equal(one.text[0], given.text[1, :2])
+    assert torch.equal(one.local["melody"], given.local["melody"][1:2])
+    assert given.items(slice(None)).text.shape == (3, 5, 4)

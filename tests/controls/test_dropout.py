@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from jasco_pl.controls.dropout import ConditionDropout
+from jasco_pl.seeding import generator
+
+NAMES = ["text", "chords", "melody", "drums"]
+DRAWS = 10_000
+
+
+def shares(dropout: ConditionDropout, names: list[str]) -> tuple[dict[str, float], float, torch.Tensor]:
+    """How often each condition is kept, how often none is, and the masks [draws, names]."""
+    masks = dropout.draw(names, DRAWS, generator("test"))
+    kept = torch.stack([masks[name] for name in names], dim=1)
+    return {name: float(masks[name].float().mean()) for name in names}, float((~kept.any(1)).float().mean()), kept
+
+
+def test_several_conditions_as_in_the_paper() -> None:
+    kept, nothing, masks = shares(ConditionDropout(), NAMES)
+    assert kept == pytest.approx(dict.fromkeys(NAMES, 0.8 * 0.5), abs=0.015)
+    assert nothing == pytest.approx(0.2 + 0.8 * 0.5**4, abs=0.015)
+    together = float((masks[:, 0] & masks[:, 1]).float().mean())
+    assert together == pytest.approx(0.8 * 0.25, abs=0.015)  # independent, but for the shared 20 %
+
+
+def test_one_condition_as_in_the_paper() -> None:
+    kept, nothing, _ = shares(ConditionDropout(everything=0.4, each=0.0), ["text", "chords"])
+    assert kept == pytest.approx({"text": 0.6, "chords": 0.6}, abs=0.015)
+    assert nothing == pytest.approx(0.4, abs=0.015)  # together or not at all
+
+
+def test_exceptions_have_their_own_rate() -> None:
+    kept, _, _ = shares(ConditionDropout(exceptions={"text": 0.2, "drums": 0.9}), NAMES)
+    expected = {"text": 0.8 * 0.8, "chords": 0.4, "melody": 0.4, "drums": 0.8 * 0.1}
+    assert kept == pytest.approx(expected, abs=0.015)
+
+
+def test_extremes() -> None:
+    assert shares(ConditionDropout(0.0, 0.0), NAMES)[0] == dict.fromkeys(NAMES, 1.0)
+    assert shares(ConditionDropout(1.0, 0.0), NAMES)[1] == 1.0
+
+
+def test_samples_are_drawn_one_by_one_from_their_own_generator() -> None:
+    dropout = ConditionDropout()
+
+    def one(key: int) -> list[bool]:
+        return [bool(mask) for mask in dropout.draw(NAMES, 1, generator("draw", key)).values()]
+
+    assert [one(key) for key in range(20)] == [one(key) for key in range(20)]
+    assert len({tuple(one(key)) for key in range(200)}) > 8
