@@ -84,8 +84,12 @@ class Jasco:
     def __init__(self, model: JascoModel, codec: Codec, text_encoder: TextEncoder) -> None:
         if codec.dim != model.config.latent_dim:
             raise UserError(f"the codec has {codec.dim} channels, the model wants {model.config.latent_dim}.")
+        if len(codec.codebook) != model.config.codebook_size:
+            raise UserError(f"the codec has {len(codec.codebook)} codebook entries, the model wants {model.config.codebook_size}.")
         if text_encoder.dim != model.config.text_dim:
-            raise UserError(f"the text encoder {text_encoder.name!r} has {text_encoder.dim} channels, the model wants {model.config.text_dim}.")
+            raise UserError(
+                f"the text encoder {text_encoder.name!r} has {text_encoder.dim} channels, the model wants {model.config.text_dim}."
+            )
         self.model, self.codec, self.text_encoder = model.eval(), codec.eval(), text_encoder
 
     @classmethod
@@ -137,6 +141,8 @@ class Jasco:
     @torch.inference_mode()
     def _drum_codes(self, drums: str | Path | Tensor, frames: int, notes: list[str]) -> np.ndarray:
         wav = drums if isinstance(drums, Tensor) else read_audio(drums, self.codec.sample_rate)
+        if wav.ndim != 2 or wav.shape[0] != 1 or not wav.shape[1] or not torch.isfinite(wav).all():
+            raise UserError(f"the drum waveform has shape {list(wav.shape)}, where [1, samples] of finite numbers is accepted.")
         length = frames * self.codec.hop
         if wav.shape[-1] < length:
             notes.append(f"the drums last {wav.shape[-1] / self.codec.sample_rate:.2f} s and were repeated")
@@ -161,10 +167,14 @@ class Jasco:
         guidance: str = DEFAULT_GUIDANCE,
         solver: SolverConfig | None = None,
         progress: Progress | None = None,
+        frames: int | None = None,
     ) -> tuple[Tensor, int]:
-        """Latents [B, T, C] in the codec's scale, and the number of network evaluations."""
+        """Latents [B, T, C] in the codec's scale, and the number of network evaluations.
+
+        `frames` is needed by a model without local controls alone; otherwise the conditions tell it.
+        """
         terms = parse_guidance(guidance, self.model.controls.names)
-        frames = next(iter(conditions.local.values())).shape[1]
+        frames = next((raw.shape[1] for raw in conditions.local.values()), frames or self.frames(self.model.config.seconds))
         noise = item_noise([stable_hash("generate", seed) for seed in seeds], frames, self.model.config.latent_dim).to(self.device)
 
         def field_of(items: slice) -> Field:
@@ -195,11 +205,13 @@ class Jasco:
             UserError: something in a request cannot be used; nothing has been computed then.
         """
         requests = [requests] if isinstance(requests, Request) else list(requests)
-        frames = self.frames(seconds or self.model.config.seconds)
+        frames = self.frames(self.model.config.seconds if seconds is None else seconds)
         parse_guidance(guidance, self.model.controls.names)
         clips = [self.read(request, frames) for request in requests]
+        if not clips:
+            return []
         conditions = self.conditions([request.text for request in requests], [clip.asked for clip in clips], frames)
-        latents, evaluations = self.sample(conditions, [request.seed for request in requests], guidance, solver, progress)
+        latents, evaluations = self.sample(conditions, [request.seed for request in requests], guidance, solver, progress, frames)
         for clip, item in zip(clips, latents, strict=True):
             clip.latents, clip.evaluations = item.cpu(), evaluations
             clip.audio = self.decode(item[None])[0]

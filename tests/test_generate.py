@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from jasco_pl.audio import write_audio
+from jasco_pl.codec import BandCodec, BandCodecConfig
+from jasco_pl.controls import harmony
+from jasco_pl.errors import UserError
+from jasco_pl.flow.solver import SolverConfig
+from jasco_pl.generate import Clip, Jasco, Request
+from jasco_pl.model import JascoModel, ModelConfig
+from jasco_pl.text import TextEncoder
+
+RATE, HOP = 32000, 640
+SOLVERS = [SolverConfig("euler", steps=4), SolverConfig("midpoint", steps=3), SolverConfig("dopri5", tolerance=1e-3)]
+
+
+@pytest.fixture
+def jasco(tiny_model_config: ModelConfig, tiny_codec_folder: Path, offline_encoder: TextEncoder) -> Jasco:
+    return build(tiny_model_config, tiny_codec_folder, offline_encoder)
+
+
+def build(config: ModelConfig, codec_folder: Path, encoder: TextEncoder) -> Jasco:
+    """An untrained model that obeys its conditions in some way: what starts at zero is moved away from it."""
+    torch.manual_seed(0)
+    codec = BandCodec.from_pretrained(codec_folder)
+    model = JascoModel(config, codec.latent_mean, codec.latent_std, codec.normalized_codebook)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return Jasco(model, codec, encoder)
+
+
+def bursts(seconds: float) -> torch.Tensor:
+    """Something like drums, [1, S]."""
+    time = torch.arange(round(seconds * RATE)) / RATE
+    return (0.5 * torch.randn(len(time), generator=torch.Generator().manual_seed(0)) * torch.exp(-30 * (time % 0.2)))[None]
+
+
+REQUESTS = [
+    Request("slow piano", chords="C G", seed=1),
+    Request("driving rock with distorted guitars, heavy drums and a walking bass in E minor", drums=bursts(0.3), seed=2),
+    Request(seed=3),
+    Request(chords="Am F", melody=np.tile(np.arange(10), 5), seed=4),
+]
+
+
+def sounds(clips: list[Clip]) -> torch.Tensor:
+    return torch.stack([clip.audio for clip in clips])
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: solver.method)
+def test_a_clip_does_not_depend_on_its_batch(jasco: Jasco, solver: SolverConfig) -> None:
+    together = sounds(jasco.generate(REQUESTS, solver=solver))
+    assert together.shape == (4, 1, 50 * HOP)
+    for index in (0, 2):
+        alone = sounds(jasco.generate(REQUESTS[index], solver=solver))[0]
+        torch.testing.assert_close(alone, together[index], atol=1e-4, rtol=0)
+    order = [3, 1, 0, 2]
+    mixed = sounds(jasco.generate([REQUESTS[index] for index in order], solver=solver))
+    torch.testing.assert_close(mixed, together[order], atol=1e-4, rtol=0)
+    assert len({round(float(clip.abs().mean()), 6) for clip in together}) == 4  # and they are four clips, not one
+    assert float(together.abs().amax((1, 2)).min()) > 1e-3
+
+
+def test_seeds_and_conditions_change_the_clip(jasco: Jasco) -> None:
+    clips = jasco.generate(
+        [
+            Request("slow piano", chords="C G", seed=1),
+            Request("slow piano", chords="C G", seed=2),
+            Request("slow piano", chords="C A", seed=1),
+            Request("fast drums", chords="C G", seed=1),
+            Request("slow piano", chords="C G", seed=1),
+        ],
+        solver=SOLVERS[0],
+    )
+    same, *others = (clips[0].latents - clip.latents for clip in (clips[4], *clips[1:4]))
+    assert float(same.abs().max()) < 1e-4
+    assert all(float(other.abs().max()) > 1e-2 for other in others)
+
+
+def test_a_request_without_anything_is_a_clip(jasco: Jasco) -> None:
+    shares: list[float] = []
+    (clip,) = jasco.generate(Request(), progress=shares.append)
+    assert clip.audio.shape == (1, 32000)  # the second that the model's config names
+    assert torch.isfinite(clip.audio).all()
+    assert (clip.sample_rate, clip.evaluations, clip.asked, clip.notes, clip.changes) == (RATE, 32, {}, [], [])
+    assert clip.latents.shape == (50, 128)
+    assert shares[-1] == 1.0
+    torch.testing.assert_close(clip.audio, jasco.decode(clip.latents[None])[0])
+    assert jasco.generate([]) == []
+
+
+def test_latents_are_in_the_codecs_scale(jasco: Jasco) -> None:
+    with torch.no_grad():
+        jasco.model.transformer.output.weight.zero_()  # the flow stands still: what comes out is the noise
+    (clip,) = jasco.generate(Request(seed=5))
+    again = (clip.latents - jasco.codec.latent_mean) / jasco.codec.latent_std
+    assert float(again.mean()) == pytest.approx(0.0, abs=0.05)
+    assert float(again.std()) == pytest.approx(1.0, abs=0.05)
+
+
+def test_chords_are_read_into_frames(jasco: Jasco) -> None:
+    (clip,) = jasco.generate(Request(chords="(C, 0.0), (Db, 0.3), (Gsus4, 0.62)"), solver=SOLVERS[0])
+    names = [change.label for change in clip.changes]
+    assert names[:2] == ["C", "C#"]
+    expected = [harmony.index(names[0])] * 15 + [harmony.index(names[1])] * 16 + [harmony.index(names[2])] * 19
+    assert clip.asked["chords"].tolist() == expected
+    assert len(clip.notes) == 1
+    assert "Gsus4" in clip.notes[0]
+
+
+def test_a_melody_array_is_asked_as_it_is(jasco: Jasco) -> None:
+    bins = np.tile(np.array([-1, 5, 9]), 20)[:50]
+    (clip,) = jasco.generate(Request(melody=bins), solver=SOLVERS[0])
+    assert clip.asked["melody"].tolist() == bins.tolist()
+
+
+def test_short_drums_repeat_and_long_ones_are_cut(jasco: Jasco, tmp_path: Path) -> None:
+    loop = bursts(0.2)  # ten frames
+    short, thrice, long = jasco.generate(
+        [Request(drums=drums) for drums in (loop, loop.repeat(1, 5), loop.repeat(1, 9))], solver=SOLVERS[0]
+    )
+    assert short.notes == ["the drums last 0.20 s and were repeated"]
+    assert thrice.notes == long.notes == []
+    codes = short.asked["drums"]
+    assert codes.shape == (50,)
+    assert len(set(codes.tolist())) > 1
+    assert codes.tolist() == thrice.asked["drums"].tolist()
+    assert codes[10:20].tolist() == codes[20:30].tolist() == codes[30:40].tolist()
+    assert long.asked["drums"][:45].tolist() == codes[:45].tolist()
+    write_audio(tmp_path / "loop.wav", loop, RATE)
+    (read,) = jasco.generate(Request(drums=tmp_path / "loop.wav"), solver=SOLVERS[0])
+    assert float((read.asked["drums"] == codes).mean()) > 0.9
+
+
+def test_drums_are_the_codecs_first_codes(jasco: Jasco) -> None:
+    wav = bursts(1.0)
+    (clip,) = jasco.generate(Request(drums=wav), solver=SOLVERS[0])
+    assert clip.asked["drums"].tolist() == jasco.codec.codes(jasco.codec.encode(wav[None]))[0].tolist()
+
+
+def test_length_is_free(jasco: Jasco) -> None:
+    (clip,) = jasco.generate(Request(chords="C G"), seconds=0.5, solver=SOLVERS[0])
+    assert clip.audio.shape == (1, 16000)
+    assert len(clip.asked["chords"]) == 25
+    (blink,) = jasco.generate(Request(drums=bursts(0.02)), seconds=0.02, solver=SOLVERS[0])
+    assert blink.audio.shape == (1, HOP)
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: solver.method)
+def test_guidance_costs_what_it_needs(jasco: Jasco, solver: SolverConfig) -> None:
+    rows: list[int] = []
+    jasco.model.transformer.register_forward_pre_hook(lambda module, args: rows.append(args[0].shape[0]))
+
+    def cost(guidance: str) -> set[int]:
+        rows.clear()
+        clips = jasco.generate(REQUESTS[:2], guidance=guidance, solver=solver)
+        assert clips[0].evaluations <= len(rows)
+        return {row // (1 if solver.method == "dopri5" else 2) for row in rows}
+
+    assert cost("all=1.5 text=0.5") == {3}
+    assert cost("all=2") == {2}
+    assert cost("all=1 text=0") == {1}
+
+
+def test_guidance_matters(jasco: Jasco) -> None:
+    request = Request("slow piano", chords="C G", seed=1)
+    plain, strong, nothing = (
+        jasco.generate(request, guidance=guidance, solver=SOLVERS[0])[0].latents for guidance in ("all=1", "all=3", "all=0")
+    )
+    unconditional = jasco.generate(Request(seed=1), guidance="all=1", solver=SOLVERS[0])[0].latents
+    torch.testing.assert_close(nothing, unconditional, atol=1e-4, rtol=0)
+    assert not torch.allclose(plain, strong, atol=1e-2)
+    assert not torch.allclose(plain, nothing, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("request_options", "options", "message"),
+    [
+        ({}, {"seconds": 0.0}, "up to 60 seconds, not 0"),
+        ({}, {"seconds": -1.0}, "up to 60 seconds, not -1"),
+        ({}, {"seconds": 61.0}, "up to 60 seconds, not 61"),
+        ({}, {"seconds": float("nan")}, "up to 60 seconds, not nan"),
+        ({}, {"guidance": "bass=1"}, "condition 'bass'"),
+        ({}, {"guidance": "all"}, "NAME=WEIGHT"),
+        ({"chords": "C H Q"}, {}, "'H'"),
+        ({"drums": "/nonexistent/loop.wav"}, {}, "loop.wav' does not exist"),
+        ({"drums": torch.zeros(2, 100)}, {}, r"shape \[2, 100\], where \[1, samples\]"),
+        ({"drums": torch.zeros(1, 0)}, {}, r"shape \[1, 0\]"),
+        ({"drums": torch.full((1, 100), float("nan"))}, {}, "finite numbers"),
+        ({"melody": np.full(50, 53)}, {}, "melody array"),
+    ],
+)
+def test_what_cannot_be_used_is_said_before_anything_is_computed(
+    jasco: Jasco, request_options: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    jasco.model.transformer.register_forward_pre_hook(lambda module, args: pytest.fail("the network was evaluated"))
+    with pytest.raises(UserError, match=message) as caught:
+        jasco.generate([Request(), Request(**request_options)], **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_control_that_the_model_lacks(tiny_model_config: ModelConfig, tiny_codec_folder: Path, offline_encoder: TextEncoder) -> None:
+    chords_only = build(replace(tiny_model_config, controls={"chords": {}}), tiny_codec_folder, offline_encoder)
+    with pytest.raises(UserError, match="no control 'drums'; it has: chords"):
+        chords_only.generate(Request(drums=bursts(1.0)))
+    text_only = build(replace(tiny_model_config, controls={}), tiny_codec_folder, offline_encoder)
+    with pytest.raises(UserError, match="no control 'chords'; it has: text only"):
+        text_only.generate(Request(chords="C"))
+    clips = text_only.generate([Request("slow piano"), Request()], seconds=0.4, solver=SOLVERS[1])  # at the default guidance
+    assert sounds(clips).shape == (2, 1, 20 * HOP)
+
+
+def test_parts_must_fit(tiny_model_config: ModelConfig, tiny_codec_folder: Path, offline_encoder: TextEncoder) -> None:
+    with pytest.raises(UserError, match="the codec has 128 channels, the model wants 64"):
+        Jasco(JascoModel(replace(tiny_model_config, latent_dim=64)), BandCodec.from_pretrained(tiny_codec_folder), offline_encoder)
+    with pytest.raises(UserError, match="'all-MiniLM-L6-v2' has 384 channels, the model wants 768"):
+        Jasco(JascoModel(replace(tiny_model_config, text_dim=768)), BandCodec.from_pretrained(tiny_codec_folder), offline_encoder)
+    with pytest.raises(UserError, match="the codec has 8 codebook entries, the model wants 16"):
+        Jasco(JascoModel(tiny_model_config), BandCodec(BandCodecConfig(codebook_size=8, codebooks=1)), offline_encoder)
+
+
+def test_a_checkpoint_brings_its_codec_and_encoder(jasco: Jasco, tiny_codec_folder: Path) -> None:
+    folder = tiny_codec_folder.parent / "jasco-tiny"
+    jasco.model.config.codec = "anywhere/codec-tiny"  # found beside the checkpoint
+    jasco.model.save_pretrained(folder)
+    again = Jasco.from_pretrained(folder)
+    assert again.describe() == {
+        "codec": "anywhere/codec-tiny",
+        "text_encoder": "all-MiniLM-L6-v2",
+        "controls": ["chords", "melody", "drums"],
+    }
+    expected = jasco.generate(REQUESTS[:2], solver=SOLVERS[0])
+    torch.testing.assert_close(sounds(again.generate(REQUESTS[:2], solver=SOLVERS[0])), sounds(expected), atol=1e-4, rtol=0)
+
+
+def test_a_checkpoint_that_is_not_there() -> None:
+    with pytest.raises(UserError, match="no JASCO checkpoint in 'checkpoints/jasco-nowhere'"):
+        Jasco.from_pretrained("checkpoints/jasco-nowhere")
