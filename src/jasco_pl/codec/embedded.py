@@ -15,10 +15,12 @@ from jasco_pl.codec.bands import BANDS, BandAnalysis
 from jasco_pl.codec.base import Codec, nearest
 from jasco_pl.codec.griffin_lim import GriffinLim
 from jasco_pl.codec.quantizer import quantize
+from jasco_pl.codec.vocoder import Vocoder
 from jasco_pl.errors import UserError
 from jasco_pl.files import atomic_path, write_json
 
 FORMAT = "jasco-pl-bands/1"
+DECODERS = ("griffin_lim", "vocoder")
 
 
 @dataclass
@@ -33,14 +35,22 @@ class BandCodecConfig:
     """Entries a codebook."""
     codebooks: int = 4
     """Levels of residual quantisation."""
-    decoder: Literal["griffin_lim"] = "griffin_lim"
+    decoder: Literal["griffin_lim", "vocoder"] = "griffin_lim"
     """How bands become sound."""
     iterations: int = 16
-    """Of Griffin-Lim."""
+    """Of Griffin-Lim, which gives the vocoder its phases too."""
+    width: int = 256
+    """Channels of the vocoder."""
+    layers: int = 6
+    """Blocks of the vocoder."""
+
+    def __post_init__(self) -> None:
+        if self.decoder not in DECODERS:
+            raise UserError(f"the codec's decoder {self.decoder!r} is unknown: it is one of {', '.join(DECODERS)}.")
 
 
 class BandCodec(Codec):
-    """Latents are 128 log-frequency bands at 50 Hz; the encoder has nothing to learn, the decoder can be changed without touching the latents.
+    """Latents are 128 log-frequency bands at 50 Hz: the encoder has nothing to learn, the decoder changes without touching the latents.
 
     Args:
         config: see `BandCodecConfig`.
@@ -56,7 +66,11 @@ class BandCodec(Codec):
         super().__init__()
         self.config, self.sample_rate, self.hop, self.dim = config, config.sample_rate, config.hop, BANDS
         self.analysis = BandAnalysis(config.sample_rate, config.hop)
-        self.decoder = GriffinLim(self.analysis, config.iterations)
+        self.decoder: GriffinLim | Vocoder
+        if config.decoder == "vocoder":
+            self.decoder = Vocoder(self.analysis, config.iterations, config.width, config.layers)
+        else:
+            self.decoder = GriffinLim(self.analysis, config.iterations)
         self.register_buffer("latent_mean", torch.zeros(BANDS) if mean is None else mean.float().clone())
         self.register_buffer("latent_std", torch.ones(BANDS) if std is None else std.float().clone())
         shape = (config.codebooks, config.codebook_size, BANDS)
@@ -82,7 +96,9 @@ class BandCodec(Codec):
 
     def save_pretrained(self, folder: str | Path) -> None:
         folder = Path(folder)
-        tensors = {name: tensor.half() if name == "codebooks" else tensor for name, tensor in self.state_dict().items()}
+        exact = ("latent_mean", "latent_std")  # half precision is enough for the rest
+        tensors = {name: tensor if name in exact else tensor.half() for name, tensor in self.state_dict().items()}
+        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
         with atomic_path(folder / "codec.safetensors") as temporary:
             save_file(tensors, temporary)
         write_json(folder / "config.json", {"format": FORMAT, **asdict(self.config)})
@@ -102,7 +118,7 @@ class BandCodec(Codec):
             codec = cls(BandCodecConfig(**data))
             codec.load_state_dict({name: tensor.float() for name, tensor in load_file(folder / "codec.safetensors").items()})
         except Exception as error:
-            raise UserError(f"cannot read the codec in {str(folder)!r}: {error}.") from error
+            raise UserError(f"cannot read the codec in {str(folder)!r}: {' '.join(str(error).split()).rstrip('.')}.") from error
         return codec.eval()
 
 

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import lightning
+import pytest
+import soundfile
+import torch
+
+from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
+from jasco_pl.codec.griffin_lim import GriffinLim
+from jasco_pl.codec.vocoder import Vocoder
+from jasco_pl.errors import UserError
+from jasco_pl.training.balancer import LossBalancer
+from jasco_pl.training.codec_data import AudioCrops, AudioDataModule, read_crop
+from jasco_pl.training.codec_module import CodecModule
+from jasco_pl.training.fit_codec import main
+
+RATE = 32000
+TINY = {"width": 8, "layers": 1, "iterations": 2}
+
+
+def music(seconds: float, seed: int) -> torch.Tensor:
+    """Decaying tones over soft noise, [1, S]."""
+    draw = torch.Generator().manual_seed(seed)
+    time = torch.arange(round(seconds * RATE)) / RATE
+    tones = [torch.sin(2 * torch.pi * 110 * 2 ** (k / 12) * time) * torch.exp(-3 * (time % 0.5)) for k in (seed % 12, 4, 19)]
+    return (0.1 * torch.stack(tones).sum(0) + 0.01 * torch.randn(len(time), generator=draw))[None]
+
+
+@pytest.fixture
+def codec_folder(tmp_path: Path) -> Path:
+    config = BandCodecConfig(codebook_size=4, codebooks=1)
+    codec = BandCodec(config, torch.full((128,), -5.0), torch.full((128,), 2.0), torch.randn(1, 4, 128))
+    codec.save_pretrained(tmp_path / "fitted")
+    return tmp_path / "fitted"
+
+
+@pytest.fixture
+def audio_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "audio" / "below"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        soundfile.write(folder / f"{number}.flac", music(1.5, number)[0].numpy(), RATE)
+    return folder.parent
+
+
+def taught(codec: BandCodec) -> BandCodec:
+    """A vocoder whose last layer does something."""
+    with torch.no_grad():
+        assert isinstance(codec.decoder, Vocoder)
+        codec.decoder.head.weight.normal_(0, 0.1, generator=torch.Generator().manual_seed(3))
+    return codec.eval()
+
+
+def module(codec_folder: Path, **settings: object) -> CodecModule:
+    lightning.seed_everything(0, verbose=False)
+    return CodecModule(
+        str(codec_folder), **{**TINY, "discriminator_filters": 2, "discriminator_ffts": [512], "decay_steps": 40, **settings}
+    )  # type: ignore[arg-type]
+
+
+def trainer(folder: Path, steps: int, **settings: object) -> lightning.Trainer:
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return lightning.Trainer(default_root_dir=folder, max_steps=steps, accelerator="cpu", **{**quiet, "limit_val_batches": 0, **settings})  # type: ignore[arg-type]
+
+
+def crops(folder: Path) -> AudioDataModule:
+    return AudioDataModule([str(folder)], [str(folder)], batch_size=2, seconds=0.4, crops_per_file=4, workers=0, valid_clips=1)
+
+
+def test_an_untrained_vocoder_is_griffin_lim_but_for_the_silence() -> None:
+    codec = BandCodec(BandCodecConfig(decoder="vocoder", **TINY))
+    latents = codec.encode(music(1, 0)[None])
+    plain = GriffinLim(codec.analysis, TINY["iterations"])
+    for mine, theirs in zip(codec.decoder.magnitudes(latents), plain.magnitudes(latents), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=2e-3, rtol=1e-4)
+    assert codec.decode(latents).shape == (1, 1, RATE)
+
+
+def test_ideal_magnitudes_restore_the_bands_better_than_spread_ones() -> None:
+    """What `measured` returns is what `join` takes: scale, shares and order of the bins agree."""
+    codec = BandCodec(BandCodecConfig())
+    wav = music(2, 1)
+    latents = codec.encode(wav[None])
+    coarse = codec.decoder
+    assert isinstance(coarse, GriffinLim)
+    errors = []
+    for magnitudes in (coarse.measured(wav), coarse.magnitudes(latents)):
+        output = coarse.join(magnitudes, coarse.phases(magnitudes))
+        errors.append(float((codec.encode(output[:, None]) - latents).abs().mean()))
+    assert errors[0] < errors[1] < 0.4
+
+
+def test_a_clip_sounds_the_same_alone_and_in_a_batch() -> None:
+    codec = taught(BandCodec(BandCodecConfig(decoder="vocoder", **{**TINY, "iterations": 8})))
+    latents = codec.encode(torch.stack([music(1, seed) for seed in range(3)]))
+    with torch.inference_mode():
+        alone, together = codec.decode(latents[1:2]), codec.decode(latents)
+    torch.testing.assert_close(together[1:2], alone, atol=1e-4, rtol=0)
+
+
+def test_silence_stays_silent() -> None:
+    codec = BandCodec(BandCodecConfig())
+    decoded = codec.decode(codec.encode(torch.zeros(1, 1, RATE)))
+    assert decoded.abs().max() < 3e-3  # a band at the floor is not a band that holds the floor
+
+
+def test_a_vocoder_survives_the_disk_at_half_the_size(tmp_path: Path) -> None:
+    codec = taught(BandCodec(BandCodecConfig(codebook_size=4, codebooks=1, decoder="vocoder", width=32, layers=2, iterations=2)))
+    codec.save_pretrained(tmp_path / "codec")
+    again = load_codec(tmp_path / "codec")
+    latents = codec.encode(music(0.5, 2)[None])
+    with torch.inference_mode():
+        for mine, theirs in zip(codec.decoder.magnitudes(latents), again.decoder.magnitudes(latents), strict=True):
+            torch.testing.assert_close(theirs, mine, rtol=2e-2, atol=1e-4)
+    numbers = sum(tensor.numel() for tensor in codec.state_dict().values())
+    assert (tmp_path / "codec" / "codec.safetensors").stat().st_size < 2.1 * numbers + 8000
+
+
+def test_folders_from_before_there_was_a_vocoder_still_load(codec_folder: Path) -> None:
+    config = json.loads((codec_folder / "config.json").read_text())
+    for name in ("width", "layers"):
+        del config[name]
+    (codec_folder / "config.json").write_text(json.dumps(config))
+    assert isinstance(load_codec(codec_folder).decoder, GriffinLim)
+
+
+def test_an_unknown_decoder_is_named(codec_folder: Path) -> None:
+    config = json.loads((codec_folder / "config.json").read_text())
+    (codec_folder / "config.json").write_text(json.dumps({**config, "decoder": "magic"}))
+    with pytest.raises(UserError, match="'magic'"):
+        load_codec(codec_folder)
+
+
+def test_every_loss_gets_its_share_of_the_gradient() -> None:
+    balancer = LossBalancer({"small": 1.0, "large": 3.0}, total_norm=2.0)
+    output = torch.zeros(4, requires_grad=True)
+    gradient = balancer.gradient({"small": 1e-3 * output[0], "large": 1e3 * output[1]}, output)
+    torch.testing.assert_close(gradient, torch.tensor([0.5, 1.5, 0.0, 0.0]))
+
+
+def test_crops_depend_on_seed_epoch_and_position_alone(audio_folder: Path) -> None:
+    files = sorted(audio_folder.rglob("*.flac"))
+    first, again, other = (AudioCrops(files, 0.4, seed, crops_per_file=2) for seed in (1, 1, 2))
+    assert len(first) == 6
+    assert torch.equal(first[0, 3]["wav"], again[0, 3]["wav"])
+    assert first[0, 3]["wav"].shape == (12800,)
+    for wav in (other[0, 3]["wav"], first[1, 3]["wav"], first[0, 2]["wav"]):
+        assert not torch.equal(first[0, 3]["wav"], wav)
+
+
+def test_a_crop_is_the_part_of_the_file_at_the_projects_rate(tmp_path: Path) -> None:
+    wav = music(1, 0)[0]
+    soundfile.write(tmp_path / "a.wav", torch.stack([wav, wav], 1).numpy(), RATE, subtype="FLOAT")
+    torch.testing.assert_close(read_crop(tmp_path / "a.wav", 0.5, 0.99999999), wav[-16000:])
+    soundfile.write(tmp_path / "b.wav", wav[:16000].numpy(), 16000)
+    assert read_crop(tmp_path / "b.wav", 1.5, 0.5).shape == (48000,)
+    (tmp_path / "c.wav").write_text("no audio")
+    with pytest.raises(UserError, match=r"c\.wav"):
+        read_crop(tmp_path / "c.wav", 1, 0)
+
+
+def test_training_lowers_the_magnitude_loss(codec_folder: Path, audio_folder: Path) -> None:
+    model = module(codec_folder, warmup_steps=100, lr=5e-2, ema_decay=0.5)
+    batch = next(iter(crops(audio_folder).train_dataloader()))
+
+    def loss() -> float:
+        with torch.no_grad():
+            magnitudes = model.vocoder.magnitudes(model.codec.encode(batch["wav"][:, None]))
+            return float(model.magnitude_loss(magnitudes, batch["wav"])[0])
+
+    before = loss()
+    trainer(audio_folder, 12).fit(model, crops(audio_folder))
+    assert loss() < 0.97 * before
+
+
+def test_a_step_with_the_discriminator_moves_both_and_counts_once(codec_folder: Path, audio_folder: Path) -> None:
+    model = module(codec_folder, warmup_steps=0)
+    assert model.adversary is not None
+    before = [
+        parameter.detach().clone()
+        for part in (model.vocoder, model.adversary)
+        for parameter in (next(part.parameters()), [*part.parameters()][-1])
+    ]
+    run = trainer(audio_folder, 3)
+    run.fit(model, crops(audio_folder))
+    after = [parameter for part in (model.vocoder, model.adversary) for parameter in (next(part.parameters()), [*part.parameters()][-1])]
+    assert all(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert run.global_step == 3
+    assert {"train/adversarial", "train/features", "train/discriminator", "train/band", "train/mel"} <= set(run.callback_metrics)
+
+
+def test_the_command_goes_on_where_it_stopped_and_exports(codec_folder: Path, audio_folder: Path, tmp_path: Path) -> None:
+    configuration = Path(__file__).parents[2] / "conf" / "codec_mini.yaml"
+    tiny = {"warmup_steps": 1, "decay_steps": 6, "discriminator_filters": 2, "discriminator_ffts": [512], "codec": str(codec_folder)}
+    folders = [str(audio_folder)]
+    saving = {"every_n_train_steps": 2, "save_last": True, "enable_version_counter": False}
+    overlay = {
+        "trainer": {
+            "accelerator": "cpu",
+            "limit_val_batches": 0,
+            "enable_progress_bar": False,
+            "logger": {"init_args": {"save_dir": str(tmp_path)}},
+            "callbacks": [{"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": saving}],
+        },
+        "model": {**tiny, **TINY},
+        "data": {"train": folders, "valid": folders, "batch_size": 2, "seconds": 0.4, "workers": 0, "crops_per_file": 2},
+    }
+    (tmp_path / "tiny.yaml").write_text(json.dumps(overlay))  # JSON is YAML
+    for name, stops in (("whole", ("4",)), ("resumed", ("2", "4"))):
+        run = ["-c", str(configuration), "-c", str(tmp_path / "tiny.yaml"), "--trainer.logger.init_args.name", name]
+        for stop in stops:
+            assert main("fit-codec", [*run, "--trainer.max_steps", stop, "--export", str(tmp_path / f"{name}-out")]) == 0
+    whole, resumed = (load_codec(tmp_path / f"{name}-out").state_dict() for name in ("whole", "resumed"))
+    for name, tensor in whole.items():
+        torch.testing.assert_close(resumed[name], tensor, msg=f"{name} differs after resuming")
+    assert whole["decoder.head.weight"].abs().max() > 0
+    assert torch.equal(whole["latent_mean"], load_codec(codec_folder).latent_mean)
