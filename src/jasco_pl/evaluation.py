@@ -31,7 +31,7 @@ from jasco_pl.extract.chordino import chordino_frames
 from jasco_pl.extract.onsets import onset_times
 from jasco_pl.files import write_json
 from jasco_pl.flow.solver import SolverConfig
-from jasco_pl.generate import DEFAULT_GUIDANCE, Jasco
+from jasco_pl.generate import Jasco
 from jasco_pl.metrics.chord_iou import chord_iou
 from jasco_pl.metrics.chroma import chroma_similarity, prominent_pitch_class
 from jasco_pl.metrics.melody import bins_to_pitch_class, pitch_class_accuracy
@@ -54,7 +54,7 @@ class Settings:
     """What the figures depend on, besides the pieces."""
 
     checkpoint: str
-    guidance: str = DEFAULT_GUIDANCE
+    guidance: str
     solver: SolverConfig = field(default_factory=SolverConfig)
     seconds: float = 10.0
     seed: int = 0

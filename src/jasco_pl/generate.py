@@ -26,7 +26,6 @@ from jasco_pl.seeding import item_noise, stable_hash
 from jasco_pl.text import TextEncoder
 
 DEFAULT_CHECKPOINT = "checkpoints/jasco-mini"
-DEFAULT_GUIDANCE = "all=1.5 text=0.5"  # the paper's best
 MAX_SECONDS = 60.0
 
 
@@ -164,7 +163,7 @@ class Jasco:
         self,
         conditions: Conditions,
         seeds: Sequence[int],
-        guidance: str = DEFAULT_GUIDANCE,
+        guidance: str | None = None,
         solver: SolverConfig | None = None,
         progress: Progress | None = None,
         frames: int | None = None,
@@ -173,7 +172,7 @@ class Jasco:
 
         `frames` is needed by a model without local controls alone; otherwise the conditions tell it.
         """
-        terms = parse_guidance(guidance, self.model.controls.names)
+        terms = parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
         frames = next((raw.shape[1] for raw in conditions.local.values()), frames or self.frames(self.model.config.seconds))
         noise = item_noise([stable_hash("generate", seed) for seed in seeds], frames, self.model.config.latent_dim).to(self.device)
 
@@ -188,7 +187,7 @@ class Jasco:
         self,
         requests: Request | Sequence[Request],
         seconds: float | None = None,
-        guidance: str = DEFAULT_GUIDANCE,
+        guidance: str | None = None,
         solver: SolverConfig | None = None,
         progress: Progress | None = None,
     ) -> list[Clip]:
@@ -197,7 +196,7 @@ class Jasco:
         Args:
             requests: all are made in one batch; a clip depends on its own request and seed alone.
             seconds: length of the clips; None is the length that the model was trained on.
-            guidance: weighted sets of conditions, as in `all=1.5 text=0.5`.
+            guidance: weighted sets of conditions, as in `all=1.5 text=0.5`; None is the checkpoint's own default.
             solver: method, steps, tolerance.
             progress: told the share that is done.
 
@@ -206,7 +205,7 @@ class Jasco:
         """
         requests = [requests] if isinstance(requests, Request) else list(requests)
         frames = self.frames(self.model.config.seconds if seconds is None else seconds)
-        parse_guidance(guidance, self.model.controls.names)
+        parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
         clips = [self.read(request, frames) for request in requests]
         if not clips:
             return []

@@ -46,6 +46,8 @@ class ModelConfig:
     """Latent frames a second."""
     seconds: float = 10.0
     """Length of the clips it is trained on."""
+    guidance: str = "all=1.5 text=0.5"
+    """Guidance when none is asked for; the default is the paper's best, a checkpoint may know better."""
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ModelConfig:

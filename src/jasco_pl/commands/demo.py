@@ -1,7 +1,7 @@
 """Three prepared requests with the shipped checkpoint: chords alone, chords with a melody (MIDI), chords with drums (a loop).
 
-Every clip is written as WAV with a picture of what was asked for against what is heard, and compared with a clip of the same prompt and seed
-without any control.
+Every clip is written as WAV with a picture of what was asked for against what is heard, and compared with a clip of the same prompt and
+seed without any control.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from jasco_pl.audio import loudness_normalize, read_audio
-from jasco_pl.commands.generate import add_sampling_arguments, clip_settings, progress_bar, save_clip, solver_config
+from jasco_pl.commands.generate import add_sampling_arguments, clip_settings, guidance_text, progress_bar, save_clip, solver_config
 from jasco_pl.controls import harmony
 from jasco_pl.extract import chordino
 from jasco_pl.extract.onsets import onset_times
@@ -69,7 +69,7 @@ def listen(audio: Tensor, sample_rate: int, asked: dict[str, np.ndarray], drums:
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    out, solver, guidance = Path(args.out), solver_config(args), " ".join(args.guidance)
+    out, solver, guidance = Path(args.out), solver_config(args), guidance_text(args)
     jasco = Jasco.from_pretrained(args.checkpoint)
     requests = list(REQUESTS.values())
     bare = [replace(request, chords=None, melody=None, drums=None) for request in requests]

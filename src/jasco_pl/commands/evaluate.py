@@ -3,8 +3,8 @@
   jasco evaluate --pieces data/pieces/test --limit 64
   jasco evaluate --pieces data/pieces/test --checkpoint runs/mine --guidance all=2 --steps 32
 
-Rows: the codec's ceiling, the caption alone, every control alone, all together. Chord IoU compares Chordino on the clip with Chordino on the
-reference; onset F1 counts pieces with drums; melody accuracy pieces with a melody. Interrupted runs go on.
+Rows: the codec's ceiling, the caption alone, every control alone, all together. Chord IoU compares Chordino on the clip with Chordino on
+the reference; onset F1 counts pieces with drums; melody accuracy pieces with a melody. Interrupted runs go on.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from jasco_pl.commands.generate import add_sampling_arguments, solver_config
+from jasco_pl.commands.generate import add_sampling_arguments, guidance_text, solver_config
 from jasco_pl.errors import UserError
 from jasco_pl.evaluation import COLUMNS, Settings, evaluate
 from jasco_pl.generate import DEFAULT_CHECKPOINT
 from jasco_pl.metrics.report import write_report
+from jasco_pl.model import read_config
 from jasco_pl.resources import locate
 
 
@@ -38,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
     """Always 0."""
     if args.limit < 1:
         raise UserError(f"--limit must be at least 1, not {args.limit}.")
-    settings = Settings(locate(args.checkpoint), " ".join(args.guidance), solver_config(args), args.seconds, args.seed)
+    folder = locate(args.checkpoint)
+    guidance = guidance_text(args) or read_config(Path(folder)).guidance
+    settings = Settings(folder, guidance, solver_config(args), args.seconds, args.seed)
     rows = evaluate(args.pieces, settings, Path(args.out) / settings.key(), args.limit, args.workers)
     about = f"{args.limit} held-out composed pieces of {args.seconds:g} s; means over clips with 95 % bootstrap intervals."
     described = {**asdict(settings), "checkpoint": args.checkpoint, "pieces": args.pieces, "limit": args.limit}

@@ -10,6 +10,7 @@ import argparse
 import torch
 
 from jasco_pl.errors import UserError
+from jasco_pl.flow.guidance import parse_guidance
 from jasco_pl.model import JascoModel, ModelConfig, check_state
 
 
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the weights (default %(default)s)"
     )
+    parser.add_argument("--guidance", metavar="SETS", help='the default guidance of the exported model, e.g. "all=3"')
     parser.add_argument("--live", action="store_true", help="take the live weights, not their average")
 
 
@@ -36,7 +38,7 @@ def load_checkpoint(path: str, live: bool = False) -> JascoModel:
     except FileNotFoundError as error:
         raise UserError(f"there is no checkpoint {path!r}.") from error
     except Exception as error:
-        raise UserError(f"{path!r} is not a checkpoint of `jasco fit`: {error}.") from error
+        raise UserError(f"{path!r} is not a checkpoint of `jasco fit`, or it is damaged ({type(error).__name__}).") from error
     model = JascoModel(ModelConfig.from_dict(config))
     if not live and "ema" in state:
         weights |= state["ema"]["average"]
@@ -47,6 +49,10 @@ def load_checkpoint(path: str, live: bool = False) -> JascoModel:
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    load_checkpoint(args.checkpoint, args.live).save_pretrained(args.out, getattr(torch, args.dtype))
+    model = load_checkpoint(args.checkpoint, args.live)
+    if args.guidance:
+        parse_guidance(args.guidance, model.controls.names)
+        model.config.guidance = args.guidance
+    model.save_pretrained(args.out, getattr(torch, args.dtype))
     print(f"wrote {args.out}")
     return 0

@@ -23,7 +23,7 @@ from jasco_pl.audio import loudness_normalize, write_audio
 from jasco_pl.errors import UserError
 from jasco_pl.files import write_json
 from jasco_pl.flow.solver import Method, SolverConfig
-from jasco_pl.generate import DEFAULT_CHECKPOINT, DEFAULT_GUIDANCE, Clip, Jasco, Request
+from jasco_pl.generate import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,14 +50,18 @@ def add_sampling_arguments(parser: Any) -> None:
     parser.add_argument(
         "--guidance",
         nargs="+",
-        default=[DEFAULT_GUIDANCE],
         metavar="SET=WEIGHT",
-        help=f"weights of condition sets: all, text, local, or names joined by + (default {DEFAULT_GUIDANCE})",
+        help="weights of condition sets: all, text, local, or names joined by +, as in all=1.5 text=0.5 (default: the checkpoint's own)",
     )
     default = SolverConfig()
     parser.add_argument("--solver", choices=get_args(Method), default=default.method, help="default %(default)s; dopri5 is the paper's")
     parser.add_argument("--steps", type=int, default=default.steps, help="steps of the fixed-step solvers (default %(default)s)")
     parser.add_argument("--tolerance", type=float, default=default.tolerance, help="of dopri5 (default %(default)s)")
+
+
+def guidance_text(args: argparse.Namespace) -> str | None:
+    """The guidance that the arguments ask for, or None for the checkpoint's own."""
+    return " ".join(args.guidance) if args.guidance else None
 
 
 def solver_config(args: argparse.Namespace) -> SolverConfig:
@@ -88,7 +92,7 @@ def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[st
         **jasco.describe(),
         "request": request,
         "chords_read": [[change.label, round(change.start, 4)] for change in clip.changes],
-        "guidance": " ".join(args.guidance),
+        "guidance": guidance_text(args) or jasco.model.config.guidance,
         "solver": asdict(solver_config(args)),
         "evaluations": clip.evaluations,
         "sample_rate": clip.sample_rate,
@@ -118,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     requests = [
         Request(args.text, args.chords, args.bpm, args.meter, args.melody, args.drums, args.seed + number) for number in range(args.count)
     ]
-    clips = jasco.generate(requests, args.seconds, " ".join(args.guidance), solver, progress_bar(f"{args.count} clip(s)"))
+    clips = jasco.generate(requests, args.seconds, guidance_text(args), solver, progress_bar(f"{args.count} clip(s)"))
     for note in clips[0].notes:
         print(f"note: {note}")
     for clip in clips:

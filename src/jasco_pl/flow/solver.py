@@ -26,7 +26,7 @@ class SolverConfig:
 
     method: Method = "midpoint"
     """euler (1 evaluation a step), midpoint or heun (2), or dopri5 (adaptive, the paper's)."""
-    steps: int = 16
+    steps: int = 10
     """Steps of the fixed-step methods."""
     tolerance: float = 1e-5
     """Relative and absolute tolerance of dopri5."""

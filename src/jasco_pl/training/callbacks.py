@@ -15,7 +15,7 @@ from jasco_pl.codec import load_codec
 from jasco_pl.extract import chordino
 from jasco_pl.extract.onsets import onset_times
 from jasco_pl.flow.solver import SolverConfig
-from jasco_pl.generate import DEFAULT_GUIDANCE, Clip, Jasco, Request
+from jasco_pl.generate import Clip, Jasco, Request
 from jasco_pl.metrics.chord_iou import chord_iou
 from jasco_pl.pictures import draw_clip, figure_to_image
 from jasco_pl.training.module import JascoModule
@@ -65,7 +65,7 @@ class Listen(Callback):
 
     Args:
         requests: texts and chord lines; seed is the position in the list.
-        guidance: as for `jasco generate`.
+        guidance: as for `jasco generate`; None is the model's own.
         solver: how the clips are integrated.
         bpm: of the chord lines.
     """
@@ -73,7 +73,7 @@ class Listen(Callback):
     def __init__(
         self,
         requests: list[dict[str, str]] | None = None,
-        guidance: str = DEFAULT_GUIDANCE,
+        guidance: str | None = None,
         solver: SolverConfig | None = None,
         bpm: float = 96.0,
     ) -> None:
