@@ -70,6 +70,12 @@ def _disk_is_full(error: Exception, folder: Path) -> bool:
     return "os error 28" in str(error) or shutil.disk_usage(folder).free < 2**16
 
 
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Delete the temporary files of processes that were killed; only where nobody else is writing now."""
+    for leftover in Path(folder).glob(".*.part.*"):
+        leftover.unlink(missing_ok=True)
+
+
 def write_json(path: str | os.PathLike[str], data: Any) -> None:
     """Write `data` as indented JSON, whole or not at all."""
     with atomic_path(path) as temporary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from multiprocessing import get_context, parent_process
@@ -26,6 +26,7 @@ from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import checksum, finished, write_index, write_shard
 from jasco_pl.errors import UserError
 from jasco_pl.extract import chordino
+from jasco_pl.files import remove_leftovers
 
 DRUM_BAND = (200.0, 800.0)  # Hz, paper section 5: drums of the multi-condition models
 
@@ -95,9 +96,14 @@ def fingerprint(codec: Codec) -> int:
 
 def _end_with_parent() -> None:
     """A worker whose parent was killed would wait for tasks for ever."""
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _build_shard(task: tuple[str, str, list[str], str]) -> str:
@@ -105,6 +111,14 @@ def _build_shard(task: tuple[str, str, list[str], str]) -> str:
     codec = _codec(codec_name)
     write_shard(out, name, [encode_piece(Path(path), codec) for path in paths], fingerprint(codec))
     return name
+
+
+def _run(tasks: list[tuple[str, str, list[str], str]], workers: int) -> Iterator[str]:
+    if workers == 1:
+        yield from map(_build_shard, tasks)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_parent) as pool:
+        yield from pool.map(_build_shard, tasks)
 
 
 def build_shards(pieces: str | Path, out: str | Path, codec_name: str, workers: int = 1, pieces_per_shard: int = 24) -> dict[str, Any]:
@@ -136,15 +150,9 @@ def build_shards(pieces: str | Path, out: str | Path, codec_name: str, workers: 
         for name, group in groups.items()
         if not finished(out, name, [read_note(path)["id"] for path in group], mark)
     ]
-    bar = tqdm(total=len(groups), initial=len(groups) - len(tasks), desc=f"shards {Path(out).name}", unit="shard")
-    if workers <= 1:
-        for task in tasks:
-            _build_shard(task)
+    remove_leftovers(out)
+    with tqdm(total=len(groups), initial=len(groups) - len(tasks), desc=f"shards {Path(out).name}", unit="shard") as bar:
+        for _ in _run(tasks, workers):
             bar.update()
-    else:
-        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_parent) as pool:
-            for _ in pool.map(_build_shard, tasks):
-                bar.update()
-    bar.close()
     statistics = {"mean": codec.latent_mean.tolist(), "std": codec.latent_std.tolist()}
     return write_index(out, {"name": codec_name, "frame_rate": codec.frame_rate, "dim": codec.dim, **statistics}, list(groups))

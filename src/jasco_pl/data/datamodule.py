@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -185,6 +186,8 @@ class ShardDataModule(lightning.LightningDataModule):
         unknown = [name for name in fields if name not in FIELDS]
         if unknown:
             raise UserError(f"the field {unknown[0]!r} is unknown; stored fields are: {', '.join(FIELDS)}.")
+        if batch_size < 1 or seconds <= 0 or workers < 0:
+            raise UserError(f"batch_size {batch_size} and seconds {seconds:g} must be positive, workers {workers} not negative.")
         self.train_folder, self.valid_folder, self.test_folder = train, valid, test
         self.batch_size, self.seconds, self.workers, self.seed = batch_size, seconds, workers, seed
         self.fields = ["latents", *fields]
@@ -206,9 +209,12 @@ class ShardDataModule(lightning.LightningDataModule):
         Raises:
             UserError: a folder holds no prepared data, lacks a field, or has a shard missing or truncated.
         """
-        stage = self.trainer.state.fn if self.trainer else "fit"
-        folders = {"fit": (self.train_folder, self.valid_folder), "validate": (self.valid_folder,), "test": (self.test_folder,)}
-        for folder in folders.get(str(stage), ()):
+        folders = {
+            TrainerFn.FITTING: (self.train_folder, self.valid_folder),
+            TrainerFn.VALIDATING: (self.valid_folder,),
+            TrainerFn.TESTING: (self.test_folder,),
+        }
+        for folder in folders[self.trainer.state.fn if self.trainer and self.trainer.state.fn else TrainerFn.FITTING]:
             self._loader(folder, shuffle=folder == self.train_folder)
 
     def train_dataloader(self) -> Any:

@@ -9,7 +9,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from jasco_pl.errors import UserError
-from jasco_pl.files import atomic_path
+from jasco_pl.files import atomic_path, remove_leftovers
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -21,8 +21,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             UserError: the folder cannot be written or the disk is full; a former checkpoint of that name is left.
         """
-        for leftover in Path(path).parent.glob(".*.part.ckpt"):  # of saves that were killed; no one else writes here
-            leftover.unlink(missing_ok=True)
+        remove_leftovers(Path(path).parent)
         with atomic_path(path) as temporary:
             torch.save(checkpoint, temporary)
 

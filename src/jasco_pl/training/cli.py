@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import jsonargparse
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningCLI
@@ -32,8 +33,20 @@ ADVERTISEMENT = ("💡 Tip", "TPU available")
 class JascoCLI(LightningCLI):
     """Every default of a configuration can be overridden: `jasco fit -c conf/mini.yaml --model.lr 2e-4 --trainer.max_steps 200`."""
 
+    def __init__(self, command: str, *args: Any, **options: Any) -> None:
+        only = {command: LightningCLI.subcommands()[command]}
+        self.subcommands = lambda: only  # type: ignore[method-assign]  # Lightning would build the options of all four, for seconds
+        super().__init__(*args, **options)
+
     def _parse_ckpt_path(self) -> None:
         """Take no options from a checkpoint: what the configuration and the command line say holds on resume too."""
+
+    def instantiate_classes(self) -> None:
+        """Build module, data module and trainer; what they say of their options becomes a sentence (later, a ValueError is a bug)."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            raise error if isinstance(error, UserError) else _sentence(error) from error
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
         given = config.get("callbacks") or []
@@ -45,7 +58,7 @@ class JascoCLI(LightningCLI):
     def before_fit(self) -> None:
         """Say where the run goes."""
         if self.trainer.is_global_zero:
-            print(f"training into {self.trainer.default_root_dir}; watch it with `make tensorboard`", file=sys.stderr)
+            print(f"training into {self.trainer.log_dir}; watch it with `make tensorboard`", file=sys.stderr)
 
 
 def quiet() -> None:
@@ -59,8 +72,11 @@ def quiet() -> None:
 def main(command: str, arguments: Sequence[str]) -> int:
     """Run one of Lightning's subcommands; 2 if the configuration or the data cannot be used."""
     quiet()
+    if not {"-h", "--help"}.isdisjoint(arguments):  # parsing the sources takes a while: only where it is read
+        jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     try:
         JascoCLI(
+            command,
             JascoModule,
             ShardDataModule,
             args=[command, *arguments],
@@ -68,12 +84,10 @@ def main(command: str, arguments: Sequence[str]) -> int:
             auto_configure_optimizers=False,
             parser_kwargs={"prog": "jasco", "description": "Train, validate or test a model from a YAML configuration."},
         )
-    except UserError:
-        raise
     except MisconfigurationException as error:
-        raise UserError(" ".join(str(error).split())) from error
-    except ValueError as error:  # dataclasses check themselves
-        if error.__class__ is ValueError and "\n" not in str(error):
-            raise UserError(str(error)) from error
-        raise
+        raise _sentence(error) from error
     return 0
+
+
+def _sentence(error: Exception) -> UserError:
+    return UserError(" ".join(str(error).split()).rstrip(".!") + ".")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import lightning
@@ -14,8 +17,8 @@ from jasco_pl.controls.dropout import ConditionDropout
 from jasco_pl.data.schema import Batch
 from jasco_pl.errors import UserError
 from jasco_pl.flow.path import OptimalTransportPath, Weighting, flow_matching_loss, loss_weight
-from jasco_pl.model import JascoModel, ModelConfig
-from jasco_pl.seeding import generator, item_noise
+from jasco_pl.model import JascoModel, ModelConfig, check_state
+from jasco_pl.seeding import generator, item_noise, stable_hash
 from jasco_pl.text import TextEncoder
 from jasco_pl.training.ema import WeightAverage
 
@@ -64,8 +67,9 @@ class JascoModule(lightning.LightningModule):
             )
         self.model = JascoModel(config, codec.latent_mean, codec.latent_std, codec.normalized_codebook)
         self.ema: WeightAverage | None = None
+        self._stored_average: dict[str, Any] | None = None
         self._text_encoder: TextEncoder | None = None
-        self._buckets: list[Tensor] = []
+        self._validation = contextlib.ExitStack()
 
     @property
     def text_encoder(self) -> TextEncoder:
@@ -99,6 +103,10 @@ class JascoModule(lightning.LightningModule):
         predicted = self.model(self.path.point(noise, latents, t), t, conditions)
         return flow_matching_loss(predicted, self.path.velocity(noise, latents), batch["mask"]), t
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """The network's own dropout, if it has any, must not depend on what ran before in this process either."""
+        torch.manual_seed(stable_hash("step", self.global_step, self.global_rank))
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean weighted loss of the batch."""
         losses, t = self.item_losses(batch, self.condition_dropout)
@@ -109,10 +117,17 @@ class JascoModule(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss with all conditions, by the averaged weights (the callback swaps them in)."""
+        """Loss with all conditions, by the averaged weights."""
+        self._evaluate("valid", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """The same on the test set."""
+        self._evaluate("test", batch)
+
+    def _evaluate(self, stage: str, batch: Batch) -> None:
         losses, t = self.item_losses(batch, None)
-        size = len(losses)
-        self.log("valid/loss", (loss_weight(t, self.weighting) * losses).mean(), sync_dist=True, prog_bar=True, batch_size=size)
+        loss = (loss_weight(t, self.weighting) * losses).mean()
+        self.log(f"{stage}/loss", loss, sync_dist=True, prog_bar=True, batch_size=len(losses))
 
     def _log_buckets(self, stage: str, losses: Tensor, t: Tensor, size: int) -> None:
         for bucket in range(TIME_BUCKETS):
@@ -122,7 +137,7 @@ class JascoModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam, linear warm-up to `lr`, then linear decay to zero at `decay_steps` (paper, section 4)."""
-        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.lr, betas=self.betas, fused=self.device.type == "cuda")
+        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.lr, betas=self.betas)  # fused: Lightning could not clip gradients
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -133,9 +148,41 @@ class JascoModule(lightning.LightningModule):
         return max(0.0, min(1.0, warmup, decay))
 
     def on_fit_start(self) -> None:
-        """Start the average from the weights as they are now, or as the checkpoint left them."""
+        """Find out about a missing text encoder before the first step."""
+        _ = self.text_encoder
+
+    def on_train_start(self) -> None:
+        """Start the average from the weights as they are now, or as the checkpoint left it (not sooner: here they are on their device)."""
         if self.ema_decay and self.ema is None:
             self.ema = WeightAverage(self.model, self.ema_decay)
+        if self.ema is not None and self._stored_average is not None:
+            self.ema.load_state_dict(self._stored_average)
+        self._stored_average = None
+
+    @contextlib.contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Inside, the model computes with its averaged weights, if there is an average."""
+        with self.ema.applied() if self.ema is not None else contextlib.nullcontext():
+            yield
+
+    def on_validation_epoch_start(self) -> None:
+        """Validate what will be exported: the average."""
+        if self.ema is None and self._stored_average is not None:  # validation alone, of a checkpoint
+            self.on_train_start()
+        self._validation = contextlib.ExitStack()
+        self._validation.enter_context(self.averaged_weights())
+
+    def on_validation_epoch_end(self) -> None:
+        """Go on with the live weights."""
+        self._validation.close()
+
+    def on_test_epoch_start(self) -> None:
+        """As for validation."""
+        self.on_validation_epoch_start()
+
+    def on_test_epoch_end(self) -> None:
+        """As for validation."""
+        self.on_validation_epoch_end()
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then move the average."""
@@ -144,12 +191,19 @@ class JascoModule(lightning.LightningModule):
             self.ema.update()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The average travels with the checkpoint."""
+        """The average and the network's configuration travel with the checkpoint."""
+        checkpoint["model_config"] = asdict(self.config)
         if self.ema is not None:
             checkpoint["ema"] = self.ema.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the average back."""
-        if self.ema_decay and "ema" in checkpoint:
-            self.ema = WeightAverage(self.model, self.ema_decay)
-            self.ema.load_state_dict(checkpoint["ema"])
+        """Take the average back; refuse a checkpoint of another network."""
+        state = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
+        check_state(state, self.model, str(self.trainer.ckpt_path))
+        self._stored_average = checkpoint.get("ema")
+        # the configuration, not the checkpoint, says how to go on: `--model.lr` holds on resume too
+        for optimizer, schedule in zip(checkpoint.get("optimizer_states", []), checkpoint.get("lr_schedulers", []), strict=True):
+            rate = self.lr * self.schedule(schedule["last_epoch"])
+            for group in optimizer["param_groups"]:
+                group |= {"lr": rate, "initial_lr": self.lr, "betas": self.betas}
+            schedule |= {"base_lrs": [self.lr], "_last_lr": [rate]}

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import struct
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+
+from jasco_pl.data.datamodule import CropDataset, ResumableLoader, ShardDataModule, collate, crop
+from jasco_pl.data.sampler import GlobalBatches
+from jasco_pl.data.schema import Sample
+from jasco_pl.data.shards import CorruptShardError, write_index, write_shard
+from jasco_pl.errors import UserError
+
+FIELDS = ("latents", "chords", "melody", "codes_drums")
+
+
+@pytest.fixture
+def prepared(tmp_path, write_tiny_shards):
+    folder = tmp_path / "train"
+    return folder, write_tiny_shards(folder)
+
+
+def loader(folder, workers: int = 0, shuffle: bool = True, batch: int = 4, **options) -> ResumableLoader:
+    dataset = CropDataset(folder, 50, seed=3, fields=FIELDS, random_crop=shuffle, **options)
+    return ResumableLoader(dataset, GlobalBatches(len(dataset), batch, 3, shuffle=shuffle), workers)
+
+
+def seen(batches) -> list[tuple[list[str], list[int], list[str]]]:
+    return [(batch["id"], batch["start"], batch["caption"]) for batch in batches]
+
+
+def test_a_crop_is_the_stored_frames_in_the_types_of_the_network(prepared):
+    folder, samples = prepared
+    item = CropDataset(folder, 50, seed=0, fields=FIELDS)[2, 4]
+    start, stored = item["start"], samples[4]
+    assert 0 < start <= stored.frames - 50
+    for name in FIELDS:
+        assert torch.equal(item[name], stored.tensors[name][start : start + 50].to(item[name].dtype))
+    assert item["latents"].dtype == torch.float32
+    assert {item[name].dtype for name in FIELDS[1:]} == {torch.int64}
+    assert item["mask"].all()
+    assert item["caption"] in stored.captions
+
+
+def test_a_short_sample_is_filled_up_with_nulls_and_masked(prepared):
+    sample = prepared[1][0]
+    part = crop(sample, 0, 80)
+    assert part["mask"].tolist() == [True] * 60 + [False] * 20
+    assert torch.equal(part["latents"][60:], torch.zeros(20, 128))
+    for name, null in (("chords", 194), ("chords_heard", 194), ("melody", -1), ("codes_drums", -1)):
+        assert part[name][60:].tolist() == [null] * 20
+        assert torch.equal(part[name][:60], sample.tensors[name].long())
+
+
+def test_everything_random_is_a_function_of_seed_epoch_and_sample(prepared):
+    folder, _ = prepared
+    first, again, other = (CropDataset(folder, 50, seed, FIELDS) for seed in (0, 0, 1))
+    crops = [[data[epoch, 7] for epoch in range(8)] for data in (first, again, other)]
+    draws = [[(item["start"], item["caption"], item["key"]) for item in items] for items in crops]
+    assert draws[0] == draws[1]
+    assert len({key for draw in (draws[0], draws[2]) for _, _, key in draw}) == 16
+    assert len({start for start, _, _ in draws[0]}) > 3
+    assert len({caption for _, caption, _ in draws[0]}) > 1
+
+
+def test_validation_takes_beginnings_and_first_captions(prepared):
+    folder, samples = prepared
+    item = CropDataset(folder, 50, seed=0, fields=FIELDS, random_crop=False)[5, 7]
+    assert item["start"] == 0
+    assert item["caption"] == samples[7].captions[0]
+
+
+def test_the_stated_share_of_crops_takes_the_heard_chords(prepared):
+    folder, samples = prepared
+    data = CropDataset(folder, 50, 0, FIELDS, alternatives={"chords": ("chords_heard", 0.3)})
+    heard = 0
+    for epoch in range(20):
+        for position, sample in enumerate(samples):
+            item = data[epoch, position]
+            assert "chords_heard" not in item
+            part = slice(item["start"], item["start"] + 50)
+            from_ear = torch.equal(item["chords"], sample.tensors["chords_heard"][part].long())
+            assert from_ear or torch.equal(item["chords"], sample.tensors["chords"][part].long())
+            heard += from_ear
+    assert 90 < heard < 150  # of 400; 120 expected, standard deviation 9
+
+
+def test_samples_without_heard_chords_keep_the_exact_ones(tmp_path):
+    sample = Sample("one", {"latents": torch.zeros(60, 128).half(), "chords": torch.full((60,), 5).short()}, [])
+    write_shard(tmp_path, "shard-00000", [sample])
+    write_index(tmp_path, {"frame_rate": 50.0}, ["shard-00000"])
+    data = CropDataset(tmp_path, 50, 0, ("latents", "chords"), alternatives={"chords": ("chords_heard", 1.0)})
+    item = data[0, 0]
+    assert item["chords"].tolist() == [5] * 50
+    assert item["caption"] == ""
+
+
+def test_a_field_that_one_sample_lacks_is_named_at_once(tmp_path):
+    tensors = {"latents": torch.zeros(60, 128).half(), "chords": torch.zeros(60).short()}
+    write_shard(tmp_path, "shard-00000", [Sample("one", tensors, []), Sample("two", {"latents": tensors["latents"].clone()}, [])])
+    write_index(tmp_path, {"frame_rate": 50.0}, ["shard-00000"])
+    with pytest.raises(UserError, match="lack the field 'chords': sample 'two' holds latents"):
+        CropDataset(tmp_path, 50, 0, ("latents", "chords"))
+
+
+def test_collating_stacks_tensors_and_lists_the_rest(prepared):
+    data = CropDataset(prepared[0], 50, 0, FIELDS)
+    batch = collate([data[0, 1], data[0, 2], data[0, 3]])
+    assert batch["latents"].shape == (3, 50, 128)
+    assert batch["mask"].shape == (3, 50)
+    assert batch["id"] == ["train-001", "train-002", "train-003"]
+    assert all(isinstance(key, int) for key in batch["key"])
+
+
+@pytest.mark.parametrize("taken", [1, 3, 5, 7])
+def test_the_state_says_which_batch_comes_next(prepared, taken):
+    whole = loader(prepared[0])
+    expected = [batch for _ in range(3) for batch in seen(whole)]
+    assert len(expected) == 15
+    assert len({tuple(ids) for ids, _, _ in expected}) == 15
+
+    first, count, state = loader(prepared[0]), 0, {}
+    while count < taken:
+        for _ in first:
+            count += 1
+            state = first.state_dict()  # as Lightning takes it: while the loader has not been asked for more
+            if count == taken:
+                break
+    assert state == {"epoch": taken // 5, "batch": taken % 5}
+    assert all(type(value) is int for value in state.values())  # checkpoints are loaded without pickle
+
+    second = loader(prepared[0])
+    second.load_state_dict(state)
+    assert len(second) == 5  # Lightning counts on the length of whole epochs
+    rest = seen(second)
+    assert rest + seen(second) == expected[taken : taken + len(rest) + 5]
+
+
+def test_a_state_past_the_end_of_a_smaller_set_goes_on_with_the_next_epoch(prepared):
+    smaller = loader(prepared[0], batch=8)
+    smaller.load_state_dict({"epoch": 2, "batch": 4})
+    assert smaller.state_dict() == {"epoch": 3, "batch": 0}
+    assert len(list(smaller)) == 2
+
+
+def test_worker_processes_change_nothing(prepared):
+    assert seen(loader(prepared[0], workers=2)) == seen(loader(prepared[0]))
+
+
+def test_validation_is_the_same_every_time_even_after_a_part_of_it(prepared):
+    valid = loader(prepared[0], shuffle=False)
+    first = list(valid)
+    next(iter(valid))
+    again = list(valid)
+    assert seen(first) == seen(again)
+    assert [batch["key"] for batch in first] == [batch["key"] for batch in again]  # the noise too
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_sample_is_one_sentence_from_a_worker_too(prepared, workers):
+    path = prepared[0] / "shard-00001.safetensors"
+    data = bytearray(path.read_bytes())
+    header = struct.unpack("<Q", data[:8])[0]
+    data[8 + header : 8 + header + 2000] = bytes(2000)
+    path.write_bytes(data)
+    with pytest.raises(CorruptShardError) as caught:
+        list(loader(prepared[0], workers))
+    assert "shard-00001.safetensors" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def data_module(folder, **options) -> ShardDataModule:
+    return ShardDataModule(str(folder), str(folder), str(folder), **{"seconds": 1.0, "batch_size": 4, "workers": 0, **options})
+
+
+def on(module: ShardDataModule, rank: int, world: int, stage: TrainerFn = TrainerFn.FITTING) -> ShardDataModule:
+    module.trainer = SimpleNamespace(global_rank=rank, world_size=world, state=SimpleNamespace(fn=stage))  # type: ignore[assignment]
+    return module
+
+
+def test_ranks_share_the_global_batch(prepared):
+    alone = seen(data_module(prepared[0]).train_dataloader())
+    ranks = [seen(on(data_module(prepared[0]), rank, 2).train_dataloader()) for rank in (0, 1)]
+    assert [a[0] + b[0] for a, b in zip(*ranks, strict=True)] == [batch[0] for batch in alone]
+    assert all(len(batch[0]) == 2 for batch in ranks[0])
+
+
+def test_ranks_that_do_not_divide_the_batch_are_one_sentence(prepared):
+    with pytest.raises(UserError, match="batch_size of 4 does not divide by 3 processes"):
+        on(data_module(prepared[0]), 0, 3).train_dataloader()
+
+
+def test_an_unknown_field_is_one_sentence(prepared):
+    with pytest.raises(UserError, match=r"'tempo' is unknown; stored fields are: latents, "):
+        data_module(prepared[0], fields=["tempo"])
+
+
+def test_heard_chords_are_for_training_alone(prepared):
+    module = data_module(prepared[0], heard_chords=1.0)
+    (train, *_), (valid, *_) = module.train_dataloader(), module.val_dataloader()
+    for batch, field in ((train, "chords_heard"), (valid, "chords")):
+        sample = prepared[1][int(batch["id"][0][-3:])]
+        part = sample.tensors[field][batch["start"][0] :][:50]
+        assert torch.equal(batch["chords"][0], part.long())
+
+
+STAGES = [(TrainerFn.FITTING, "train"), (TrainerFn.FITTING, "valid"), (TrainerFn.VALIDATING, "valid"), (TrainerFn.TESTING, "test")]
+
+
+@pytest.mark.parametrize(("stage", "missing"), STAGES)
+def test_the_data_of_a_stage_are_looked_at_before_anything_is_written(prepared, tmp_path, stage, missing):
+    folders = {"train": str(prepared[0]), "valid": str(prepared[0]), "test": str(prepared[0]), missing: str(tmp_path / "nowhere")}
+    module = on(ShardDataModule(**folders, batch_size=4), 0, 1, stage)
+    with pytest.raises(UserError, match=r"no prepared data in .*nowhere"):
+        module.prepare_data()
+    other = TrainerFn.VALIDATING if missing == "test" else TrainerFn.TESTING
+    on(module, 0, 1, other).prepare_data()  # what a stage does not read may be absent

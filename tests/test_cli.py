@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from jasco_pl import __version__, cli
+from jasco_pl.cli import COMMANDS, LIGHTNING, main
+from jasco_pl.errors import UserError
+
+
+def test_help_and_version_import_nothing_heavy():
+    program = (
+        "import sys; from jasco_pl.cli import main; code = main(['--help']) or main(['--version']) or main([]); "
+        "heavy = {'torch', 'numpy', 'lightning', 'transformers', 'scipy'} & set(sys.modules); sys.exit(', '.join(heavy) or code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert f"jasco-pl {__version__}" in done.stdout
+
+
+def test_the_overview_names_every_command(capsys):
+    assert main([]) == 0
+    overview = capsys.readouterr().out
+    for name, (_, text) in {**COMMANDS, **LIGHTNING}.items():
+        assert f"  {name} " in overview
+        assert text in overview
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *LIGHTNING])
+def test_every_command_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([name, "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert f"usage: jasco {name}" in out or f"usage: jasco [options] {name}" in out
+    assert len(out.splitlines()) > 4
+
+
+@pytest.mark.parametrize(
+    ("name", "action"), [("shards", "build"), ("shards", "verify"), ("shards", "info"), ("codec", "fit"), ("codec", "report")]
+)
+def test_every_action_explains_itself(name, action, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([name, action, "--help"])
+    assert caught.value.code == 0
+    assert f"usage: jasco {name} {action}" in capsys.readouterr().out
+
+
+def test_the_help_of_fit_shows_our_defaults_and_what_they_mean(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", "--help"])
+    assert caught.value.code == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "--model.config.transformer.width WIDTH Embedding dimension (paper: 1024). (type: int, default: 1024)",
+        "--model.config.text_encoder TEXT_ENCODER Name of the frozen text encoder.",
+        "--model.lr LR peak learning rate. (type: float, default: 0.0001)",
+        "--model.dropout.each EACH Probability that a condition is dropped",
+        "--data.batch_size BATCH_SIZE samples a step over all devices and nodes together. (type: int, default: 16)",
+    ):
+        assert words in out
+    assert "--optimizer" not in out  # the module has its own: the option would do nothing good
+
+
+def test_an_unknown_command_is_one_sentence_that_names_the_known_ones(capsys):
+    assert main(["trian"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("jasco trian: there is no command 'trian'; there are: generate, ")
+    assert len(error.splitlines()) == 1
+
+
+def test_a_missing_argument_exits_with_2(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["shards", "build"])
+    assert caught.value.code == 2
+    assert "--pieces" in capsys.readouterr().err
+
+
+def command_that_raises(error: BaseException) -> SimpleNamespace:
+    def run(args: object) -> int:
+        raise error
+
+    return SimpleNamespace(__doc__="A test.", add_arguments=lambda parser: None, run=run)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (UserError("the sky is green."), 2, "jasco doctor: the sky is green.\n"),
+        (KeyboardInterrupt(), 130, "jasco doctor: interrupted.\n"),
+        (PermissionError(13, "Permission denied", "/somewhere"), 2, "jasco doctor: Permission denied: '/somewhere'.\n"),
+        (OSError(28, "No space left on device"), 2, "jasco doctor: No space left on device.\n"),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence_and_an_exit_code(monkeypatch, capsys, error, code, words):
+    monkeypatch.setattr(cli.importlib, "import_module", lambda name: command_that_raises(error))
+    assert main(["doctor"]) == code
+    assert capsys.readouterr().err == words
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), ConnectionResetError(104, "reset"), KeyError("x")])
+def test_a_bug_keeps_its_traceback(monkeypatch, error):
+    monkeypatch.setattr(cli.importlib, "import_module", lambda name: command_that_raises(error))
+    with pytest.raises(type(error)):
+        main(["doctor"])

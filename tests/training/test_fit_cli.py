@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import logging
+import warnings
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch.callbacks import ProgressBar
+from recorder import jasco, read, recording
+
+from jasco_pl.cli import main
+from jasco_pl.commands.export import load_checkpoint
+from jasco_pl.training.cli import JascoCLI, quiet
+from jasco_pl.training.progress import StepBar
+
+
+@pytest.mark.slow
+def test_a_first_run_and_a_second_say_what_they_do_and_nothing_else(tiny_training, tmp_path):
+    """In a process of its own, because pytest catches warnings; with a loader process, because most warnings are about these."""
+    arguments = ["fit", *tiny_training("run", "--data.workers", "1", "--trainer.max_steps", "6")]
+    assert jasco(arguments, tmp_path / "first.txt") == 0
+    first = (tmp_path / "first.txt").read_text()
+    assert jasco([*arguments, "--trainer.max_steps", "8"], tmp_path / "second.txt") == 0
+    second = (tmp_path / "second.txt").read_text()
+    for output in (first, second):
+        assert not any(word in output for word in ("Warning", "warn", "Tip:", "TPU", "Traceback", ".py:")), output
+        assert f"training into {tmp_path / 'run'}" in output
+        assert len(output.replace("\r", "\n").splitlines()) < 25
+    assert "Restor" not in first
+    assert f"Restored all states from the checkpoint at {tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}" in second
+    for output, last in ((first, "6/6"), (second, "8/8")):
+        bar = output.replace("\r", "\n").splitlines()[-1]
+        assert all(word in bar for word in (last, "loss=", "samples/s="))
+    assert " 6/8 " in second  # the bar begins where the run goes on
+
+
+def test_a_run_leaves_what_is_needed_to_repeat_resume_and_export_it(tiny_training, tmp_path, capsys):
+    arguments = tiny_training("run", "--trainer.max_steps", "4", "--model.lr", "0.002")
+    assert main(["fit", *arguments]) == 0
+    run = tmp_path / "run"
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["lr"] == 0.002
+    assert config["model"]["config"]["transformer"]["width"] == 32
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["last.ckpt", "step=4.ckpt"]
+
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    name = "transformer.output.weight"
+    assert torch.equal(load_checkpoint(str(run / "checkpoints" / "last.ckpt")).state_dict()[name], checkpoint["ema"]["average"][name])
+    live = load_checkpoint(str(run / "checkpoints" / "last.ckpt"), live=True).state_dict()
+    assert torch.equal(live[name], checkpoint["state_dict"][f"model.{name}"])
+    assert not torch.equal(live[name], checkpoint["ema"]["average"][name])
+    assert main(["export", str(run / "checkpoints" / "last.ckpt"), "-o", str(tmp_path / "exported")]) == 0
+    assert sorted(path.name for path in (tmp_path / "exported").iterdir()) == ["config.json", "model.safetensors"]
+
+    capsys.readouterr()
+    wider = [*arguments, "--model.config.transformer.width", "64", "--trainer.max_steps", "8"]
+    assert main(["fit", *wider]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert error.splitlines()[-1].startswith(
+        f"jasco fit: the weights '{run / 'checkpoints' / 'last.ckpt'}' belong to another configuration: "
+    )
+
+    file = ["--ckpt_path", str(run / "checkpoints" / "step=4.ckpt")]
+    assert main(["validate", *arguments, *file]) == 0
+    assert main(["test", *arguments, *file]) == 0
+    out = capsys.readouterr().out
+    assert "valid/loss" in out
+    assert "test/loss" in out
+
+
+@pytest.mark.slow
+def test_options_given_on_resume_hold(tiny_training, tmp_path):
+    log = tmp_path / "log.txt"
+    first = ("--trainer.max_steps", "4")
+    assert jasco(["fit", *tiny_training("run", recording(tmp_path / "first"), *first)], log) == 0, log.read_text()
+    options = ("--model.lr", "0.5", "--model.ema_decay", "0.5", "--model.decay_steps", "40", "--trainer.max_steps", "6")
+    file = ("--ckpt_path", str(tmp_path / "run" / "checkpoints" / "last.ckpt"))
+    assert jasco(["fit", *tiny_training("run", recording(tmp_path / "second"), *options, *file)], log) == 0, log.read_text()
+    assert [line["lr"] for line in read(tmp_path / "first")] == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3])
+    assert [line["lr"] for line in read(tmp_path / "second")] == pytest.approx([0.5, 0.5 * 35 / 36])
+
+
+def bars(config: dict[str, object], command: str = "fit") -> list[ProgressBar]:
+    """The progress bars of a trainer with these options."""
+    cli = JascoCLI.__new__(JascoCLI)
+    cli.subcommand, cli.trainer_defaults, cli.save_config_callback = command, {}, None
+    cli.trainer_class = lambda **options: options["callbacks"]
+    return [callback for callback in cli._instantiate_trainer(dict(config), []) if isinstance(callback, ProgressBar)]
+
+
+class OtherBar(StepBar):
+    pass
+
+
+def test_the_step_bar_gives_way_to_another_or_none():
+    assert [type(bar) for bar in bars({"callbacks": None})] == [StepBar]
+    assert [type(bar) for bar in bars({"callbacks": [OtherBar()]})] == [OtherBar]
+    assert bars({"callbacks": None, "enable_progress_bar": False}) == []
+    assert bars({"callbacks": None}, "validate") == []
+
+
+def test_only_what_is_understood_is_silenced(recwarn):
+    quiet()
+    warnings.warn("the loader does not have many workers which may be a bottleneck", stacklevel=1)
+    warnings.warn("something new", stacklevel=1)
+    assert [str(warning.message) for warning in recwarn.list] == ["something new"]
+    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    passed = [log.filter(logging.makeLogRecord({"msg": text})) for text in ("💡 Tip: buy this", "Restoring states")]
+    assert [bool(answer) for answer in passed] == [False, True]
