@@ -16,13 +16,16 @@ STEMS = ("mix", "drums", "drumless")  # the codes must describe drums alone as w
 
 
 @torch.inference_mode()
-def fit_band_codec(pieces: str | Path, config: BandCodecConfig, max_frames: int = 200_000, seed: int = 0) -> BandCodec:
+def fit_band_codec(
+    pieces: str | Path, config: BandCodecConfig, max_frames: int = 100_000, max_pieces: int = 96, seed: int = 0
+) -> BandCodec:
     """Statistics come from the mixes (what the flow models), codebooks from mixes, drums and drumless mixes together.
 
     Raises:
         UserError: the folder holds too few pieces.
     """
     paths = sorted(Path(pieces).glob("*.mix.flac"))
+    paths = paths[:: -(-len(paths) // max_pieces)] if paths else []
     analysis = BandCodec(config)
     frames: dict[str, list[torch.Tensor]] = {stem: [] for stem in STEMS}
     generator = torch.Generator().manual_seed(seed)

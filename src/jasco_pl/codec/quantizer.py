@@ -20,7 +20,7 @@ def fit_codebooks(frames: Tensor, size: int, levels: int, seed: int = 0) -> Tens
     residual = frames.clone()
     books = []
     for level in range(levels):
-        means = MiniBatchKMeans(size, batch_size=8192, max_iter=30, n_init=1, random_state=seed + level, reassignment_ratio=0.01)
+        means = MiniBatchKMeans(size, init="random", batch_size=4096, max_iter=8, n_init=1, random_state=seed + level)
         means.fit(residual.numpy())
         book = torch.as_tensor(means.cluster_centers_, dtype=torch.float32)
         books.append(book)
