@@ -31,6 +31,9 @@ def load_pretrained(loader: Any, source: str | Path) -> Any:
     Raises:
         OSError, ValueError, SafetensorError: `source` is not there, damaged, or lacks weights (a pooler's aside: nothing here uses it).
     """
+    from transformers.utils import logging  # here, because locating a folder needs none of it
+
+    logging.disable_progress_bar()  # a bar for half a second of reading hides our own
     model, report = loader.from_pretrained(source, output_loading_info=True, ignore_mismatched_sizes=True)
     names = {*report["missing_keys"], *(mismatch[0] for mismatch in report["mismatched_keys"])}
     if wrong := sorted(name for name in names if not name.startswith("pooler.")):
