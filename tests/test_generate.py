@@ -90,7 +90,7 @@ def test_a_request_without_anything_is_a_clip(jasco: Jasco) -> None:
     (clip,) = jasco.generate(Request(), progress=shares.append)
     assert clip.audio.shape == (1, 32000)  # the second that the model's config names
     assert torch.isfinite(clip.audio).all()
-    assert (clip.sample_rate, clip.evaluations, clip.asked, clip.notes, clip.changes) == (RATE, 32, {}, [], [])
+    assert (clip.sample_rate, clip.evaluations, clip.asked, clip.notes, clip.changes) == (RATE, 2 * SolverConfig().steps, {}, [], [])
     assert clip.latents.shape == (50, 128)
     assert shares[-1] == 1.0
     torch.testing.assert_close(clip.audio, jasco.decode(clip.latents[None])[0])
