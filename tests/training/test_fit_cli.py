@@ -78,8 +78,8 @@ def test_options_given_on_resume_hold(tiny_training, tmp_path):
     options = ("--model.lr", "0.5", "--model.ema_decay", "0.5", "--model.decay_steps", "40", "--trainer.max_steps", "6")
     file = ("--ckpt_path", str(tmp_path / "run" / "checkpoints" / "last.ckpt"))
     assert jasco(["fit", *tiny_training("run", recording(tmp_path / "second"), *options, *file)], log) == 0, log.read_text()
-    assert [line["lr"] for line in read(tmp_path / "first")] == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3])
-    assert [line["lr"] for line in read(tmp_path / "second")] == pytest.approx([0.5, 0.5 * 35 / 36])
+    assert [line["lr"] for line in read(tmp_path / "first")] == pytest.approx([5e-4, 7.5e-4, 1e-3, 1e-3])  # of the next step
+    assert [line["lr"] for line in read(tmp_path / "second")] == pytest.approx([0.5 * 35 / 36, 0.5 * 34 / 36])
 
 
 def bars(config: dict[str, object], command: str = "fit") -> list[ProgressBar]:
