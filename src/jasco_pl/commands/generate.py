@@ -73,9 +73,12 @@ def progress_bar(description: str) -> Callable[[float], None]:
     """A bar that takes shares of the whole."""
     from tqdm import tqdm
 
-    bar = tqdm(total=100, desc=description, unit="%", bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}")
+    bar: tqdm[Any] | None = None
 
     def progress(share: float) -> None:
+        nonlocal bar
+        if bar is None:  # not before: an error in the request must stand alone
+            bar = tqdm(total=100, desc=description, bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}")
         bar.update(round(100 * share) - bar.n)
         if share >= 1:
             bar.close()
