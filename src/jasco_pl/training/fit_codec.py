@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from jasco_pl.errors import UserError
+from jasco_pl.training.cli import quiet
 from jasco_pl.training.codec_data import AudioDataModule
 from jasco_pl.training.codec_module import CodecModule
 
@@ -30,9 +31,8 @@ def main(command: str, arguments: Sequence[str]) -> int:
     Raises:
         UserError: the configuration, the codec or the audio cannot be used.
     """
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*manual optimization and every_n_train_steps.*")  # after the step is what we want
+    quiet()
+    warnings.filterwarnings("ignore", message=".*manual optimization and every_n_train_steps.*")  # weights after the step are what we want
     cli = CodecCLI(
         CodecModule,
         AudioDataModule,
