@@ -2,7 +2,7 @@
 
 Why magnitudes are learned and phases are not: on rendered music, Griffin-Lim with the recording's own magnitudes restores nearly all of
 its chords and onsets and leaves a third of the mel distance, while the recording's own phases with the magnitudes spread from the bands
-change little (docs/decisions.md). So what the bands lack is where inside a band its power lies, and what lies under the floor. That is a
+help far less (docs/decisions.md). So what the bands lack is where inside a band its power lies, and what lies under the floor. That is a
 regression from bands to bins, learned in minutes where phases take days; and training starts at Griffin-Lim's quality, because the last
 layer starts at zero. Griffin-Lim's frames overlap by two thirds and more and are made to agree, so nothing repeats at the frame rate.
 """
