@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from jasco_pl.audio import read_audio, write_audio
 from jasco_pl.controls import harmony
-from jasco_pl.data.build import melody_frames
+from jasco_pl.data.build import melody_frames, read_note
 from jasco_pl.errors import UserError
 from jasco_pl.extract.chordino import chordino_frames
 from jasco_pl.extract.onsets import onset_times
@@ -83,7 +83,7 @@ class Reference:
 
 def load_reference(path: Path, seconds: float, sample_rate: int, frame_rate: float) -> Reference:
     """A stretch of `seconds` from the piece described by a JSON, placed by the hash of its id."""
-    note = json.loads(path.read_text(encoding="utf-8"))
+    note = read_note(path)
     mix, drums = (read_audio(path.with_name(f"{note['id']}.{stem}.flac"), sample_rate) for stem in ("mix", "drums"))
     frames, hop = round(seconds * frame_rate), round(sample_rate / frame_rate)
     total = mix.shape[-1] // hop

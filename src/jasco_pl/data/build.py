@@ -41,7 +41,7 @@ def melody_frames(notes: Sequence[Sequence[float]], frames: int, frame_rate: flo
     """[midi, onset, offset] notes -> int8 [T]: a note holds the frames k with onset <= k / rate < offset."""
     bins = np.full(frames, -1, dtype=np.int8)
     for midi, onset, offset in notes:
-        first, last = (int(np.ceil(time * frame_rate - 1e-6)) for time in (onset, offset))
+        first, last = (harmony.first_frame(time, frame_rate) for time in (onset, offset))
         if 0 <= midi - LOWEST_MIDI < BINS:
             bins[first:last] = int(midi) - LOWEST_MIDI
     return bins

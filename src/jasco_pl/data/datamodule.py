@@ -12,13 +12,15 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from jasco_pl.controls import harmony
+from jasco_pl.controls.melody import UNVOICED
 from jasco_pl.data.sampler import GlobalBatches, crop_start
 from jasco_pl.data.schema import FIELDS, Batch, Sample
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.errors import UserError
 from jasco_pl.seeding import stable_hash
 
-PADDING = {"chords": 194, "chords_heard": 194, "melody": -1}  # past a short sample's end; codes: -1, latents: 0
+PADDING = {"chords": harmony.NULL, "chords_heard": harmony.NULL, "melody": UNVOICED}  # past a short sample's end; codes: -1, latents: 0
 
 
 def crop(sample: Sample, start: int, length: int) -> dict[str, Tensor]:
