@@ -215,3 +215,13 @@ def test_a_foreign_config_is_one_sentence(text: str, model: JascoModel, tmp_path
 def test_config_goes_through_json(tiny_model_config: ModelConfig, tmp_path: Path) -> None:
     config = replace(tiny_model_config, transformer=TransformerConfig(layers=2, time="text"), controls={"chords": {"dim": 12}})
     assert ModelConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
+
+
+def test_preconditioning_adds_the_linear_guess(tiny_model_config: ModelConfig) -> None:
+    plain = build(tiny_model_config)
+    conditioned = JascoModel(replace(tiny_model_config, preconditioning=True)).eval()
+    conditioned.load_state_dict(plain.state_dict())
+    z, t = torch.randn(2, 12, 128, generator=torch.Generator().manual_seed(1)), torch.tensor([0.0, 0.75])
+    with torch.no_grad():
+        added = conditioned(z, t, some_conditions()) - plain(z, t, some_conditions())
+    torch.testing.assert_close(added, torch.tensor([-1.0, 0.8])[:, None, None] * z)

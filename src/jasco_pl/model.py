@@ -17,6 +17,7 @@ from jasco_pl.controls.conditions import Conditions, ControlSet
 from jasco_pl.errors import UserError
 from jasco_pl.files import atomic_path, write_json
 from jasco_pl.flow.guidance import Term
+from jasco_pl.flow.path import skip_coefficient
 from jasco_pl.text import OFFLINE_ENCODER
 from jasco_pl.transformer import Transformer, TransformerConfig
 
@@ -46,6 +47,9 @@ class ModelConfig:
     """Latent frames a second."""
     seconds: float = 10.0
     """Length of the clips it is trained on."""
+    preconditioning: bool = False
+    """Add `skip_coefficient(t)` z to the network's output, so that a narrow network need not carry the noise through its width (no part of
+    the paper; docs/decisions.md)."""
     guidance: str = "all=1.5 text=0.5"
     """Guidance when none is asked for; the default is the paper's best, a checkpoint may know better."""
 
@@ -111,7 +115,8 @@ class JascoModel(nn.Module):
     def velocity(self, z: Tensor, t: Tensor, projected: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
         """The same with the controls projected already, [B, T, channels] ([B, 1, 0] for a model without controls)."""
         projected = projected.to(z.dtype).expand(-1, z.shape[1], -1)
-        return self.transformer(torch.cat([z, projected], dim=-1), t, text, text_mask)
+        velocity = self.transformer(torch.cat([z, projected], dim=-1), t, text, text_mask)
+        return velocity + skip_coefficient(t).to(z.dtype)[:, None, None] * z if self.config.preconditioning else velocity
 
     def guided_rows(self, conditions: Conditions, terms: Sequence[Term]) -> tuple[Tensor, Tensor, Tensor]:
         """Projected controls, text and mask of every guidance term, rows stacked along the batch: constant over the solver's steps."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jasco_pl.flow.path import OptimalTransportPath, flow_matching_loss, loss_weight
+from jasco_pl.flow.path import OptimalTransportPath, flow_matching_loss, loss_weight, skip_coefficient
 
 
 def constant(value: float) -> torch.Tensor:
@@ -67,3 +67,12 @@ def test_masked_frames_count_neither_above_nor_below_the_line() -> None:
 def test_loss_is_taken_in_single_precision() -> None:
     predicted, target = torch.full((1, 1, 1), 256.0, dtype=torch.bfloat16), torch.full((1, 1, 1), 255.0)
     assert flow_matching_loss(predicted, target).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("time", [0.0, 0.1, 0.5, 0.8, 1.0])
+def test_skip_coefficient_is_the_regression_of_velocity_on_the_point(time: float) -> None:
+    noise, data = torch.randn(2, 4, 1000, 8, generator=torch.Generator().manual_seed(0))
+    path, t = OptimalTransportPath(sigma_min=0.0), torch.full((4,), time)
+    z, velocity = path.point(noise, data, t), path.velocity(noise, data)
+    slope = (z * velocity).sum() / z.square().sum()
+    assert abs(float(slope) - float(skip_coefficient(t)[0])) < 0.02

@@ -26,6 +26,14 @@ class OptimalTransportPath:
         return data - (1 - self.sigma_min) * noise
 
 
+def skip_coefficient(t: Tensor) -> Tensor:
+    """Best linear guess of the velocity from the point alone, v = c(t) z, for independent noise and data of unit variance: [B] -> [B].
+
+    It is the c_skip of EDM (Karras et al. 2022, section 5) for this path: -1 at t = 0, where all of z is noise, 1 at t = 1.
+    """
+    return (2 * t - 1) / ((1 - t).square() + t.square())
+
+
 def loss_weight(t: Tensor, weighting: Weighting) -> Tensor:
     """Weight of a sample at flow time t [B]: 1 + t (equation 3), 1, or 2 - t."""
     if weighting == "increasing":
