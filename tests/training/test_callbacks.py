@@ -74,11 +74,11 @@ def test_listening_leaves_sound_and_a_picture_and_the_training_as_it_was(stage, 
     logger.experiment.flush()
     events = EventAccumulator(str(tmp_path / "logs"), size_guidance={"audio": 0, "images": 0})
     events.Reload()
-    assert sorted(events.Tags()["audio"]) == ["listen/clip0", "listen/clip1"]
-    assert sorted(events.Tags()["images"]) == ["listen/clip0", "listen/clip1"]
-    (sound,) = events.Audio("listen/clip0")
+    assert sorted(events.Tags()["audio"]) == ["listen/clip0_audio", "listen/clip1_audio"]
+    assert sorted(events.Tags()["images"]) == ["listen/clip0_picture", "listen/clip1_picture"]
+    (sound,) = events.Audio("listen/clip0_audio")
     assert (sound.step, sound.sample_rate, sound.length_frames) == (7, 32000, 32000)
-    (picture,) = events.Images("listen/clip0")
+    (picture,) = events.Images("listen/clip0_picture")
     assert picture.width > 300
     assert picture.height > 200
 

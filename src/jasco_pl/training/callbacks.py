@@ -98,9 +98,9 @@ class Listen(Callback):
                 self._show(board, f"clip{number}", clip, heard, trainer.global_step)
 
     def _show(self, board: TensorBoardLogger, name: str, clip: Clip, heard: Any, step: int) -> None:
-        writer = board.experiment
+        writer = board.experiment  # a tag of its own for every kind: TensorBoard shows only the first kind that it meets under a tag
         audio, _ = loudness_normalize(clip.audio, clip.sample_rate)
-        writer.add_audio(f"listen/{name}", audio, step, sample_rate=clip.sample_rate)
+        writer.add_audio(f"listen/{name}_audio", audio, step, sample_rate=clip.sample_rate)
         figure = draw_clip(
             None,
             wav=audio,
@@ -111,6 +111,6 @@ class Listen(Callback):
             asked_melody=clip.asked.get("melody"),
             heard_onsets=onset_times(clip.audio, clip.sample_rate),
         )
-        writer.add_image(f"listen/{name}", figure_to_image(figure), step, dataformats="HWC")
+        writer.add_image(f"listen/{name}_picture", figure_to_image(figure), step, dataformats="HWC")
         if heard is not None and "chords" in clip.asked:
             writer.add_scalar(f"listen/{name}_chord_iou", chord_iou(heard, clip.asked["chords"]), step)
