@@ -175,8 +175,9 @@ def data_module(folder, **options) -> ShardDataModule:
     return ShardDataModule(str(folder), str(folder), str(folder), **{"seconds": 1.0, "batch_size": 4, "workers": 0, **options})
 
 
-def on(module: ShardDataModule, rank: int, world: int, stage: TrainerFn = TrainerFn.FITTING) -> ShardDataModule:
-    module.trainer = SimpleNamespace(global_rank=rank, world_size=world, state=SimpleNamespace(fn=stage))  # type: ignore[assignment]
+def on(module: ShardDataModule, rank: int, world: int, stage: TrainerFn = TrainerFn.FITTING, parts: int = 1) -> ShardDataModule:
+    trainer = SimpleNamespace(global_rank=rank, world_size=world, state=SimpleNamespace(fn=stage), accumulate_grad_batches=parts)
+    module.trainer = trainer  # type: ignore[assignment]
     return module
 
 
@@ -187,9 +188,32 @@ def test_ranks_share_the_global_batch(prepared):
     assert all(len(batch[0]) == 2 for batch in ranks[0])
 
 
-def test_ranks_that_do_not_divide_the_batch_are_one_sentence(prepared):
-    with pytest.raises(UserError, match="batch_size of 4 does not divide by 3 processes"):
-        on(data_module(prepared[0]), 0, 3).train_dataloader()
+def test_accumulated_parts_share_the_global_batch_and_the_state_counts_whole_ones(prepared):
+    """One process in four parts and two in two parts see what one sees at once; a state saved by any goes on in every other."""
+    alone = [batch[0] for batch in seen(data_module(prepared[0]).train_dataloader())]
+    for world, parts in ((1, 4), (2, 2)):
+        loaders = [on(data_module(prepared[0]), rank, world, parts=parts).train_dataloader() for rank in range(world)]
+        assert len(loaders[0]) == parts * len(alone)
+        batches = [seen(loader) for loader in loaders]
+        for number, whole in enumerate(alone):
+            pieces = [batches[rank][number * parts + part][0] for rank in range(world) for part in range(parts)]
+            assert [name for piece in pieces for name in piece] == whole
+            assert {len(piece) for piece in pieces} == {1}
+        assert loaders[0].state_dict() == {"epoch": 1, "batch": 0}
+
+    half = on(data_module(prepared[0]), 0, 1, parts=2).train_dataloader()
+    iterator = iter(half)
+    states = [(next(iterator), half.state_dict()["batch"])[1] for _ in range(4)]
+    assert states == [0, 1, 1, 2]  # a step of which only a part is done begins anew
+    other = data_module(prepared[0]).train_dataloader()
+    other.load_state_dict(half.state_dict())
+    assert [batch[0] for batch in seen(other)] == alone[2:]
+
+
+@pytest.mark.parametrize(("world", "parts", "message"), [(3, 1, "3 processes"), (2, 4, "2 processes times 4 accumulated batches")])
+def test_ranks_that_do_not_divide_the_batch_are_one_sentence(prepared, world, parts, message):
+    with pytest.raises(UserError, match=rf"batch_size of 4 does not divide by {message}\."):
+        on(data_module(prepared[0]), 0, world, parts=parts).train_dataloader()
 
 
 def test_an_unknown_field_is_one_sentence(prepared):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,10 +117,16 @@ def _collate_guarded(items: Sequence[Any]) -> Any:
     return next((item for item in items if isinstance(item, UserError)), None) or collate(items)
 
 
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """A scheduler that stops a job signals its process group; a loader that dies of it would end the training before it has saved."""
+    os.setpgrp()
+
+
 class ResumableLoader:
     """Endless epochs of batches with a state of two integers, the same on every rank.
 
-    The state counts batches handed out, not batches that workers have prepared; Lightning stores it in the checkpoint and gives it back.
+    The state counts global batches handed out, not batches that workers have prepared; Lightning stores it in the checkpoint and gives it
+    back. It does not know into how many parts a global batch is split: a run may go on with another number of processes or parts.
     Batches that are not shuffled (validation) are the same from the first on, every time.
     """
 
@@ -128,7 +135,7 @@ class ResumableLoader:
         self.epoch, self.batch = 0, 0
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.batches) * self.batches.parts
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, start = (self.epoch, self.batch) if self.batches.shuffle else (0, 0)
@@ -137,13 +144,14 @@ class ResumableLoader:
             batch_sampler=list(self.batches.epoch(epoch, start)),
             collate_fn=_collate_guarded,
             num_workers=self.workers,
+            worker_init_fn=_leave_signals_to_the_parent,
             pin_memory=torch.cuda.is_available(),
         )
-        for done, batch in enumerate(loader, start + 1):
+        for done, batch in enumerate(loader, start * self.batches.parts + 1):
             if isinstance(batch, UserError):
                 raise batch
             # before the yield: Lightning stops asking after len() batches, code behind the last yield would never run
-            self.epoch, self.batch = (epoch, done) if done < len(self) else (epoch + 1, 0)
+            self.epoch, self.batch = (epoch, done // self.batches.parts) if done < len(self) else (epoch + 1, 0)
             yield batch
 
     def state_dict(self) -> dict[str, int]:
@@ -153,7 +161,7 @@ class ResumableLoader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from there; from the next epoch, if this one has fewer batches now."""
         self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
-        if self.batch >= len(self):
+        if self.batch >= len(self.batches):
             self.epoch, self.batch = self.epoch + 1, 0
 
 
@@ -164,7 +172,7 @@ class ShardDataModule(lightning.LightningDataModule):
         train: folder of training shards.
         valid: folder of validation shards.
         test: folder of test shards, needed by `jasco test` alone.
-        batch_size: samples a step over all devices and nodes together.
+        batch_size: samples an optimiser step, over all devices, nodes and accumulated parts (`trainer.accumulate_grad_batches`) together.
         seconds: length of a crop.
         fields: stored fields to read besides the latents.
         heard_chords: share of the crops that take Chordino's labels (`chords_heard`) in place of exact annotations.
@@ -197,12 +205,14 @@ class ShardDataModule(lightning.LightningDataModule):
 
     def _loader(self, folder: str, shuffle: bool) -> ResumableLoader:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        if self.batch_size % world:
-            raise UserError(f"the global batch_size of {self.batch_size} does not divide by {world} processes.")
+        parts = self.trainer.accumulate_grad_batches if self.trainer else 1
+        if self.batch_size % (world * parts):
+            split = f"{world} processes" + (f" times {parts} accumulated batches" if parts > 1 else "")
+            raise UserError(f"the global batch_size of {self.batch_size} does not divide by {split}.")
         reader = ShardReader(folder)
         frames = round(self.seconds * float(reader.codec["frame_rate"]))
         dataset = CropDataset(folder, frames, self.seed, self.fields, self.alternatives if shuffle else {}, random_crop=shuffle)
-        batches = GlobalBatches(len(dataset), self.batch_size, self.seed, rank, world, shuffle)
+        batches = GlobalBatches(len(dataset), self.batch_size, self.seed, rank, world, shuffle, parts)
         return ResumableLoader(dataset, batches, self.workers)
 
     def prepare_data(self) -> None:
