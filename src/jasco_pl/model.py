@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from jasco_pl.controls import CONTROLS, AudioControl, Control
+from jasco_pl.controls import CONTROLS, Control
 from jasco_pl.controls.conditions import Conditions, ControlSet
 from jasco_pl.errors import UserError
 from jasco_pl.files import atomic_path, write_json
@@ -66,6 +66,7 @@ class JascoModel(nn.Module):
         config: see `ModelConfig`.
         latent_mean, latent_std: the codec's statistics, [latent_dim] (or scalars); kept in the checkpoint.
         codebook: vectors of the codec's first codebook, [codebook_size, latent_dim], for the audio controls.
+        silence: the codec's latent frame of silence, [latent_dim], normalised as the codebook is, for in/outpainting.
     """
 
     latent_mean: Tensor
@@ -77,6 +78,7 @@ class JascoModel(nn.Module):
         latent_mean: Tensor | float = 0.0,
         latent_std: Tensor | float = 1.0,
         codebook: Tensor | None = None,
+        silence: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -86,17 +88,15 @@ class JascoModel(nn.Module):
         self.register_buffer("latent_mean", torch.as_tensor(latent_mean, dtype=torch.float32).expand(shape).clone())
         self.register_buffer("latent_std", torch.as_tensor(latent_std, dtype=torch.float32).expand(shape).clone())
         for control in self.controls.values():
-            if isinstance(control, AudioControl) and codebook is not None:
-                control.codebook.copy_(codebook)
+            control.take_codec(codebook, silence)  # type: ignore[operator]
 
     def _control(self, name: str, options: dict[str, Any]) -> Control:
         if name not in CONTROLS:
             raise UserError(f"the control {name!r} is unknown: {', '.join(CONTROLS)} are accepted.")
         kind = CONTROLS[name]
-        if issubclass(kind, AudioControl):
-            options = {"codebook_size": self.config.codebook_size, "codebook_dim": self.config.latent_dim, **options}
+        sizes = kind.sizes(self.config.latent_dim, self.config.codebook_size)
         try:
-            return kind(**options)
+            return kind(**sizes, **options)
         except TypeError as error:
             raise UserError(f"the control {name!r} does not take these options: {error}.") from error
 

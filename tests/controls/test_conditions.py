@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import torch
 
-from jasco_pl.controls import CONTROLS, Chords, Drums, Melody
+from jasco_pl.controls import CONTROLS, Chords, Drums, Melody, stored_fields
 from jasco_pl.controls.conditions import Conditions, ControlSet, drop_text
+from jasco_pl.data.schema import FIELDS
 
 
 def controls() -> ControlSet:
@@ -23,7 +24,15 @@ def conditions(batch: int = 3, frames: int = 8) -> Conditions:
 
 
 def test_registry_knows_controls_by_their_names() -> None:
-    assert dict(CONTROLS) == {"chords": Chords, "melody": Melody, "drums": Drums}
+    assert list(CONTROLS) == ["chords", "melody", "drums", "drums_bandpass", "mix", "drumless", "painting"]
+    assert all(control.name == name for name, control in CONTROLS.items())
+
+
+def test_training_reads_the_fields_of_the_controls() -> None:
+    assert stored_fields(["chords", "melody", "drums"]) == ["chords", "melody", "codes_drums"]
+    assert stored_fields(["drumless", "painting", "drums_bandpass", "mix"]) == ["codes_drumless", "codes_drums_bandpass", "codes_mix"]
+    assert stored_fields([]) == stored_fields(["painting"]) == []  # latents are read in any case
+    assert set(stored_fields(CONTROLS)) < set(FIELDS)
 
 
 def test_projections_stand_side_by_side_in_order() -> None:

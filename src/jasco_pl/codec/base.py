@@ -53,6 +53,19 @@ class Codec(nn.Module, ABC):
         """The first codebook as the flow model sees latents."""
         return (self.codebook - self.latent_mean) / self.latent_std
 
+    @property
+    @torch.no_grad()
+    def silence(self) -> Tensor:
+        """The latent frame of digital silence, [dim]: the middle of two seconds, away from what the ends do."""
+        nothing = torch.zeros(1, 1, 2 * self.sample_rate, device=self.latent_mean.device)
+        latents = self.encode(nothing)[0]
+        return latents[len(latents) // 2].clone()
+
+    @property
+    def normalized_silence(self) -> Tensor:
+        """The same as the flow model sees latents."""
+        return (self.silence - self.latent_mean) / self.latent_std
+
     def padded(self, wav: Tensor) -> Tensor:
         """Zeros at the end, up to a whole number of frames."""
         return functional.pad(wav, (0, -wav.shape[-1] % self.hop))

@@ -1,10 +1,33 @@
 """Local controls: what the music must follow frame by frame. A new control is one file here and one line in `CONTROLS`."""
 
-from jasco_pl.controls.audio import AudioControl, Drums
+from collections.abc import Iterable
+
+from jasco_pl.controls.audio import AudioControl, BandpassedDrums, Drumless, Drums, Mix
 from jasco_pl.controls.base import Control
 from jasco_pl.controls.chords import Chords
 from jasco_pl.controls.melody import Melody
+from jasco_pl.controls.painting import Painting
 
-CONTROLS: dict[str, type[Control]] = {control.name: control for control in (Chords, Melody, Drums)}
+CONTROLS: dict[str, type[Control]] = {
+    control.name: control for control in (Chords, Melody, Drums, BandpassedDrums, Mix, Drumless, Painting)
+}
 
-__all__ = ["CONTROLS", "AudioControl", "Chords", "Control", "Drums", "Melody"]
+
+def stored_fields(names: Iterable[str]) -> list[str]:
+    """Fields of a stored sample that a model with these controls trains on, besides the latents; the model refuses unknown names."""
+    return list(dict.fromkeys(CONTROLS[name].field for name in names if name in CONTROLS and CONTROLS[name].field != "latents"))
+
+
+__all__ = [
+    "CONTROLS",
+    "AudioControl",
+    "BandpassedDrums",
+    "Chords",
+    "Control",
+    "Drumless",
+    "Drums",
+    "Melody",
+    "Mix",
+    "Painting",
+    "stored_fields",
+]

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy.signal import butter, sosfilt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from jasco_pl.controls.base import Control
+
+DRUM_BAND = (200.0, 800.0)  # Hz, paper section 5: drums of the multi-condition models
+
+
+def bandpass(wav: Tensor, sample_rate: int) -> Tensor:
+    """Keep 200-800 Hz (Butterworth, fourth order a side); [1, S] -> [1, S]."""
+    sections = butter(4, DRUM_BAND, btype="bandpass", fs=sample_rate, output="sos")
+    return torch.from_numpy(sosfilt(sections, wav.numpy()).astype(np.float32))
 
 
 def blur(vectors: Tensor, window: int) -> Tensor:
@@ -31,8 +41,8 @@ class AudioControl(Control):
     Args:
         codebook_size: entries of the codec's first codebook.
         codebook_dim: dimension of its vectors.
-        dim: output dimension (paper: 2 for drums, 1 for the full mix).
-        window: blur window in frames (paper: 3 for drums, 5 for the full mix).
+        dim: output dimension (paper: 2 for drums, 1 for general audio).
+        window: blur window in frames (paper: 3 for drums, 5 for general audio).
     """
 
     null = -1
@@ -44,6 +54,19 @@ class AudioControl(Control):
         self.register_buffer("codebook", torch.zeros(codebook_size, codebook_dim))
         self.projection = nn.Linear(codebook_dim, dim)
 
+    @classmethod
+    def sizes(cls, latent_dim: int, codebook_size: int) -> dict[str, int]:
+        return {"codebook_size": codebook_size, "codebook_dim": latent_dim}
+
+    def take_codec(self, codebook: Tensor | None, silence: Tensor | None) -> None:
+        if codebook is not None:
+            self.codebook.copy_(codebook)
+
+    @staticmethod
+    def filtered(wav: Tensor, sample_rate: int) -> Tensor:
+        """What is done to a waveform [1, S] before the codec sees it: nothing, unless a control says otherwise."""
+        return wav
+
     def forward(self, raw: Tensor) -> Tensor:
         vectors = self.codebook[raw.clamp(min=0)] * (raw >= 0)[..., None]
         return self.projection(blur(vectors, self.window))
@@ -54,6 +77,37 @@ class Drums(AudioControl):
 
     name = "drums"
     field = "codes_drums"
+    asked_by = "drums"
 
     def __init__(self, codebook_size: int, codebook_dim: int, dim: int = 2, window: int = 3) -> None:
         super().__init__(codebook_size, codebook_dim, dim, window)
+
+
+class BandpassedDrums(Drums):
+    """The drum stem between 200 and 800 Hz, which says less of the rest of the mix (section 5: the multi-condition models)."""
+
+    name = "drums_bandpass"
+    field = "codes_drums_bandpass"
+
+    @staticmethod
+    def filtered(wav: Tensor, sample_rate: int) -> Tensor:
+        return bandpass(wav, sample_rate)
+
+
+class Mix(AudioControl):
+    """General audio, the whole mix: window 5, dimension 1."""
+
+    name = "mix"
+    field = "codes_mix"
+    asked_by = "mix"
+
+    def __init__(self, codebook_size: int, codebook_dim: int, dim: int = 1, window: int = 5) -> None:
+        super().__init__(codebook_size, codebook_dim, dim, window)
+
+
+class Drumless(Mix):
+    """The mix without its drums ("no drm" in table 2), so that a user may give other drums beside it."""
+
+    name = "drumless"
+    field = "codes_drumless"
+    asked_by = "drumless"

@@ -19,7 +19,7 @@ class Chords(Control):
     """
 
     name = "chords"
-    field = "chords"
+    field = asked_by = "chords"
     null = harmony.NULL
 
     def __init__(self, dim: int = 16, pitch_class_init: bool = False) -> None:

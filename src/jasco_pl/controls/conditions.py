@@ -16,7 +16,7 @@ class Conditions:
     """Raw conditions of B items.
 
     Attributes:
-        local: name of a control -> raw frames, long [B, T].
+        local: name of a control -> raw frames, long [B, T] or float [B, T, C].
         text: states of the text encoder, [B, L, D].
         text_mask: true where a state belongs to a text, [B, L].
     """
@@ -30,6 +30,10 @@ class Conditions:
         mask = self.text_mask[index]
         length = int(mask.sum(dim=1).max())
         return Conditions({name: raw[index] for name, raw in self.local.items()}, self.text[index, :length], mask[:, :length])
+
+    def window(self, first: int, last: int) -> Conditions:
+        """The same for a stretch of frames."""
+        return Conditions({name: raw[:, first:last] for name, raw in self.local.items()}, self.text, self.text_mask)
 
     def to(self, device: torch.device | str) -> Conditions:
         """The same on another device."""

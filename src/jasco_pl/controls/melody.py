@@ -19,7 +19,7 @@ class Melody(Control):
     """
 
     name = "melody"
-    field = "melody"
+    field = asked_by = "melody"
     null = UNVOICED
 
     def __init__(self, dim: int = 16) -> None:

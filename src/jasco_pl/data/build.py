@@ -14,27 +14,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.signal import butter, sosfilt
-from torch import Tensor
 from tqdm import tqdm
 
 from jasco_pl.audio import read_audio
 from jasco_pl.codec import Codec, load_codec
 from jasco_pl.controls import harmony
+from jasco_pl.controls.audio import bandpass
 from jasco_pl.controls.melody import BINS, LOWEST_MIDI
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import checksum, finished, write_index, write_shard
 from jasco_pl.errors import UserError
 from jasco_pl.extract import chordino
 from jasco_pl.files import remove_leftovers
-
-DRUM_BAND = (200.0, 800.0)  # Hz, paper section 5: drums of the multi-condition models
-
-
-def bandpass(wav: Tensor, sample_rate: int) -> Tensor:
-    """Keep 200-800 Hz (Butterworth, fourth order a side); [1, S] -> [1, S]."""
-    sections = butter(4, DRUM_BAND, btype="bandpass", fs=sample_rate, output="sos")
-    return torch.from_numpy(sosfilt(sections, wav.numpy()).astype(np.float32))
 
 
 def melody_frames(notes: Sequence[Sequence[float]], frames: int, frame_rate: float) -> np.ndarray:

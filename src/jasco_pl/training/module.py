@@ -33,7 +33,7 @@ class JascoModule(lightning.LightningModule):
 
     Args:
         config: the network and its controls.
-        dropout: which conditions a sample loses.
+        dropout: which conditions a sample loses; null: as often as in the paper, for as many controls as the model has.
         weighting: of the loss over flow time: 1 + t (the paper's), 1, or 2 - t.
         sigma_min: width of the path's end.
         lr: peak learning rate.
@@ -46,7 +46,7 @@ class JascoModule(lightning.LightningModule):
     def __init__(
         self,
         config: ModelConfig,
-        dropout: ConditionDropout,
+        dropout: ConditionDropout | None = None,
         weighting: Weighting = "increasing",
         sigma_min: float = 1e-5,
         lr: float = 1e-4,
@@ -56,7 +56,9 @@ class JascoModule(lightning.LightningModule):
         ema_decay: float = 0.999,
     ) -> None:
         super().__init__()
-        self.config, self.condition_dropout, self.weighting = config, dropout, weighting
+        self.config, self.weighting = config, weighting
+        self.condition_dropout = ConditionDropout.of_the_paper(list(config.controls)) if dropout is None else dropout
+        self.condition_dropout.check(["text", *config.controls])
         self.path = OptimalTransportPath(sigma_min)
         self.lr, self.betas, self.warmup_steps, self.decay_steps, self.ema_decay = lr, betas, warmup_steps, decay_steps, ema_decay
         codec = load_codec(config.codec)
@@ -65,7 +67,7 @@ class JascoModule(lightning.LightningModule):
                 f"the codec {config.codec!r} has {codec.dim} channels and {len(codec.codebook)} codebook entries, the model's config says "
                 f"{config.latent_dim} and {config.codebook_size}."
             )
-        self.model = JascoModel(config, codec.latent_mean, codec.latent_std, codec.normalized_codebook)
+        self.model = JascoModel(config, codec.latent_mean, codec.latent_std, codec.normalized_codebook, codec.normalized_silence)
         self.ema: WeightAverage | None = None
         self._stored_average: dict[str, Any] | None = None
         self._text_encoder: TextEncoder | None = None
@@ -81,10 +83,10 @@ class JascoModule(lightning.LightningModule):
             self._text_encoder = encoder
         return self._text_encoder
 
-    def conditions(self, batch: Batch) -> Conditions:
-        """All conditions of a batch, nothing dropped."""
+    def conditions(self, batch: Batch, latents: Tensor) -> Conditions:
+        """All conditions of a batch with these normalised latents, nothing dropped."""
         text, mask = self.text_encoder(batch["caption"])
-        local = {name: batch[control.field] for name, control in self.model.controls.items()}  # type: ignore[index]
+        local = {name: control.from_batch(batch, latents) for name, control in self.model.controls.items()}  # type: ignore[operator]
         return Conditions(local, text, mask)
 
     def item_losses(self, batch: Batch, dropout: ConditionDropout | None) -> tuple[Tensor, Tensor]:
@@ -94,7 +96,7 @@ class JascoModule(lightning.LightningModule):
         draws = [generator("draw", key) for key in keys]
         t = torch.cat([torch.rand(1, generator=draw) for draw in draws]).to(device)
         noise = item_noise(keys, latents.shape[1], latents.shape[2], device)
-        conditions = self.conditions(batch)
+        conditions = self.conditions(batch, latents)
         if dropout is not None:
             names = ["text", *self.model.controls.names]
             masks = [dropout.draw(names, 1, draw) for draw in draws]
