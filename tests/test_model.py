@@ -225,3 +225,12 @@ def test_preconditioning_adds_the_linear_guess(tiny_model_config: ModelConfig) -
     with torch.no_grad():
         added = conditioned(z, t, some_conditions()) - plain(z, t, some_conditions())
     torch.testing.assert_close(added, torch.tensor([-1.0, 0.8])[:, None, None] * z)
+
+
+def test_objectives_know_their_path_and_exclude_preconditioning(tiny_model_config: ModelConfig) -> None:
+    assert build(tiny_model_config).path.sampler == "midpoint"
+    assert build(replace(tiny_model_config, objective="v_diffusion")).path.sampler == "ddim"
+    with pytest.raises(UserError, match="preconditioning belongs to flow_matching"):
+        replace(tiny_model_config, objective="v_diffusion", preconditioning=True)
+    with pytest.raises(UserError, match="objective 'score' is unknown: flow_matching, v_diffusion"):
+        replace(tiny_model_config, objective="score")  # type: ignore[arg-type]

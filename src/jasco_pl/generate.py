@@ -180,7 +180,7 @@ class Jasco:
             projected, text, mask = self.model.guided_rows(conditions.items(items), terms)
             return guided_velocity(lambda z, t, count: self.model.velocity(z, t, projected, text, mask), terms)
 
-        solution = solve(field_of, noise, solver or SolverConfig(), progress)
+        solution = solve(field_of, noise, solver or SolverConfig(), progress, self.model.path)
         return self.model.denormalize(solution.latents), solution.evaluations
 
     def generate(

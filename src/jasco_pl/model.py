@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,8 +16,8 @@ from jasco_pl.controls import CONTROLS, Control
 from jasco_pl.controls.conditions import Conditions, ControlSet
 from jasco_pl.errors import UserError
 from jasco_pl.files import atomic_path, write_json
+from jasco_pl.flow import path as flow
 from jasco_pl.flow.guidance import Term
-from jasco_pl.flow.path import skip_coefficient
 from jasco_pl.text import OFFLINE_ENCODER
 from jasco_pl.transformer import Transformer, TransformerConfig
 
@@ -47,11 +47,19 @@ class ModelConfig:
     """Latent frames a second."""
     seconds: float = 10.0
     """Length of the clips it is trained on."""
+    objective: flow.Objective = "flow_matching"
+    """What the network was trained to say, and with it the sampler: flow matching, or v-diffusion, to which the paper compares it."""
     preconditioning: bool = False
     """Add `skip_coefficient(t)` z to the network's output, so that a narrow network need not carry the noise through its width (no part of
     the paper; docs/decisions.md)."""
     guidance: str = "all=1.5 text=0.5"
     """Guidance when none is asked for; the default is the paper's best, a checkpoint may know better."""
+
+    def __post_init__(self) -> None:
+        if self.objective not in get_args(flow.Objective):
+            raise UserError(f"the objective {self.objective!r} is unknown: {', '.join(get_args(flow.Objective))} are accepted.")
+        if self.preconditioning and self.objective != "flow_matching":
+            raise UserError("preconditioning belongs to flow_matching: under v_diffusion the noisy point alone says nothing of the target.")
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ModelConfig:
@@ -100,6 +108,11 @@ class JascoModel(nn.Module):
         except TypeError as error:
             raise UserError(f"the control {name!r} does not take these options: {error}.") from error
 
+    @property
+    def path(self) -> flow.Path:
+        """How noise becomes data for this model: what a solver must know of its objective."""
+        return flow.make_path(self.config.objective)
+
     def normalize(self, latents: Tensor) -> Tensor:
         """The codec's latents [B, T, C] -> zero mean and unit variance a channel."""
         return (latents - self.latent_mean) / self.latent_std
@@ -116,7 +129,7 @@ class JascoModel(nn.Module):
         """The same with the controls projected already, [B, T, channels] ([B, 1, 0] for a model without controls)."""
         projected = projected.to(z.dtype).expand(-1, z.shape[1], -1)
         velocity = self.transformer(torch.cat([z, projected], dim=-1), t, text, text_mask)
-        return velocity + skip_coefficient(t).to(z.dtype)[:, None, None] * z if self.config.preconditioning else velocity
+        return velocity + flow.skip_coefficient(t).to(z.dtype)[:, None, None] * z if self.config.preconditioning else velocity
 
     def guided_rows(self, conditions: Conditions, terms: Sequence[Term]) -> tuple[Tensor, Tensor, Tensor]:
         """Projected controls, text and mask of every guidance term, rows stacked along the batch: constant over the solver's steps."""

@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jasco_pl.flow.path import OptimalTransportPath, flow_matching_loss, loss_weight, skip_coefficient
+from jasco_pl.flow.path import (
+    OptimalTransportPath,
+    VariancePreservingPath,
+    flow_matching_loss,
+    loss_weight,
+    make_path,
+    skip_coefficient,
+)
 
 
 def constant(value: float) -> torch.Tensor:
@@ -17,7 +24,7 @@ def test_point_and_velocity_by_hand() -> None:
     assert at[0.0] == 2.0
     assert at[0.5] == pytest.approx(3.50001, abs=1e-12)  # sigma_min = 1e-5
     assert at[1.0] == pytest.approx(5.00002, abs=1e-12)
-    assert float(path.velocity(noise, data)) == pytest.approx(3.00002, abs=1e-12)
+    assert float(path.target(noise, data, torch.zeros(1))) == pytest.approx(3.00002, abs=1e-12)
     assert float(OptimalTransportPath(0.1).point(noise, data, torch.tensor([1.0], dtype=torch.float64))) == pytest.approx(5.2)
 
 
@@ -26,7 +33,7 @@ def test_velocity_is_the_derivative_of_the_path() -> None:
     noise, data = torch.randn(2, 3, 4, 5, dtype=torch.float64).unbind(0)
     t = torch.rand(3, dtype=torch.float64)
     _, slope = torch.func.jvp(lambda t: path.point(noise, data, t), (t,), (torch.ones_like(t),))
-    torch.testing.assert_close(slope, path.velocity(noise, data))
+    torch.testing.assert_close(slope, path.target(noise, data, t))
 
 
 def test_every_item_has_its_own_time() -> None:
@@ -73,6 +80,40 @@ def test_loss_is_taken_in_single_precision() -> None:
 def test_skip_coefficient_is_the_regression_of_velocity_on_the_point(time: float) -> None:
     noise, data = torch.randn(2, 4, 1000, 8, generator=torch.Generator().manual_seed(0))
     path, t = OptimalTransportPath(sigma_min=0.0), torch.full((4,), time)
-    z, velocity = path.point(noise, data, t), path.velocity(noise, data)
+    z, velocity = path.point(noise, data, t), path.target(noise, data, t)
     slope = (z * velocity).sum() / z.square().sum()
     assert abs(float(slope) - float(skip_coefficient(t)[0])) < 0.02
+
+
+def test_the_quarter_circle_of_v_diffusion_by_hand() -> None:
+    path, noise, data = VariancePreservingPath(), constant(2.0), constant(5.0)
+    third = torch.tensor([1 / 3], dtype=torch.float64)  # 30 degrees
+    assert float(path.point(noise, data, torch.zeros(1, dtype=torch.float64))) == 2.0
+    assert float(path.point(noise, data, torch.ones(1, dtype=torch.float64))) == pytest.approx(5.0, abs=1e-12)
+    assert float(path.point(noise, data, third)) == pytest.approx(2.5 + 3**0.5, abs=1e-12)
+    # Salimans and Ho: v = alpha noise - sigma data, here with its sign changed, as our time runs to the data
+    assert float(path.target(noise, data, third)) == pytest.approx(-(0.5 * 2.0 - 0.75**0.5 * 5.0), abs=1e-12)
+
+
+def test_the_target_of_v_diffusion_is_the_derivative_by_time_but_for_its_speed() -> None:
+    path = VariancePreservingPath()
+    noise, data = torch.randn(2, 3, 4, 5, dtype=torch.float64).unbind(0)
+    t = torch.rand(3, dtype=torch.float64)
+    _, slope = torch.func.jvp(lambda t: path.point(noise, data, t), (t,), (torch.ones_like(t),))
+    torch.testing.assert_close(slope, path.speed * path.target(noise, data, t))
+
+
+@pytest.mark.parametrize("time", [0.0, 0.3, 0.7, 1.0])
+def test_under_v_diffusion_the_point_alone_says_nothing_of_the_target(time: float) -> None:
+    noise, data = torch.randn(2, 4, 1000, 8, generator=torch.Generator().manual_seed(0))
+    path, t = VariancePreservingPath(), torch.full((4,), time)
+    z, target = path.point(noise, data, t), path.target(noise, data, t)
+    assert abs(float((z * target).sum() / z.square().sum())) < 0.02
+    assert float(z.std()) == pytest.approx(1.0, abs=0.02)  # at every time: variance is preserved
+
+
+def test_objectives_name_their_paths() -> None:
+    ours = make_path("flow_matching", 0.1)
+    assert isinstance(ours, OptimalTransportPath)
+    assert (ours.sigma_min, ours.sampler) == (0.1, "midpoint")
+    assert make_path("v_diffusion").sampler == "ddim"

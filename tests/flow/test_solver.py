@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from jasco_pl.errors import UserError
+from jasco_pl.flow.path import OptimalTransportPath, Path, VariancePreservingPath
 from jasco_pl.flow.solver import END, Field, SolverConfig, solve
 
 FIXED = ("euler", "midpoint", "heun")
@@ -121,7 +122,7 @@ def test_the_noise_is_left_as_it_was(method: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "rk4"}, "'rk4' is unknown: euler, midpoint, heun, dopri5"),
+        ({"method": "rk4"}, "'rk4' is unknown: auto, euler, midpoint, heun, dopri5, ddim"),
         ({"steps": 0}, "steps must be at least 1, not 0"),
         ({"tolerance": 0.0}, "between 0 and 1, not 0"),
         ({"tolerance": float("nan")}, "between 0 and 1, not nan"),
@@ -135,3 +136,56 @@ def test_settings_that_make_no_sense(options: dict[str, Any], message: str) -> N
 def test_a_field_that_is_not_finite_is_one_sentence() -> None:
     with pytest.raises(UserError, match="dopri5 cannot keep tolerance 1e-05"):
         solve(lambda items: lambda z, t: z * float("nan"), torch.ones(1, 2, 2), SolverConfig("dopri5"))
+
+
+def optimal(path: Path, mean: float, std: float) -> Field:
+    """What a perfect network says where data is normal: the mean of the target given the point, by the moments of both."""
+
+    def field(z: Tensor, t: Tensor) -> Tensor:
+        ends = (torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
+        time = t.reshape(1).to(torch.float32)
+        a, b = path.point(ends[1], ends[0], time), path.point(ends[0], ends[1], time)  # z = a noise + b data
+        c, d = path.target(ends[1], ends[0], time), path.target(ends[0], ends[1], time)
+        covariance, variance = a * c + std**2 * b * d, a**2 + std**2 * b**2
+        return d * mean + covariance / variance * (z - b * mean)
+
+    return field
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [(OptimalTransportPath(), "auto"), (VariancePreservingPath(), "auto"), (VariancePreservingPath(), "midpoint")],
+    ids=["flow", "ddim", "v-midpoint"],
+)
+def test_a_perfect_network_turns_noise_into_the_data(path: Path, method: str) -> None:
+    """Both objectives, each by its own sampler: for normal data the flow of every point is known, mean + std * noise."""
+    noise = torch.linspace(-2, 2, 7)[None, :, None]
+    config = SolverConfig(method, steps=400)  # type: ignore[arg-type]
+    found = solve(lambda items: optimal(path, 3.0, 0.5), noise, config, path=path).latents
+    torch.testing.assert_close(found, 3.0 + 0.5 * noise, atol=0.02, rtol=0)
+
+
+def test_ddim_by_hand() -> None:
+    """x = alpha z - sigma v and noise = sigma z + alpha v, put together again at the next level (v of Salimans and Ho, hence the signs)."""
+    path, z = VariancePreservingPath(), torch.tensor([[[0.3, -1.2]]])
+    field = lambda z, t: torch.sin(3 * z) + t  # noqa: E731
+    expected = z
+    for step in range(3):
+        (alpha, sigma), (next_alpha, next_sigma) = (path.levels(torch.tensor(k / 3)) for k in (step, step + 1))
+        v = -field(expected, torch.tensor(step / 3))
+        data, noise = alpha * expected - sigma * v, sigma * expected + alpha * v
+        expected = next_alpha * data + next_sigma * noise
+    solution = solve(lambda items: field, z, SolverConfig("ddim", steps=3), path=path)
+    torch.testing.assert_close(solution.latents, expected)
+    assert solution.evaluations == 3
+
+
+def test_ddim_is_refused_where_flow_was_matched() -> None:
+    with pytest.raises(UserError, match="'ddim' samples models of v-diffusion, and this one was trained by flow matching"):
+        solve(exponential, torch.ones(1, 1, 1), SolverConfig("ddim"))
+
+
+def test_the_path_decides_what_auto_means() -> None:
+    assert SolverConfig(steps=7).resolved(OptimalTransportPath()) == SolverConfig("midpoint", 7)
+    assert SolverConfig(steps=7).resolved(VariancePreservingPath()) == SolverConfig("ddim", 7)
+    assert SolverConfig("euler").resolved(VariancePreservingPath()).method == "euler"

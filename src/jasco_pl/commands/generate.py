@@ -54,7 +54,12 @@ def add_sampling_arguments(parser: Any) -> None:
         help="weights of condition sets: all, text, local, or names joined by +, as in all=1.5 text=0.5 (default: the checkpoint's own)",
     )
     default = SolverConfig()
-    parser.add_argument("--solver", choices=get_args(Method), default=default.method, help="default %(default)s; dopri5 is the paper's")
+    parser.add_argument(
+        "--solver",
+        choices=get_args(Method),
+        default=default.method,
+        help="default %(default)s: midpoint, or ddim for v-diffusion; dopri5 is the paper's",
+    )
     parser.add_argument("--steps", type=int, default=default.steps, help="steps of the fixed-step solvers (default %(default)s)")
     parser.add_argument("--tolerance", type=float, default=default.tolerance, help="of dopri5 (default %(default)s)")
 
@@ -96,7 +101,7 @@ def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[st
         "request": request,
         "chords_read": [[change.label, round(change.start, 4)] for change in clip.changes],
         "guidance": guidance_text(args) or jasco.model.config.guidance,
-        "solver": asdict(solver_config(args)),
+        "solver": asdict(solver_config(args).resolved(jasco.model.path)),
         "evaluations": clip.evaluations,
         "sample_rate": clip.sample_rate,
         "seconds": round(clip.audio.shape[-1] / clip.sample_rate, 3),

@@ -1,9 +1,10 @@
-"""From noise to latents: fixed-step Euler, midpoint and Heun, and adaptive dopri5 (paper, section 3.3)."""
+"""From noise to latents: fixed-step Euler, midpoint and Heun, adaptive dopri5 (paper, section 3.3), and DDIM for v-diffusion."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -11,8 +12,9 @@ import torchdiffeq
 from torch import Tensor
 
 from jasco_pl.errors import UserError
+from jasco_pl.flow.path import OptimalTransportPath, Path
 
-Method = Literal["euler", "midpoint", "heun", "dopri5"]
+Method = Literal["auto", "euler", "midpoint", "heun", "dopri5", "ddim"]
 Field = Callable[[Tensor, Tensor], Tensor]
 Progress = Callable[[float], None]
 """Called with the share of the work that is done, rising to 1."""
@@ -24,8 +26,9 @@ END = 1.0 - 1e-5  # the path's own sigma_min keeps the adaptive solver off t = 1
 class SolverConfig:
     """How the flow's equation is integrated from t = 0 to t = 1."""
 
-    method: Method = "midpoint"
-    """euler (1 evaluation a step), midpoint or heun (2), or dopri5 (adaptive, the paper's)."""
+    method: Method = "auto"
+    """euler (1 evaluation a step), midpoint or heun (2), dopri5 (adaptive, the paper's), ddim (1; models of v-diffusion alone); auto is
+    what belongs to the model's objective: midpoint for flow matching, ddim for v-diffusion."""
     steps: int = 10
     """Steps of the fixed-step methods."""
     tolerance: float = 1e-5
@@ -39,6 +42,16 @@ class SolverConfig:
         if not 0 < self.tolerance < 1:
             raise UserError(f"tolerance must lie between 0 and 1, not {self.tolerance}.")
 
+    def resolved(self, path: Path) -> SolverConfig:
+        """The same with "auto" replaced by the path's own sampler.
+
+        Raises:
+            UserError: DDIM for a model of flow matching.
+        """
+        if self.method == "ddim" and path.sampler != "ddim":
+            raise UserError("the solver 'ddim' samples models of v-diffusion, and this one was trained by flow matching; 'auto' finds one.")
+        return replace(self, method=path.sampler) if self.method == "auto" else self
+
 
 @dataclass
 class Solution:
@@ -48,24 +61,52 @@ class Solution:
     evaluations: int
 
 
-def solve(field_of: Callable[[slice], Field], noise: Tensor, config: SolverConfig, progress: Progress | None = None) -> Solution:
+def solve(
+    field_of: Callable[[slice], Field],
+    noise: Tensor,
+    config: SolverConfig,
+    progress: Progress | None = None,
+    path: Path | None = None,
+) -> Solution:
     """Integrate a velocity field from `noise` [B, T, C].
 
     dopri5 chooses its steps from an error norm over what it is given; every item is therefore solved on its own, so that a result does not
     depend on its neighbours.
 
     Args:
-        field_of: from a slice of the batch to the field (z, t) -> velocity of those items.
+        field_of: from a slice of the batch to the field (z, t) -> the network's (guided) output for those items.
         noise: [B, T, C] at t = 0.
         config: method, steps, tolerance.
         progress: told the share that is done.
+        path: what the network was trained on; None is the optimal-transport path, whose velocity is the output itself.
 
     Raises:
-        UserError: dopri5 cannot keep the tolerance, because it is too small for single precision or the field is not finite.
+        UserError: dopri5 cannot keep the tolerance, because it is too small for single precision or the field is not finite; DDIM for a
+            model of flow matching.
     """
+    path = path or OptimalTransportPath()
+    config = config.resolved(path)
+
+    def velocity_of(items: slice) -> Field:
+        output = field_of(items)
+        return lambda z, t: path.speed * output(z, t)
+
     if config.method == "dopri5":
-        return _adaptive(field_of, noise, config, progress)
-    return _fixed(field_of(slice(None)), noise, config, progress)
+        return _adaptive(velocity_of, noise, config, progress)
+    if config.method == "ddim":
+        return _ddim(field_of(slice(None)), noise, config, progress, path.speed)
+    return _fixed(velocity_of(slice(None)), noise, config, progress)
+
+
+def _ddim(field: Field, noise: Tensor, config: SolverConfig, progress: Progress | None, speed: float) -> Solution:
+    """DDIM without noise, in its angular form (Salimans and Ho 2022, appendix D): hold the predicted data and noise, move on the circle."""
+    z, step = noise, 1.0 / config.steps
+    for index in range(config.steps):
+        output = field(z, torch.tensor(index * step, device=z.device, dtype=torch.float32))
+        z = math.cos(step * speed) * z + math.sin(step * speed) * output
+        if progress is not None:
+            progress((index + 1) / config.steps)
+    return Solution(z, config.steps)
 
 
 def _fixed(field: Field, noise: Tensor, config: SolverConfig, progress: Progress | None) -> Solution:

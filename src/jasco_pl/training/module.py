@@ -10,23 +10,25 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from jasco_pl.codec import load_codec
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.controls.dropout import ConditionDropout
 from jasco_pl.data.schema import Batch
 from jasco_pl.errors import UserError
-from jasco_pl.flow.path import OptimalTransportPath, Weighting, flow_matching_loss, loss_weight
+from jasco_pl.flow.path import Weighting, flow_matching_loss, loss_weight, make_path
 from jasco_pl.model import JascoModel, ModelConfig, check_state
 from jasco_pl.seeding import generator, item_noise, stable_hash
 from jasco_pl.text import TextEncoder
 from jasco_pl.training.ema import WeightAverage
+from jasco_pl.training.sharded import is_sharded, shard
 
 TIME_BUCKETS = 4
 
 
 class JascoModule(lightning.LightningModule):
-    """Trains a JascoModel by weighted conditional flow matching (paper, section 3.2).
+    """Trains a JascoModel by weighted conditional flow matching (paper, section 3.2), or by v-diffusion if its config says so.
 
     Everything random about a sample (flow time, noise, dropped conditions) comes from the sample's own key, so that losses do not depend on
     batch, ranks or resumption.
@@ -35,7 +37,7 @@ class JascoModule(lightning.LightningModule):
         config: the network and its controls.
         dropout: which conditions a sample loses; null: as often as in the paper, for as many controls as the model has.
         weighting: of the loss over flow time: 1 + t (the paper's), 1, or 2 - t.
-        sigma_min: width of the path's end.
+        sigma_min: width of the path's end in flow matching.
         lr: peak learning rate.
         betas: of Adam.
         warmup_steps: linear warm-up.
@@ -59,7 +61,7 @@ class JascoModule(lightning.LightningModule):
         self.config, self.weighting = config, weighting
         self.condition_dropout = ConditionDropout.of_the_paper(list(config.controls)) if dropout is None else dropout
         self.condition_dropout.check(["text", *config.controls])
-        self.path = OptimalTransportPath(sigma_min)
+        self.path = make_path(config.objective, sigma_min)
         self.lr, self.betas, self.warmup_steps, self.decay_steps, self.ema_decay = lr, betas, warmup_steps, decay_steps, ema_decay
         codec = load_codec(config.codec)
         if (codec.dim, len(codec.codebook)) != (config.latent_dim, config.codebook_size):
@@ -70,6 +72,7 @@ class JascoModule(lightning.LightningModule):
         self.model = JascoModel(config, codec.latent_mean, codec.latent_std, codec.normalized_codebook, codec.normalized_silence)
         self.ema: WeightAverage | None = None
         self._stored_average: dict[str, Any] | None = None
+        self.last_losses: Tensor | None = None
         self._text_encoder: TextEncoder | None = None
         self._validation = contextlib.ExitStack()
 
@@ -103,16 +106,18 @@ class JascoModule(lightning.LightningModule):
             keep = {name: torch.cat([mask[name] for mask in masks]).to(device) for name in names}
             conditions = self.model.controls.keep(conditions, keep)
         predicted = self.model(self.path.point(noise, latents, t), t, conditions)
-        return flow_matching_loss(predicted, self.path.velocity(noise, latents), batch["mask"]), t
+        return flow_matching_loss(predicted, self.path.target(noise, latents, t), batch["mask"]), t
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """The network's own dropout, if it has any, must not depend on what ran before in this process either."""
-        torch.manual_seed(stable_hash("step", self.global_step, self.global_rank))
+        parts = self.trainer.accumulate_grad_batches
+        torch.manual_seed(stable_hash("step", self.global_step, self.global_rank * parts + batch_idx % parts))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean weighted loss of the batch."""
         losses, t = self.item_losses(batch, self.condition_dropout)
         loss = (loss_weight(t, self.weighting) * losses).mean()
+        self.last_losses = losses.detach()
         size = len(losses)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
         self._log_buckets("train", losses.detach(), t, size)
@@ -136,6 +141,11 @@ class JascoModule(lightning.LightningModule):
             inside = (t * TIME_BUCKETS).long() == bucket
             if inside.any():
                 self.log(f"{stage}/loss_t{bucket}of{TIME_BUCKETS}", losses[inside].mean(), batch_size=size)
+
+    def configure_model(self) -> None:
+        """Spread the weights over the processes where the strategy does so."""
+        if self.device_mesh is not None and not is_sharded(self.model):
+            shard(self.model, self.device_mesh["data_parallel"], self.device)
 
     def configure_optimizers(self) -> Any:
         """Adam, linear warm-up to `lr`, then linear decay to zero at `decay_steps` (paper, section 4)."""
@@ -167,6 +177,35 @@ class JascoModule(lightning.LightningModule):
         with self.ema.applied() if self.ema is not None else contextlib.nullcontext():
             yield
 
+    @contextlib.contextmanager
+    def averaged_model(self, wanted: bool) -> Iterator[JascoModel | None]:
+        """The model with its averaged weights to make music with where `wanted`, None elsewhere; leaves training mode as it was.
+
+        Sharded weights are gathered for it, to which all processes have to come here.
+        """
+        if is_sharded(self.model):
+            average = self.ema.average if self.ema is not None else {}
+            state = {}
+            for name, tensor in self.model.state_dict().items():
+                value = average.get(name, tensor)
+                whole = value.full_tensor() if isinstance(value, DTensor) else value
+                if wanted:
+                    state[name] = whole
+            if not wanted:
+                yield None
+                return
+            model = JascoModel(self.config)
+            model.load_state_dict(state)
+            yield model.to(self.device).eval()
+        elif wanted:
+            try:
+                with self.averaged_weights():
+                    yield self.model
+            finally:
+                self.model.train()
+        else:
+            yield None
+
     def on_validation_epoch_start(self) -> None:
         """Validate what will be exported: the average."""
         if self.ema is None and self._stored_average is not None:  # validation alone, of a checkpoint
@@ -195,17 +234,39 @@ class JascoModule(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The average and the network's configuration travel with the checkpoint."""
         checkpoint["model_config"] = asdict(self.config)
+        checkpoint["accumulated"] = self.trainer.accumulate_grad_batches
         if self.ema is not None:
             checkpoint["ema"] = self.ema.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the average back; refuse a checkpoint of another network."""
-        state = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
-        check_state(state, self.model, str(self.trainer.ckpt_path))
+        if "state_dict" in checkpoint:  # shards are compared before they are read, and read into place
+            state = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
+            check_state(state, self.model, str(self.trainer.ckpt_path))
         self._stored_average = checkpoint.get("ema")
+        if "loops" in checkpoint:
+            _recount(checkpoint, self.trainer.accumulate_grad_batches)
         # the configuration, not the checkpoint, says how to go on: `--model.lr` holds on resume too
-        for optimizer, schedule in zip(checkpoint.get("optimizer_states", []), checkpoint.get("lr_schedulers", []), strict=True):
+        for schedule in checkpoint.get("lr_schedulers", []):
             rate = self.lr * self.schedule(schedule["last_epoch"])
-            for group in optimizer["param_groups"]:
-                group |= {"lr": rate, "initial_lr": self.lr, "betas": self.betas}
             schedule |= {"base_lrs": [self.lr], "_last_lr": [rate]}
+            stored = [group for optimizer in checkpoint.get("optimizer_states", []) for group in optimizer["param_groups"]]
+            loaded = [
+                group for optimizer in self.trainer.optimizers for group in optimizer.param_groups
+            ]  # what was sharded is there by now
+            for group in [*stored, *loaded]:
+                group |= {"lr": rate, "initial_lr": self.lr, "betas": self.betas}
+
+
+def _recount(checkpoint: dict[str, Any], parts: int) -> None:
+    """Lightning counts batches handed to it, of which a step has `accumulate_grad_batches`: count anew if that number has changed.
+
+    Half a step is not counted: its gradients are gone, and the loader begins with all of it again.
+    """
+    before = checkpoint.get("accumulated", 1)
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    for counts in (progress["current"], progress["total"]):
+        steps, rest = divmod(counts["processed"], before)
+        if parts != before or rest:
+            running = counts["processed"] - counts["completed"]  # 1 in the hook that saves
+            counts |= dict.fromkeys(("ready", "started", "processed"), steps * parts) | {"completed": max(steps * parts - running, 0)}
