@@ -71,15 +71,23 @@ def _disk_is_full(error: Exception, folder: Path) -> bool:
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Delete the temporary files of processes that were killed; only where nobody else is writing now."""
+    """Delete the temporary files and folders of processes that were killed; only where nobody else is writing now."""
     for leftover in Path(folder).glob(".*.part.*"):
-        leftover.unlink(missing_ok=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:
     """Write `data` as indented JSON, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def user_cache(name: str) -> Path:
+    """Where downloaded things of that kind are kept for this user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jasco_pl" / name
 
 
 def _umask() -> int:

@@ -11,14 +11,11 @@ import warnings
 from pathlib import Path
 
 from jasco_pl.errors import UserError
+from jasco_pl.files import user_cache
 
 _NAMES = ("FluidR3Mono_GM.sf3", "FluidR3_GM.sf2", "FluidR3_GM.sf3")
 _PLACES = ("/usr/share/sounds/sf3", "/usr/share/sounds/sf2", "/usr/share/soundfonts", "/usr/local/share/soundfonts", ".cache/soundfonts")
 _PACKAGE = "fluidr3mono-gm-soundfont"
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jasco_pl" / "soundfonts"
 
 
 def find_soundfont(path: str | os.PathLike[str] | None = None) -> Path:
@@ -35,7 +32,7 @@ def find_soundfont(path: str | os.PathLike[str] | None = None) -> Path:
             if not Path(name).is_file():
                 raise UserError(f"there is no SoundFont {os.fspath(name)!r} (from {source}); an .sf2 or .sf3 file is accepted.")
             return Path(name)
-    for place in (*map(Path, _PLACES), _cache()):
+    for place in (*map(Path, _PLACES), user_cache("soundfonts")):
         for font in _NAMES:
             if (place / font).is_file():
                 return place / font
@@ -63,7 +60,7 @@ def _fetch() -> Path | None:
         font = next((f for f in Path(work, "root").rglob("*.sf3") if f.is_file() and not f.is_symlink()), None)
         if font is None:
             return None
-        target = _cache() / _NAMES[0]
+        target = user_cache("soundfonts") / _NAMES[0]
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(f".{os.getpid()}.part")
         shutil.copyfile(font, partial)
