@@ -87,14 +87,19 @@ def test_the_stated_share_of_crops_takes_the_heard_chords(prepared):
     assert 90 < heard < 150  # of 400; 120 expected, standard deviation 9
 
 
-def test_samples_without_heard_chords_keep_the_exact_ones(tmp_path):
+def test_heard_chords_that_the_shards_lack_are_one_sentence(tmp_path):
     sample = Sample("one", {"latents": torch.zeros(60, 128).half(), "chords": torch.full((60,), 5).short()}, [])
     write_shard(tmp_path, "shard-00000", [sample])
     write_index(tmp_path, {"frame_rate": 50.0}, ["shard-00000"])
-    data = CropDataset(tmp_path, 50, 0, ("latents", "chords"), alternatives={"chords": ("chords_heard", 1.0)})
-    item = data[0, 0]
-    assert item["chords"].tolist() == [5] * 50
-    assert item["caption"] == ""
+    message = r"lack the field 'chords_heard': sample 'one' holds chords, latents \(without it, set data.heard_chords to 0\)"
+    with pytest.raises(UserError, match=message):
+        data_module(tmp_path, fields=["chords"], heard_chords=0.5).train_dataloader()
+    item = next(iter(data_module(tmp_path, fields=["chords"], batch_size=1).train_dataloader()))
+    assert item["chords"].tolist() == [[5] * 50]
+    assert item["caption"] == [""]
+    next(iter(data_module(tmp_path, fields=[], heard_chords=0.5, batch_size=1).train_dataloader()))  # nothing to replace
+    with pytest.raises(UserError, match="heard_chords is a share from 0 to 1, not 50"):
+        data_module(tmp_path, heard_chords=50.0)
 
 
 def test_a_field_that_one_sample_lacks_is_named_at_once(tmp_path):

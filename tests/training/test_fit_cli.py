@@ -109,3 +109,19 @@ def test_only_what_is_understood_is_silenced(recwarn):
     log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     passed = [log.filter(logging.makeLogRecord({"msg": text})) for text in ("💡 Tip: buy this", "Restoring states")]
     assert [bool(answer) for answer in passed] == [False, True]
+
+
+def test_a_run_reads_what_its_controls_need(tiny_training, tmp_path, capsys):
+    controls = '{"drumless": {}, "drums_bandpass": {}, "painting": {}}'
+    arguments = tiny_training("run", "--trainer.max_steps", "2", "--model.config.controls", controls, "--model.dropout", "null")
+    assert main(["fit", *arguments]) == 0
+    config = tmp_path / "run" / "config.yaml"
+    assert "fields" not in yaml.safe_load(config.read_text())["data"]
+    model = load_checkpoint(str(tmp_path / "run" / "checkpoints" / "last.ckpt"))
+    assert model.controls.names == ["drumless", "drums_bandpass", "painting"]
+    assert model.controls["painting"].silence.abs().min() > 0
+    assert main(["fit", "-c", str(config), "--trainer.max_steps", "3"]) == 0  # what a run writes can be run
+    capsys.readouterr()
+    assert main(["fit", *arguments, "--model.dropout.exceptions", '{"paintng": 0.7}']) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "exception for the condition 'paintng'; this model has: text, drumless, drums_bandpass, painting" in error

@@ -48,7 +48,7 @@ class CropDataset(Dataset[Batch]):
         frames: length of a crop.
         seed: of crops and captions.
         fields: which stored fields to read; a field that shards lack is an error.
-        alternatives: field -> (other field, share): that share of the crops takes the other field in its place, where it exists.
+        alternatives: field -> (other field, share): that share of the crops takes the other field in its place.
         random_crop: false takes every sample's beginning and its first caption (validation).
     """
 
@@ -64,11 +64,14 @@ class CropDataset(Dataset[Batch]):
         self.reader = ShardReader(folder)
         self.frames, self.seed, self.random_crop = frames, seed, random_crop
         self.alternatives = alternatives or {}
-        for entry in self.reader.entries:
-            if missing := [name for name in fields if name not in entry["crc32"]]:
-                stored = ", ".join(sorted(entry["crc32"]))
-                raise UserError(f"the shards in {str(folder)!r} lack the field {missing[0]!r}: sample {entry['id']!r} holds {stored}.")
         self.fields = [*fields, *(other for other, _ in self.alternatives.values())]
+        for entry in self.reader.entries:
+            if missing := [name for name in self.fields if name not in entry["crc32"]]:
+                stored = ", ".join(sorted(entry["crc32"]))
+                remedy = "" if missing[0] in fields else " (without it, set data.heard_chords to 0)"
+                raise UserError(
+                    f"the shards in {str(folder)!r} lack the field {missing[0]!r}: sample {entry['id']!r} holds {stored}{remedy}."
+                )
 
     def __len__(self) -> int:
         return len(self.reader)
@@ -80,10 +83,9 @@ class CropDataset(Dataset[Batch]):
         start = crop_start(sample.frames, self.frames, self.seed, epoch, name) if self.random_crop else 0
         item: Batch = dict(crop(sample, start, self.frames))
         for field, (other, share) in self.alternatives.items():
-            if other in item:
-                replacement = item.pop(other)
-                if stable_hash("alternative", field, self.seed, epoch, name) % 10_000 < share * 10_000:
-                    item[field] = replacement
+            replacement = item.pop(other)
+            if stable_hash("alternative", field, self.seed, epoch, name) % 10_000 < share * 10_000:
+                item[field] = replacement
         choice = stable_hash("caption", self.seed, epoch, name) if self.random_crop else 0
         item["caption"] = sample.captions[choice % len(sample.captions)] if sample.captions else ""
         item["id"] = name
@@ -174,8 +176,8 @@ class ShardDataModule(lightning.LightningDataModule):
         test: folder of test shards, needed by `jasco test` alone.
         batch_size: samples an optimiser step, over all devices, nodes and accumulated parts (`trainer.accumulate_grad_batches`) together.
         seconds: length of a crop.
-        fields: stored fields to read besides the latents.
-        heard_chords: share of the crops that take Chordino's labels (`chords_heard`) in place of exact annotations.
+        fields: stored fields to read besides the latents; `jasco fit` takes those of the model's controls.
+        heard_chords: share of the crops that take Chordino's labels (`chords_heard`) in place of exact annotations; for models with chords.
         workers: loader processes a device.
         seed: of order, crops, captions, noise.
     """
@@ -198,10 +200,12 @@ class ShardDataModule(lightning.LightningDataModule):
             raise UserError(f"the field {unknown[0]!r} is unknown; stored fields are: {', '.join(FIELDS)}.")
         if batch_size < 1 or seconds <= 0 or workers < 0:
             raise UserError(f"batch_size {batch_size} and seconds {seconds:g} must be positive, workers {workers} not negative.")
+        if not 0 <= heard_chords <= 1:
+            raise UserError(f"heard_chords is a share from 0 to 1, not {heard_chords:g}.")
         self.train_folder, self.valid_folder, self.test_folder = train, valid, test
         self.batch_size, self.seconds, self.workers, self.seed = batch_size, seconds, workers, seed
         self.fields = ["latents", *fields]
-        self.alternatives = {"chords": ("chords_heard", heard_chords)} if heard_chords else {}
+        self.alternatives = {"chords": ("chords_heard", heard_chords)} if heard_chords and "chords" in fields else {}
 
     def _loader(self, folder: str, shuffle: bool) -> ResumableLoader:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -11,9 +11,10 @@ from typing import Any
 import jsonargparse
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from jasco_pl.controls import stored_fields
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.errors import UserError
 from jasco_pl.training.module import JascoModule
@@ -37,6 +38,10 @@ class JascoCLI(LightningCLI):
         only = {command: LightningCLI.subcommands()[command]}
         self.subcommands = lambda: only  # type: ignore[method-assign]  # Lightning would build the options of all four, for seconds
         super().__init__(*args, **options)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The model's controls say which stored fields are read: one list, not two."""
+        parser.link_arguments("model.config.controls", "data.fields", compute_fn=stored_fields)
 
     def _parse_ckpt_path(self) -> None:
         """Take no options from a checkpoint: what the configuration and the command line say holds on resume too."""
