@@ -8,10 +8,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a sharded tensor that this process holds, sharing its memory; any other tensor itself."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 class WeightAverage:
     """Averages the trainable parameters of a module in place, whatever holds them (plain tensors or FSDP2's local shards).
+
+    Nothing is gathered: a process averages the shards it holds.
 
     Args:
         module: whose parameters are averaged.
@@ -30,7 +38,7 @@ class WeightAverage:
         """Move the average towards the current weights."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        pairs = [(self.average[name], parameter.detach()) for name, parameter in self._parameters()]
+        pairs = [(local(self.average[name]), local(parameter)) for name, parameter in self._parameters()]
         torch._foreach_lerp_([old for old, _ in pairs], [new for _, new in pairs], 1 - decay)
 
     @contextlib.contextmanager
@@ -46,14 +54,18 @@ class WeightAverage:
     @torch.no_grad()
     def _write(self, values: dict[str, Tensor]) -> None:
         for name, parameter in self._parameters():
-            parameter.copy_(values[name])
+            local(parameter).copy_(local(values[name]))
 
     def state_dict(self) -> dict[str, Any]:
-        """Average and number of updates."""
+        """Average (sharded as the module is) and number of updates."""
         return {"updates": self.updates, "average": self.average}
 
+    @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a stored average."""
+        """Go on from a stored average, sharded or whole."""
         self.updates = int(state["updates"])
         for name, value in state["average"].items():
-            self.average[name].copy_(value)
+            own = self.average[name]
+            if isinstance(own, DTensor) and not isinstance(value, DTensor):
+                value = distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None)
+            local(own).copy_(local(value))
