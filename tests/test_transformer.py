@@ -287,3 +287,101 @@ def test_parameters_at_the_papers_size() -> None:
     modulation = 6 * 1024 * 1025 + 24 * 6 * 1024
     assert count(plain) - count(released) == positions + modulation
     assert [count(full), count(plain), count(released)] == [444_754_048, 419_575_936, 404_741_120]
+
+
+CONTROLS = 3
+
+
+def with_controls(injection: str, trained: bool = True, **options: Any) -> Transformer:
+    torch.manual_seed(0)
+    network = Transformer(replace(SMALL, injection=injection, **options), IN, OUT, TEXT, CONTROLS)  # type: ignore[arg-type]
+    if trained:
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    return network.eval()
+
+
+def some_controls(frames: int = 11) -> Tensor:
+    return torch.randn(3, frames, CONTROLS, generator=torch.Generator().manual_seed(5))
+
+
+APART = [
+    ("cross_attention", {}),
+    ("cross_attention", {"alibi": False}),
+    ("cross_attention", {"mask_text": False}),
+    ("cross_attention", {"alibi": False, "mask_text": False, "time": "text"}),
+    ("cross_attention", {"frames_per_token": 2}),
+    ("zero_convolution", {}),
+    ("zero_convolution", {"frames_per_token": 2, "time": "text"}),
+]
+
+
+@pytest.mark.parametrize(("injection", "options"), APART)
+def test_controls_apart_are_heard_in_their_order_and_train_all_weights(injection: str, options: dict[str, Any]) -> None:
+    network, controls = with_controls(injection, **options), some_controls()
+    out = network(*inputs(), controls)
+    changed, order = controls.clone(), torch.arange(11)
+    changed[:, 2] += 3.0
+    order[[2, 8]] = order[[8, 2]]
+    for other in (changed, controls[:, order]):  # what they say, and when
+        assert float((network(*inputs(), other) - out).detach().abs().amax((1, 2)).min()) > 1e-4
+    network.train()(*inputs(), controls).square().mean().backward()
+    assert [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()] == []
+
+
+def test_padding_of_the_text_makes_no_difference_beside_control_tokens() -> None:
+    network = with_controls("cross_attention")
+    x, t, text, mask = inputs()
+    out = network(x, t, text, mask, some_controls())
+    alone = network(x[1:2], t[1:2], text[1:2, :2], mask[1:2, :2], some_controls()[1:2])
+    torch.testing.assert_close(alone, out[1:2], atol=1e-5, rtol=1e-5)
+
+
+def test_control_tokens_near_a_frame_count_more_under_alibi() -> None:
+    """Cross-attention to controls knows distance by the same bias as self-attention; the text has none."""
+    network = with_controls("cross_attention")
+    seen: list[Tensor] = []
+    network.layers[0].cross_attention.register_forward_pre_hook(lambda module, args: seen.append(args[2]))  # type: ignore[union-attr]
+    network(*inputs(), some_controls())
+    assert seen[0].shape == (3, 4, 11, 5 + 11)
+    torch.testing.assert_close(seen[0][..., 5:], alibi_bias(4, 11).expand(3, -1, -1, -1))
+    assert seen[0][1, 0, 0, :5].tolist() == [0.0, 0.0, -math.inf, -math.inf, -math.inf]
+
+
+def test_zero_convolutions_say_nothing_at_first_and_move_at_the_first_step() -> None:
+    plain, network = build(), with_controls("zero_convolution", trained=False)
+    network.load_state_dict(plain.state_dict(), strict=False)
+    assert torch.equal(network(*inputs(), some_controls()), plain(*inputs()))
+    network(*inputs(), some_controls()).square().mean().backward()
+    assert network.branch is not None
+    assert all(leave.weight.grad.any() for leave in network.branch.leave)  # type: ignore[union-attr,operator]
+
+
+def test_zero_convolutions_reach_skips_and_middle_by_hand() -> None:
+    """What the branch adds: its outputs to the skips of the encoder half, its last one to the middle; the encoder itself is left alone."""
+    network = with_controls("zero_convolution")
+    branch = network.branch
+    assert branch is not None
+    with torch.no_grad():
+        for index, leave in enumerate(branch.leave):
+            leave.weight.zero_()  # type: ignore[union-attr,operator]
+            leave.bias.fill_(float(index + 1))  # type: ignore[union-attr,operator,arg-type]
+    entering: list[Tensor] = []
+    joined: list[Tensor] = []
+    for layer in network.layers:
+        layer.register_forward_pre_hook(lambda module, args: entering.append(args[0]))
+    for projection in network.skip_projections:
+        projection.register_forward_pre_hook(lambda module, args: joined.append(args[0]))
+    leaving: list[Tensor] = []
+    network.layers[1].register_forward_hook(lambda module, args, out: leaving.append(out))
+    network(*inputs(), some_controls())
+    torch.testing.assert_close(joined[0], torch.cat([leaving[0] + 3, entering[1] + 2], dim=-1))
+    torch.testing.assert_close(joined[1][..., 32:], entering[0] + 1)
+
+
+def test_zero_convolution_needs_skips() -> None:
+    with pytest.raises(ValueError, match="enters through the U-Net skips"):
+        TransformerConfig(injection="zero_convolution", skips=False)
+    with pytest.raises(ValueError, match="injection 'adapter' is unknown: concatenation, cross_attention, zero_convolution"):
+        TransformerConfig(injection="adapter")  # type: ignore[arg-type]

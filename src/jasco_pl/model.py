@@ -52,6 +52,9 @@ class ModelConfig:
     preconditioning: bool = False
     """Add `skip_coefficient(t)` z to the network's output, so that a narrow network need not carry the noise through its width (no part of
     the paper; docs/decisions.md)."""
+    control_gain: float = 1.0
+    """Factor on the first weights of the projected controls: a few channels beside 128 of noisy latents, which a short run would learn late
+    (no part of the paper; docs/decisions.md)."""
     guidance: str = "all=1.5 text=0.5"
     """Guidance when none is asked for; the default is the paper's best, a checkpoint may know better."""
 
@@ -91,7 +94,17 @@ class JascoModel(nn.Module):
         super().__init__()
         self.config = config
         self.controls = ControlSet({name: self._control(name, options) for name, options in config.controls.items()})
-        self.transformer = Transformer(config.transformer, config.latent_dim + self.controls.channels, config.latent_dim, config.text_dim)
+        beside = self.controls.channels if config.transformer.injection == "concatenation" else 0
+        apart = self.controls.channels - beside
+        self.transformer = Transformer(config.transformer, config.latent_dim + beside, config.latent_dim, config.text_dim, apart)
+        if beside:
+            shares = [torch.full((c.channels,), config.control_gain if c.raw_channels is None else 1.0) for c in self.controls.values()]
+            gains = torch.cat([torch.ones(config.latent_dim), *shares])
+            with torch.no_grad():
+                self.transformer.embed.weight.unflatten(1, (-1, len(gains))).mul_(gains)
+        if self.transformer.branch is not None:  # the text-only network stays as it is; the copy and the controls learn
+            self.transformer.requires_grad_(False)
+            self.transformer.branch.requires_grad_(True)
         shape = (config.latent_dim,)
         self.register_buffer("latent_mean", torch.as_tensor(latent_mean, dtype=torch.float32).expand(shape).clone())
         self.register_buffer("latent_std", torch.as_tensor(latent_std, dtype=torch.float32).expand(shape).clone())
@@ -128,7 +141,10 @@ class JascoModel(nn.Module):
     def velocity(self, z: Tensor, t: Tensor, projected: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
         """The same with the controls projected already, [B, T, channels] ([B, 1, 0] for a model without controls)."""
         projected = projected.to(z.dtype).expand(-1, z.shape[1], -1)
-        velocity = self.transformer(torch.cat([z, projected], dim=-1), t, text, text_mask)
+        if self.config.transformer.injection == "concatenation":
+            velocity = self.transformer(torch.cat([z, projected], dim=-1), t, text, text_mask)
+        else:
+            velocity = self.transformer(z, t, text, text_mask, projected)
         return velocity + flow.skip_coefficient(t).to(z.dtype)[:, None, None] * z if self.config.preconditioning else velocity
 
     def guided_rows(self, conditions: Conditions, terms: Sequence[Term]) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,7 +3,8 @@
 Shape legend: B batch, T latent frames, N = ceil(T / frames_per_token) tokens, L text tokens, D width, H heads.
 
 Everything the paper names is here, and everything the released checkpoints do otherwise is a choice of `TransformerConfig`: convolutional
-or sinusoidal positions, symmetric ALiBi or none, U-Net skips or none, time through adaptive layer norm or through the text tokens.
+or sinusoidal positions, symmetric ALiBi or none, U-Net skips or none, time through adaptive layer norm or through the text tokens. So are
+the three ways for local controls to enter that section 6 compares.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ class TransformerConfig:
     """Keep padding out of cross-attention, so that a text's result does not depend on its batch (released checkpoints: false)."""
     dropout: float = 0.0
     """Dropout inside attention output and feed-forward during training."""
+    injection: Literal["concatenation", "cross_attention", "zero_convolution"] = "concatenation"
+    """How local controls enter: beside the latents (the paper's), as tokens that cross-attention sees beside the text (MusicGen), or
+    through a trainable copy of the encoder half and zero-initialised layers into the frozen text-only network (Music ControlNet)."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.width % 2:
@@ -57,6 +61,10 @@ class TransformerConfig:
             raise ValueError(f"width {self.width} must be a multiple of convolution_groups {self.convolution_groups}.")
         if self.skips and self.layers % 2:
             raise ValueError(f"U-Net skips pair layers: layers must be even, not {self.layers}.")
+        if self.injection not in ("concatenation", "cross_attention", "zero_convolution"):
+            raise ValueError(f"injection {self.injection!r} is unknown: concatenation, cross_attention, zero_convolution are accepted.")
+        if self.injection == "zero_convolution" and not self.skips:
+            raise ValueError("zero_convolution enters through the U-Net skips: skips must be true.")
 
 
 def sinusoid(position: Tensor, dim: int) -> Tensor:
@@ -158,17 +166,43 @@ class Layer(nn.Module):
         return x + self.dropout(self.feed_out(functional.gelu(self.feed_in(self.feed_norm(x)))))
 
 
+class ControlBranch(nn.Module):
+    """A trainable copy of the encoder half that hears the controls and speaks through layers that start at zero (Music ControlNet).
+
+    With one token a frame, a convolution of width one is a linear layer; ControlNet's zero convolutions are no more than that.
+    """
+
+    def __init__(self, config: TransformerConfig, channels: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(channels, config.width)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers // 2))
+        self.leave = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(config.layers // 2 + 1))
+        for linear in (self.enter, *self.leave):
+            nn.init.zeros_(linear.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(linear.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, controls: Tensor, *context: Tensor | None) -> list[Tensor]:
+        """Tokens [B, N, D] and controls [B, N, channels] -> what is added to every skip, then to the middle, [B, N, D] each."""
+        x = x + self.enter(controls)
+        added = [self.leave[0](x)]
+        for layer, leave in zip(self.layers, list(self.leave)[1:], strict=True):
+            x = layer(x, *context)
+            added.append(leave(x))
+        return added
+
+
 class Transformer(nn.Module):
-    """Velocity of the latents given the noisy latents with the local controls beside them, flow time, and text states.
+    """Velocity of the latents given the noisy latents, the local controls, flow time, and text states.
 
     Args:
         config: size and variant.
-        in_channels: channels of a frame, latents and controls together.
+        in_channels: channels of a frame: the latents', and those of the controls where these are concatenated.
         out_channels: channels of a latent frame.
         text_dim: channels of the text encoder's states.
+        control_channels: channels of the controls where they enter otherwise; 0 for a network of text alone.
     """
 
-    def __init__(self, config: TransformerConfig, in_channels: int, out_channels: int, text_dim: int) -> None:
+    def __init__(self, config: TransformerConfig, in_channels: int, out_channels: int, text_dim: int, control_channels: int = 0) -> None:
         super().__init__()
         self.config, self.out_channels = config, out_channels
         width, patch = config.width, config.frames_per_token
@@ -183,6 +217,9 @@ class Transformer(nn.Module):
         )
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.skip_projections = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(config.layers // 2 if config.skips else 0))
+        apart = config.injection if control_channels else None
+        self.control_tokens = nn.Linear(control_channels * patch, width) if apart == "cross_attention" else None
+        self.branch = ControlBranch(config, control_channels * patch) if apart == "zero_convolution" else None
         self.output_norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, out_channels * patch, bias=False)
         self._bias: Tensor | None = None
@@ -191,10 +228,11 @@ class Transformer(nn.Module):
     def _initialise(self) -> None:
         """Truncated normal of std 1 / sqrt(fan_in), layers damped by depth; modulation and output start at zero."""
         _truncated(self.embed, 1.0)
-        for depth, layer in enumerate(self.layers):
-            for module in layer.modules():
-                if isinstance(module, nn.Linear):
-                    _truncated(module, 1.0 / math.sqrt(2 * (depth + 1)))
+        for stack in [self.layers] if self.branch is None else [self.layers, self.branch.layers]:
+            for depth, layer in enumerate(stack):
+                for module in layer.modules():
+                    if isinstance(module, nn.Linear):
+                        _truncated(module, 1.0 / math.sqrt(2 * (depth + 1)))
         for projection in self.skip_projections:  # start as "keep x": the skip grows as training finds a use for it
             width = self.config.width
             with torch.no_grad():
@@ -205,44 +243,58 @@ class Transformer(nn.Module):
             nn.init.zeros_(self.time_modulation.bias)
         nn.init.zeros_(self.output.weight)
 
-    def forward(self, x: Tensor, t: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, text: Tensor, text_mask: Tensor, controls: Tensor | None = None) -> Tensor:
         """Velocity [B, T, out_channels] of x [B, T, in_channels] at t [B] in [0, 1].
 
         Args:
-            x, t: noisy latents with the controls beside them, and their flow time.
+            x, t: noisy latents, with the controls beside them if these are concatenated, and their flow time.
             text: [B, L, text_dim].
             text_mask: [B, L], true where there is a token.
+            controls: [B, T, control_channels] where they enter otherwise.
         """
         frames, patch = x.shape[1], self.config.frames_per_token
-        if spare := -frames % patch:
-            x = functional.pad(x, (0, 0, 0, spare))
-        x = self.embed(x.unflatten(1, (-1, patch)).flatten(2))
+        x = self.embed(self._joined(x))
         tokens = x.shape[1]
         if self.positions is not None:
             x = self.positions(x)
         else:
             x = x + sinusoid(torch.arange(tokens, device=x.device), self.config.width).to(x.dtype)
 
+        bias = self.attention_bias(tokens, x)
         memory = self.text_projection(text) * text_mask[..., None]
+        text_bias = text_mask[:, None, None, :].expand(-1, 1, tokens, -1) if self.config.mask_text else None
+        if self.control_tokens is not None and controls is not None:
+            places = sinusoid(torch.arange(tokens, device=x.device), self.config.width).to(x.dtype)
+            memory = torch.cat([memory, self.control_tokens(self._joined(controls)) + places], dim=1)
+            text_bias = _beside(text_bias, bias, text_mask, tokens)
         time = self.time_embedding(t)
         modulation = None
         if self.time_modulation is None:
             memory = memory + time[:, None]
         else:
             modulation = self.time_modulation(functional.silu(time)).unflatten(-1, (6, -1))
-        text_bias = text_mask[:, None, None, :].expand(-1, 1, tokens, -1) if self.config.mask_text else None
 
-        bias = self.attention_bias(tokens, x)
-        half, kept = self.config.layers // 2, []
+        half, kept, added = self.config.layers // 2, [], None
+        if self.branch is not None and controls is not None:
+            added = self.branch(x, self._joined(controls), memory, bias, text_bias, modulation)
         for index, layer in enumerate(self.layers):
             if self.config.skips:
                 if index < half:
-                    kept.append(x)
+                    kept.append(x if added is None else x + added[index])
                 else:
+                    if index == half and added is not None:
+                        x = x + added[half]
                     x = self.skip_projections[index - half](torch.cat([x, kept.pop()], dim=-1))
             x = layer(x, memory, bias, text_bias, modulation)
         velocity = self.output(self.output_norm(x)).unflatten(-1, (patch, self.out_channels))
         return velocity.flatten(1, 2)[:, :frames]
+
+    def _joined(self, frames: Tensor) -> Tensor:
+        """Frames [B, T, C] -> those of one token side by side [B, N, C * frames_per_token]; an odd end is filled with zeros."""
+        patch = self.config.frames_per_token
+        if spare := -frames.shape[1] % patch:
+            frames = functional.pad(frames, (0, 0, 0, spare))
+        return frames.unflatten(1, (-1, patch)).flatten(2)
 
     def attention_bias(self, tokens: int, like: Tensor) -> Tensor | None:
         """The ALiBi bias for `tokens`, built once a length and broadcast over the batch."""
@@ -254,6 +306,16 @@ class Transformer(nn.Module):
                 bias = alibi_bias(self.config.heads, tokens, like.device).to(like.dtype)
             self._bias = bias
         return bias
+
+
+def _beside(text_bias: Tensor | None, bias: Tensor | None, text_mask: Tensor, tokens: int) -> Tensor | None:
+    """Bias of cross-attention to text and control tokens [B, H or 1, N, L + N]: the text's mask, then nearness as in self-attention."""
+    if bias is None:
+        return None if text_bias is None else functional.pad(text_bias, (0, tokens), value=True)
+    hidden = torch.zeros_like(text_mask) if text_bias is None else ~text_mask
+    text = torch.zeros(text_mask.shape, dtype=bias.dtype, device=bias.device).masked_fill(hidden, -torch.inf)
+    batch, heads = len(text_mask), bias.shape[1]
+    return torch.cat([text[:, None, None].expand(-1, heads, tokens, -1), bias.expand(batch, -1, -1, -1)], dim=-1)
 
 
 def _truncated(linear: nn.Linear, factor: float) -> None:

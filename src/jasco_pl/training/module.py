@@ -19,10 +19,12 @@ from jasco_pl.data.schema import Batch
 from jasco_pl.errors import UserError
 from jasco_pl.flow.path import Weighting, flow_matching_loss, loss_weight, make_path
 from jasco_pl.model import JascoModel, ModelConfig, check_state
+from jasco_pl.resources import locate
 from jasco_pl.seeding import generator, item_noise, stable_hash
 from jasco_pl.text import TextEncoder
 from jasco_pl.training.ema import WeightAverage
 from jasco_pl.training.sharded import is_sharded, shard
+from jasco_pl.warm_start import start_from
 
 TIME_BUCKETS = 4
 
@@ -43,6 +45,7 @@ class JascoModule(lightning.LightningModule):
         warmup_steps: linear warm-up.
         decay_steps: the step at which the linear decay reaches zero.
         ema_decay: of the weight average; 0 turns it off.
+        start_from: folder of a text-only checkpoint whose weights training begins with; needed by zero_convolution alone.
     """
 
     def __init__(
@@ -56,9 +59,10 @@ class JascoModule(lightning.LightningModule):
         warmup_steps: int = 5000,
         decay_steps: int = 500_000,
         ema_decay: float = 0.999,
+        start_from: str | None = None,
     ) -> None:
         super().__init__()
-        self.config, self.weighting = config, weighting
+        self.config, self.weighting, self.start_from = config, weighting, start_from
         self.condition_dropout = ConditionDropout.of_the_paper(list(config.controls)) if dropout is None else dropout
         self.condition_dropout.check(["text", *config.controls])
         self.path = make_path(config.objective, sigma_min)
@@ -141,6 +145,19 @@ class JascoModule(lightning.LightningModule):
             inside = (t * TIME_BUCKETS).long() == bucket
             if inside.any():
                 self.log(f"{stage}/loss_t{bucket}of{TIME_BUCKETS}", losses[inside].mean(), batch_size=size)
+
+    def setup(self, stage: str) -> None:
+        """Take the weights to begin with, before they are spread over processes and before a resumed run reads its own.
+
+        Raises:
+            UserError: the text-only checkpoint is missing or does not fit; zero_convolution without one.
+        """
+        if stage != "fit":
+            return
+        if self.start_from is not None:
+            start_from(self.model, locate(self.start_from))
+        elif self.model.transformer.branch is not None:
+            raise UserError("zero_convolution trains beside a frozen text-only model: name its folder with model.start_from.")
 
     def configure_model(self) -> None:
         """Spread the weights over the processes where the strategy does so."""
@@ -251,9 +268,8 @@ class JascoModule(lightning.LightningModule):
             rate = self.lr * self.schedule(schedule["last_epoch"])
             schedule |= {"base_lrs": [self.lr], "_last_lr": [rate]}
             stored = [group for optimizer in checkpoint.get("optimizer_states", []) for group in optimizer["param_groups"]]
-            loaded = [
-                group for optimizer in self.trainer.optimizers for group in optimizer.param_groups
-            ]  # what was sharded is there by now
+            # what was sharded is in the optimiser by now
+            loaded = [group for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
             for group in [*stored, *loaded]:
                 group |= {"lr": rate, "initial_lr": self.lr, "betas": self.betas}
 
