@@ -139,7 +139,7 @@ def tiny_training(
                         },
                     },
                     {"class_path": "jasco_pl.training.callbacks.Speed"},
-                    {"class_path": "jasco_pl.training.callbacks.GradientNorm"},
+                    {"class_path": "jasco_pl.training.guard.GradientGuard"},
                 ],
             },
             "model": {

@@ -7,11 +7,10 @@ import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import nn
 
 from jasco_pl.flow.solver import SolverConfig
 from jasco_pl.training import callbacks
-from jasco_pl.training.callbacks import GradientNorm, Listen, Speed
+from jasco_pl.training.callbacks import Listen, Speed
 from jasco_pl.training.ema import WeightAverage
 
 
@@ -20,10 +19,6 @@ class Logged:
 
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
-        self.layer = nn.Linear(2, 1)
-
-    def parameters(self) -> Any:
-        return self.layer.parameters()
 
     def log(self, name: str, value: Any, **options: Any) -> None:
         self.values[name] = float(value)
@@ -45,13 +40,6 @@ def test_speed_counts_all_ranks_and_splits_off_the_waiting(monkeypatch):
     speed.on_train_batch_start(trainer, module, batch, 2)
     speed.on_train_batch_end(trainer, module, None, batch, 2)
     assert module.values == {}  # validation is not counted as waiting
-
-
-def test_the_gradient_norm_is_that_of_all_gradients_together():
-    module = Logged()
-    module.layer.weight.grad, module.layer.bias.grad = torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])
-    GradientNorm().on_before_optimizer_step(None, module, None)
-    assert module.values == pytest.approx({"train/grad_norm": 5.0})
 
 
 @pytest.fixture

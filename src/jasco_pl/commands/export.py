@@ -1,6 +1,8 @@
 """Turn a training checkpoint into a folder for generation: config.json and model.safetensors with the averaged weights.
 
 jasco export runs/mini/checkpoints/last.ckpt -o checkpoints/jasco-mini --dtype float16
+
+A checkpoint of a training with --trainer.strategy fsdp is a folder of shards; it becomes one file all the same, on one process.
 """
 
 from __future__ import annotations
@@ -9,14 +11,14 @@ import argparse
 
 import torch
 
-from jasco_pl.errors import UserError
 from jasco_pl.flow.guidance import parse_guidance
 from jasco_pl.model import JascoModel, ModelConfig, check_state
+from jasco_pl.training.checkpoint_io import AtomicCheckpointIO, damaged
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Checkpoint, target, number format."""
-    parser.add_argument("checkpoint", metavar="CKPT", help="file written by `jasco fit`")
+    parser.add_argument("checkpoint", metavar="CKPT", help="file or folder of shards written by `jasco fit`")
     parser.add_argument("-o", "--out", required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
         "--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the weights (default %(default)s)"
@@ -31,14 +33,12 @@ def load_checkpoint(path: str, live: bool = False) -> JascoModel:
     Raises:
         UserError: the file is missing, damaged or no checkpoint of ours.
     """
+    state = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu", weights_only=True)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         config = state["model_config"]
         weights = {name.removeprefix("model."): value for name, value in state["state_dict"].items()}
-    except FileNotFoundError as error:
-        raise UserError(f"there is no checkpoint {path!r}.") from error
     except Exception as error:
-        raise UserError(f"{path!r} is not a checkpoint of `jasco fit`, or it is damaged ({type(error).__name__}).") from error
+        raise damaged(path, error) from error
     model = JascoModel(ModelConfig.from_dict(config))
     if not live and "ema" in state:
         weights |= state["ema"]["average"]

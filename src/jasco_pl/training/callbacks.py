@@ -1,4 +1,4 @@
-"""What a run shows of itself: speed and gradients every step, sound and pictures at every validation."""
+"""What a run shows of itself: speed every step, sound and pictures at every validation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -49,17 +48,6 @@ class Speed(Callback):
         self._ended = None
 
 
-class GradientNorm(Callback):
-    """Logs the total gradient norm before clipping."""
-
-    def on_before_optimizer_step(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule, optimizer: torch.optim.Optimizer
-    ) -> None:
-        """Gradients are complete and unclipped here."""
-        gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
-        module.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients), batch_size=1)
-
-
 class Listen(Callback):
     """At every validation, on rank 0: audio of fixed requests by the averaged weights, with asked for and heard drawn over each other.
 
@@ -83,14 +71,13 @@ class Listen(Callback):
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Generate, listen, draw, log."""
-        if trainer.sanity_checking or not trainer.is_global_zero or not isinstance(module, JascoModule):
+        if trainer.sanity_checking or not isinstance(module, JascoModule):
             return
-        jasco = Jasco(module.model, load_codec(module.config.codec).to(module.device), module.text_encoder)
-        try:
-            with module.averaged_weights():
-                clips = jasco.generate(self.requests, guidance=self.guidance, solver=self.solver)
-        finally:
-            module.model.train()
+        with module.averaged_model(wanted=trainer.is_global_zero) as model:
+            if model is None:
+                return
+            jasco = Jasco(model, load_codec(module.config.codec).to(module.device), module.text_encoder)
+            clips = jasco.generate(self.requests, guidance=self.guidance, solver=self.solver)
         boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         for number, clip in enumerate(clips):
             heard = chordino.chordino_frames(clip.audio, clip.sample_rate, clip.latents.shape[0]) if chordino.available() else None

@@ -10,15 +10,19 @@ from typing import Any
 
 import jsonargparse
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from jasco_pl.controls import stored_fields
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.errors import UserError
+from jasco_pl.training.guard import GradientGuard
+from jasco_pl.training.heartbeat import Heartbeat, lost_contact
 from jasco_pl.training.module import JascoModule
+from jasco_pl.training.preemption import StopSignals
 from jasco_pl.training.progress import StepBar
+from jasco_pl.training.sharded import ShardedStrategy
 
 # What Lightning says without there being anything to do about it.
 NOISE = (
@@ -40,8 +44,9 @@ class JascoCLI(LightningCLI):
         super().__init__(*args, **options)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The model's controls say which stored fields are read: one list, not two."""
+        """The model's controls say which stored fields are read, the crops how long the model's clips are: one place, not two."""
         parser.link_arguments("model.config.controls", "data.fields", compute_fn=stored_fields)
+        parser.link_arguments("data.seconds", "model.config.seconds")
 
     def _parse_ckpt_path(self) -> None:
         """Take no options from a checkpoint: what the configuration and the command line say holds on resume too."""
@@ -55,9 +60,17 @@ class JascoCLI(LightningCLI):
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
         given = config.get("callbacks") or []
-        own_bar = any(isinstance(callback, ProgressBar) for callback in (given if isinstance(given, list) else [given]))
-        if self.subcommand == "fit" and config.get("enable_progress_bar") is not False and not own_bar:
-            callbacks = [*callbacks, StepBar()]
+        kinds = [type(callback) for callback in (given if isinstance(given, list) else [given])]
+        if self.subcommand == "fit":
+            own: list[tuple[type[Callback], type[Callback]]] = [(kind, kind) for kind in (GradientGuard, StopSignals, Heartbeat)]
+            if config.get("enable_progress_bar") is not False:
+                own.append((StepBar, ProgressBar))
+            callbacks = [*callbacks, *(kind() for kind, base in own if not any(issubclass(other, base) for other in kinds))]
+        if config.get("strategy") == "fsdp":  # FSDP1, which our averages and checkpoints do not know, is Lightning's
+            config["strategy"] = ShardedStrategy()
+        interval = config.get("val_check_interval")
+        if isinstance(interval, int):  # steps, as `max_steps`; Lightning counts the parts that a step is accumulated from
+            config["val_check_interval"] = interval * config.get("accumulate_grad_batches", 1)
         return super()._instantiate_trainer(config, callbacks)
 
     def before_fit(self) -> None:
@@ -91,6 +104,8 @@ def main(command: str, arguments: Sequence[str]) -> int:
         )
     except MisconfigurationException as error:
         raise _sentence(error) from error
+    except RuntimeError as error:
+        raise lost_contact(error) or error from error
     return 0
 
 
