@@ -2,13 +2,15 @@
 
 jasco shards build --pieces data/pieces/train --out data/shards/train --workers 2
 jasco shards verify data/shards/train
-jasco shards info data/shards/train
+jasco shards info s3://bucket/shards/train
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 
+from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.shards import ShardReader
 
 
@@ -22,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--workers", type=int, default=1, help="processes (default %(default)s); the result is the same")
     build.add_argument("--pieces-per-shard", type=int, default=24, help="pieces in one file (default %(default)s)")
     for name, text in (("verify", "read every field and compare its checksum"), ("info", "say what the shards hold")):
-        actions.add_parser(name, help=text).add_argument("folder", metavar="DIR")
+        actions.add_parser(name, help=text).add_argument("folder", metavar="DIR", help="folder or URL (s3://, gs://, hf://, file://)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{sum(len(shard['samples']) for shard in index['shards'])} samples in {len(index['shards'])} shards: {args.out}")
         return 0
     if args.action == "verify":
-        return _verify(ShardReader(args.folder, check=False))
+        with tempfile.TemporaryDirectory() as anew:  # what the store holds is to be verified, not what was fetched some time ago
+            return _verify(ShardReader(args.folder, check=False, cache=CacheOptions(anew, prefetch=0)))
     reader = ShardReader(args.folder)
     frames = sum(entry["frames"] for entry in reader.entries)
     print(f"samples   {len(reader)}")

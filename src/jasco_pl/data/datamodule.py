@@ -15,13 +15,17 @@ from torch.utils.data import DataLoader, Dataset
 
 from jasco_pl.controls import harmony
 from jasco_pl.controls.melody import UNVOICED
+from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.sampler import GlobalBatches, crop_start
 from jasco_pl.data.schema import FIELDS, Batch, Sample
 from jasco_pl.data.shards import ShardReader
+from jasco_pl.data.store import is_url
 from jasco_pl.errors import UserError
 from jasco_pl.seeding import stable_hash
 
 PADDING = {"chords": harmony.NULL, "chords_heard": harmony.NULL, "melody": UNVOICED}  # past a short sample's end; codes: -1, latents: 0
+
+REMOTE_WINDOW = 8  # shards shuffled together where they come from a URL
 
 
 def crop(sample: Sample, start: int, length: int) -> dict[str, Tensor]:
@@ -44,7 +48,7 @@ class CropDataset(Dataset[Batch]):
     """Map-style: (epoch, position) -> a crop. Everything random about it is a hash of (seed, epoch, id).
 
     Args:
-        folder: prepared shards.
+        folder: prepared shards, or a reader of them.
         frames: length of a crop.
         seed: of crops and captions.
         fields: which stored fields to read; a field that shards lack is an error.
@@ -54,14 +58,14 @@ class CropDataset(Dataset[Batch]):
 
     def __init__(
         self,
-        folder: str | Path,
+        folder: str | Path | ShardReader,
         frames: int,
         seed: int,
         fields: Sequence[str],
         alternatives: dict[str, tuple[str, float]] | None = None,
         random_crop: bool = True,
     ) -> None:
-        self.reader = ShardReader(folder)
+        self.reader = folder if isinstance(folder, ShardReader) else ShardReader(folder)
         self.frames, self.seed, self.random_crop = frames, seed, random_crop
         self.alternatives = alternatives or {}
         self.fields = [*fields, *(other for other, _ in self.alternatives.values())]
@@ -70,7 +74,7 @@ class CropDataset(Dataset[Batch]):
                 stored = ", ".join(sorted(entry["crc32"]))
                 remedy = "" if missing[0] in fields else " (without it, set data.heard_chords to 0)"
                 raise UserError(
-                    f"the shards in {str(folder)!r} lack the field {missing[0]!r}: sample {entry['id']!r} holds {stored}{remedy}."
+                    f"the shards in {self.reader.location!r} lack the field {missing[0]!r}: sample {entry['id']!r} holds {stored}{remedy}."
                 )
 
     def __len__(self) -> int:
@@ -141,9 +145,13 @@ class ResumableLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, start = (self.epoch, self.batch) if self.batches.shuffle else (0, 0)
+        keys = list(self.batches.epoch(epoch, start))
+        if isinstance(self.dataset, CropDataset) and self.dataset.reader.remote:
+            following = self.batches.epoch(epoch + 1) if self.batches.shuffle else ()
+            self.dataset.reader.expect(*((position for batch in batches for _, position in batch) for batches in (keys, following)))
         loader = DataLoader(
             _Guarded(self.dataset),
-            batch_sampler=list(self.batches.epoch(epoch, start)),
+            batch_sampler=keys,
             collate_fn=_collate_guarded,
             num_workers=self.workers,
             worker_init_fn=_leave_signals_to_the_parent,
@@ -171,15 +179,20 @@ class ShardDataModule(lightning.LightningDataModule):
     """Crops of prepared shards for training, validation and test.
 
     Args:
-        train: folder of training shards.
-        valid: folder of validation shards.
-        test: folder of test shards, needed by `jasco test` alone.
+        train: folder of training shards, or a URL: s3://bucket/folder, gs://, hf://datasets/owner/name/folder, file://.
+        valid: folder or URL of validation shards.
+        test: folder or URL of test shards, needed by `jasco test` alone.
         batch_size: samples an optimiser step, over all devices, nodes and accumulated parts (`trainer.accumulate_grad_batches`) together.
         seconds: length of a crop.
         fields: stored fields to read besides the latents; `jasco fit` takes those of the model's controls.
         heard_chords: share of the crops that take Chordino's labels (`chords_heard`) in place of exact annotations; for models with chords.
         workers: loader processes a device.
         seed: of order, crops, captions, noise.
+        cache: local folder for the shards of URLs; null is jasco_pl/shards in the user's cache folder. Processes and runs may share it.
+        cache_gb: size of that folder in GB; the least recently used shards go first.
+        prefetch_shards: shards of a URL that each loader process fetches ahead.
+        shuffle_shards: shards whose samples are shuffled together, 0 for all. Null is 0 for a folder and 8 for a URL. A run that goes on
+            from a checkpoint needs the value it began with.
     """
 
     def __init__(
@@ -193,6 +206,10 @@ class ShardDataModule(lightning.LightningDataModule):
         heard_chords: float = 0.0,
         workers: int = 2,
         seed: int = 0,
+        cache: str | None = None,
+        cache_gb: float = 20.0,
+        prefetch_shards: int = 4,
+        shuffle_shards: int | None = None,
     ) -> None:
         super().__init__()
         unknown = [name for name in fields if name not in FIELDS]
@@ -202,6 +219,10 @@ class ShardDataModule(lightning.LightningDataModule):
             raise UserError(f"batch_size {batch_size} and seconds {seconds:g} must be positive, workers {workers} not negative.")
         if not 0 <= heard_chords <= 1:
             raise UserError(f"heard_chords is a share from 0 to 1, not {heard_chords:g}.")
+        if cache_gb <= 0 or prefetch_shards < 0 or (shuffle_shards or 0) < 0:
+            counts = f"prefetch_shards {prefetch_shards} and shuffle_shards {shuffle_shards}"
+            raise UserError(f"cache_gb {cache_gb:g} must be positive, {counts} not negative.")
+        self.cache, self.cache_gb, self.prefetch_shards, self.shuffle_shards = cache, cache_gb, prefetch_shards, shuffle_shards
         self.train_folder, self.valid_folder, self.test_folder = train, valid, test
         self.batch_size, self.seconds, self.workers, self.seed = batch_size, seconds, workers, seed
         self.fields = ["latents", *fields]
@@ -213,10 +234,11 @@ class ShardDataModule(lightning.LightningDataModule):
         if self.batch_size % (world * parts):
             split = f"{world} processes" + (f" times {parts} accumulated batches" if parts > 1 else "")
             raise UserError(f"the global batch_size of {self.batch_size} does not divide by {split}.")
-        reader = ShardReader(folder)
+        window = self.shuffle_shards if self.shuffle_shards is not None else REMOTE_WINDOW if is_url(folder) else 0
+        reader = ShardReader(folder, cache=CacheOptions(self.cache, self.cache_gb, self.prefetch_shards, window if shuffle else 1))
         frames = round(self.seconds * float(reader.codec["frame_rate"]))
-        dataset = CropDataset(folder, frames, self.seed, self.fields, self.alternatives if shuffle else {}, random_crop=shuffle)
-        batches = GlobalBatches(len(dataset), self.batch_size, self.seed, rank, world, shuffle, parts)
+        dataset = CropDataset(reader, frames, self.seed, self.fields, self.alternatives if shuffle else {}, random_crop=shuffle)
+        batches = GlobalBatches(len(dataset), self.batch_size, self.seed, rank, world, shuffle, parts, reader.counts, window)
         return ResumableLoader(dataset, batches, self.workers)
 
     def prepare_data(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -12,6 +13,24 @@ from jasco_pl.seeding import generator, stable_hash
 def epoch_order(samples: int, seed: int, epoch: int) -> list[int]:
     """A permutation of the samples."""
     return torch.randperm(samples, generator=generator("order", seed, epoch)).tolist()
+
+
+def windowed_order(shards: Sequence[int], window: int, seed: int, epoch: int) -> list[int]:
+    """A permutation of the samples that is through with a few shards before it begins others.
+
+    Args:
+        shards: samples in each shard; positions count through them in this order.
+        window: shards whose samples are shuffled together. Which shards meet in a window changes from epoch to epoch.
+        seed, epoch: as for `epoch_order`.
+    """
+    draw = generator("windows", seed, epoch)
+    firsts = [0, *itertools.accumulate(shards)]
+    turns = torch.randperm(len(shards), generator=draw).tolist()
+    order: list[int] = []
+    for start in range(0, len(turns), window):
+        members = [position for shard in turns[start : start + window] for position in range(firsts[shard], firsts[shard + 1])]
+        order += [members[index] for index in torch.randperm(len(members), generator=draw).tolist()]
+    return order
 
 
 def crop_start(frames: int, length: int, seed: int, epoch: int, sample_id: str) -> int:
@@ -30,15 +49,26 @@ class GlobalBatches:
         rank, world_size: which part of every global batch is ours.
         shuffle: keep the index's order if false.
         parts: batches that a rank's share of a global batch is handed out in (gradient accumulation).
+        shards, window: samples in each shard and how many shards are shuffled together (`windowed_order`); a window of 0 shuffles all.
     """
 
     def __init__(
-        self, samples: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, shuffle: bool = True, parts: int = 1
+        self,
+        samples: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool = True,
+        parts: int = 1,
+        shards: Sequence[int] = (),
+        window: int = 0,
     ) -> None:
         if batch_size % (world_size * parts):
             raise ValueError(f"the global batch of {batch_size} does not divide by {world_size} ranks times {parts} parts.")
         self.samples, self.batch_size, self.seed, self.shuffle = samples, batch_size, seed, shuffle
         self.rank, self.world_size, self.parts = rank, world_size, parts
+        self.shards, self.window = shards, window
 
     def __len__(self) -> int:
         """Global batches of an epoch."""
@@ -46,9 +76,16 @@ class GlobalBatches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[tuple[int, int]]]:
         """(epoch, sample) pairs of this rank's batches from global batch `start` on, `parts` batches each."""
-        order = epoch_order(self.samples, self.seed, epoch) if self.shuffle else list(range(self.samples))
+        order = self._order(epoch)
         share = self.batch_size // (self.world_size * self.parts)
         for batch in range(start, len(self)):
             for part in range(self.parts):
                 first = batch * self.batch_size + (self.rank * self.parts + part) * share
                 yield [(epoch, order[position % self.samples]) for position in range(first, first + share)]
+
+    def _order(self, epoch: int) -> list[int]:
+        if not self.shuffle:
+            return list(range(self.samples))
+        if self.window:
+            return windowed_order(self.shards, self.window, self.seed, epoch)
+        return epoch_order(self.samples, self.seed, epoch)

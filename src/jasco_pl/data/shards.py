@@ -4,33 +4,30 @@
     DIR/shard-00000.json          what the shard holds (written after it: its presence says that the shard is whole)
     DIR/index.json                all shards together, the codec and its latents' statistics
 
-A reader compares every file's size with the index when it opens the folder, and every field's crc32 when it reads it.
+A reader compares every file's size with the index when it opens the folder, and every field's crc32 when it reads it. The folder may be
+a URL of an object store: then its shards are fetched into a local cache, compared with the index before they count as there.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from jasco_pl.data.checks import CorruptShardError, checksum, read_fields
+from jasco_pl.data.remote import CacheOptions, FetchError, RemoteShards
 from jasco_pl.data.schema import Sample
+from jasco_pl.data.store import is_url
 from jasco_pl.errors import UserError
 from jasco_pl.files import atomic_path, write_json
 
 INDEX = "index.json"
 FORMAT = "jasco-pl-shards/1"
-
-
-def checksum(tensor: Tensor) -> int:
-    """crc32 of the tensor's bytes."""
-    return zlib.crc32(memoryview(tensor.contiguous().view(torch.uint8).numpy()))  # type: ignore[arg-type]
 
 
 def write_shard(folder: str | Path, name: str, samples: Sequence[Sample], codec: int = 0) -> dict[str, Any]:
@@ -89,44 +86,48 @@ def write_index(folder: str | Path, codec: dict[str, Any], names: Sequence[str])
     return index
 
 
-class CorruptShardError(UserError):
-    """A shard is missing, truncated or altered; the message names file, sample and field."""
-
-
 class ShardReader:
     """Random access to the samples of a folder of shards.
 
     Args:
-        folder: holds `index.json`.
-        check: whether to compare the files with the index at once; `verify` does it in its own way.
+        folder: holds `index.json`; a path or a URL that fsspec understands.
+        check: whether to compare the files with the index at once; `verify` does it in its own way. Remote files are compared when fetched.
+        cache: how the shards of a URL are kept.
 
     Raises:
-        UserError: there is no index, or it is not one of ours.
+        UserError: there is no index, or it is not one of ours; the store cannot be read; the cache is too small.
         CorruptShardError: a shard is missing or its size differs from the index.
     """
 
-    def __init__(self, folder: str | Path, check: bool = True) -> None:
-        self.folder = Path(folder)
-        path = self.folder / INDEX
+    def __init__(self, folder: str | Path, check: bool = True, cache: CacheOptions | None = None) -> None:
+        self.location, self.folder = str(folder), Path(folder)
+        self.remote = RemoteShards(str(folder), cache) if is_url(folder) else None
+        where = self.remote.store.address(INDEX) if self.remote else str(self.folder / INDEX)
         try:
-            index = json.loads(path.read_text(encoding="utf-8"))
+            index = json.loads(self.remote.index(INDEX) if self.remote else Path(where).read_text(encoding="utf-8"))
         except OSError as error:
-            raise UserError(f"no prepared data in {str(folder)!r}: {INDEX} cannot be read ({error.strerror}).") from error
+            reason = error.strerror or str(error) or "no such file"
+            raise UserError(f"no prepared data in {self.location!r}: {INDEX} cannot be read ({reason}).") from error
         except ValueError as error:
-            raise UserError(f"{str(path)!r} is damaged: it is not JSON ({error}).") from error
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{where!r} is damaged: it is not JSON ({error}).") from error
         if not isinstance(index, dict) or index.get("format") != FORMAT:
-            raise UserError(f"{str(path)!r} is not an index of shards of format {FORMAT!r}.")
+            raise UserError(f"{where!r} is not an index of shards of format {FORMAT!r}.")
         try:
             self.codec: dict[str, Any] = index["codec"]
             self.sizes: dict[str, int] = {shard["file"]: shard["bytes"] for shard in index["shards"]}
+            self.counts: list[int] = [len(shard["samples"]) for shard in index["shards"]]
             self.files: list[str] = [shard["file"] for shard in index["shards"] for _ in shard["samples"]]
             self.entries: list[dict[str, Any]] = [sample for shard in index["shards"] for sample in shard["samples"]]
+            if self.remote:
+                self.remote.describe(index["shards"])
         except (KeyError, TypeError) as error:
-            raise UserError(f"{str(path)!r} is damaged: it lacks {error}.") from error
-        for name in self.sizes if check else ():
+            raise UserError(f"{where!r} is damaged: it lacks {error}.") from error
+        for name in self.sizes if check and not self.remote else ():
             self.check_size(name)
         if not self.entries:
-            raise UserError(f"the shards in {str(folder)!r} hold no samples.")
+            raise UserError(f"the shards in {self.location!r} hold no samples.")
         self._open: dict[str, Any] = {}
 
     def check_size(self, name: str) -> None:
@@ -149,38 +150,51 @@ class ShardReader:
         """The sample at a position of the index, with all its fields or those named (absent ones are left out).
 
         Raises:
-            CorruptShardError: a field's bytes differ from what was written.
+            CorruptShardError: a field's bytes differ from what was written; of a remote shard, after it has been fetched once more.
         """
         entry, name = self.entries[position], self.files[position]
+        try:
+            tensors = self._read(name, entry, fields)
+        except FetchError:
+            raise
+        except CorruptShardError:
+            if not self.remote:
+                raise
+            self.remote.drop(name)  # the copy was whole when it was made, so that it is worth another
+            tensors = self._read(name, entry, fields)
+        return Sample(entry["id"], tensors, list(entry["captions"]))
+
+    def _read(self, name: str, entry: dict[str, Any], fields: Sequence[str] | None) -> dict[str, Tensor]:
+        if self.remote:
+            path, handle = self.remote.open(name)
+            return read_fields(handle, path, entry, fields)
         path = self.folder / name
-        tensors = {}
         try:
             if name not in self._open:
                 self._open[name] = safe_open(path, "pt")
-            for field, crc in entry["crc32"].items():
-                if fields is not None and field not in fields:
-                    continue
-                tensor = self._open[name].get_tensor(f"{entry['id']}/{field}")
-                if checksum(tensor) != crc:
-                    raise CorruptShardError(
-                        f"the shard {str(path)!r} is damaged: sample {entry['id']!r}, field {field!r} fails its checksum."
-                    )
-                tensors[field] = tensor
         except (SafetensorError, OSError) as error:
             raise CorruptShardError(f"the shard {str(path)!r} is damaged: sample {entry['id']!r} cannot be read ({error}).") from error
-        return Sample(entry["id"], tensors, list(entry["captions"]))
+        return read_fields(self._open[name], path, entry, fields)
+
+    def expect(self, *epochs: Iterable[int]) -> None:
+        """Announce the positions that will be read, an iterable an epoch: the shards of a URL are fetched ahead in that order."""
+        if self.remote:
+            self.remote.expect([name for epoch in epochs for name in dict.fromkeys(self.files[position] for position in epoch)])
 
     def verify(self) -> Iterator[tuple[int, CorruptShardError | None]]:
         """Read everything: yields (number of samples, None) for sound ones and (number, error) for damaged ones.
 
-        A shard that is missing or truncated is one damage to all its samples.
+        A shard that is missing, truncated or, in an object store, at variance with the index is one damage to all its samples.
         """
         positions: dict[str, list[int]] = {}
         for position, name in enumerate(self.files):
             positions.setdefault(name, []).append(position)
         for name, members in positions.items():
             try:
-                self.check_size(name)
+                if self.remote:
+                    self.remote.open(name)
+                else:
+                    self.check_size(name)
             except CorruptShardError as error:
                 yield len(members), error
                 continue

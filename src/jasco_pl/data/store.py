@@ -1,0 +1,165 @@
+"""A folder in an object store, through fsspec: s3://, gs://, hf://, file:// and whatever else has a backend; with retries.
+
+Endpoints and credentials are the backend's own affair, e.g. AWS_ENDPOINT_URL, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN;
+further options of a backend go into fsspec's variables, e.g. FSSPEC_S3='{"anon": true}'.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from jasco_pl.errors import UserError
+from jasco_pl.files import explain_os_error
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+CHUNK = 32 * 2**20  # bytes a request: what a broken connection costs
+VERSION_KEYS = ("ETag", "etag", "md5Hash", "blob_id", "mtime")  # of fsspec's file information: change with the content
+_jitter = random.Random()  # not the global generator: a retry must not change what a seeded run draws
+
+
+def is_url(location: object) -> bool:
+    """Whether a location is one of an object store rather than a folder."""
+    return "://" in str(location)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often a request is repeated, after `first`, twice that, ... seconds up to `longest`, each cut by up to half at random."""
+
+    attempts: int = 6
+    first: float = 0.5
+    longest: float = 20.0
+
+    def wait(self, attempt: int) -> float:
+        """Seconds after a failed attempt, counted from 0."""
+        return min(self.longest, self.first * 2**attempt) * (1 - _jitter.random() / 2)
+
+
+def hopeless(error: Exception) -> bool:
+    """Whether another attempt would fail as well: the thing is not there, access is refused, or the request makes no sense.
+
+    Everything else is repeated: broken and refused connections, timeouts, bodies that end early, HTTP 408, 429 and 5xx, and whatever
+    a backend invents.
+    """
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError | ImportError | ValueError):
+        return True
+    if "Credentials" in type(error).__name__:  # botocore's and google-auth's, neither of which need be installed
+        return True
+    for source in (error, getattr(error, "response", None)):
+        for name in ("status", "status_code", "code"):
+            status = getattr(source, name, None)
+            if isinstance(status, int) and 400 <= status < 500 and status not in (408, 429):
+                return True
+    return False
+
+
+class ShortBodyError(Exception):
+    """A response held fewer bytes than were asked for."""
+
+
+class RemoteFolder:
+    """Reads files below a URL. Holds no connection: every process and thread gets its own from fsspec, so that forking is safe.
+
+    Args:
+        url: of the folder.
+        retry: of every request, on top of what the backend does itself.
+    """
+
+    def __init__(self, url: str, retry: Retry | None = None) -> None:
+        self.url, self.retry = str(url).rstrip("/"), retry or Retry()
+
+    def address(self, name: str) -> str:
+        """URL of a file."""
+        return f"{self.url}/{name}"
+
+    def _attempt(self, name: str, action: Callable[[Any, str], T]) -> T:
+        """`action(filesystem, path)`, repeated as `retry` says.
+
+        Raises:
+            FileNotFoundError: there is no such file. UserError: access refused, a backend missing, or every attempt failed.
+        """
+        import fsspec
+
+        address = self.address(name)
+        for attempt in range(self.retry.attempts):
+            try:
+                filesystem, path = fsspec.core.url_to_fs(address)
+                return action(filesystem, path)
+            except FileNotFoundError:
+                raise
+            except Exception as error:
+                if hopeless(error):
+                    raise _explain(address, error) from error
+                last = error
+            if attempt + 1 < self.retry.attempts:
+                wait = self.retry.wait(attempt)
+                log.info("%s: %s; attempt %d in %.1f s", address, last, attempt + 2, wait)
+                time.sleep(wait)
+        raise UserError(f"{address!r} could not be read in {self.retry.attempts} attempts; the last one said: {_reason(last)}.") from last
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+        return self._attempt(name, lambda filesystem, path: filesystem.cat_file(path))
+
+    def version(self, name: str) -> tuple[str, int] | None:
+        """Something that changes with the file's content, and its bytes; None where the store tells nothing of the kind."""
+
+        def ask(filesystem: Any, path: str) -> tuple[str, int] | None:
+            filesystem.invalidate_cache()
+            info = filesystem.info(path)
+            marks = [f"{key}={info[key]}" for key in VERSION_KEYS if info.get(key)]
+            return (" ".join(marks), int(info["size"])) if marks and info.get("size") is not None else None
+
+        return self._attempt(name, ask)
+
+    def download(self, name: str, size: int, target: Path) -> None:
+        """Write the first `size` bytes of a file into `target`, which exists.
+
+        Raises:
+            FileNotFoundError, UserError: as above; a file that stays shorter than `size` is among them. OSError: of the local disk.
+        """
+
+        def part(start: int) -> bytes:
+            end = min(start + CHUNK, size)
+
+            def get(filesystem: Any, path: str) -> bytes:
+                data = filesystem.cat_file(path, start=start, end=end)
+                if len(data) != end - start:
+                    raise ShortBodyError(f"{len(data)} bytes came where the index promises {end - start}")
+                return data
+
+            return self._attempt(name, get)
+
+        def write(file: BinaryIO, data: bytes) -> None:
+            try:
+                file.write(data)
+                file.flush()
+            except OSError as error:
+                raise explain_os_error(error, target) from error
+
+        with open(target, "r+b") as file:
+            for start in range(0, size, CHUNK):
+                write(file, part(start))
+
+
+def _reason(error: Exception) -> str:
+    text = next(iter(str(error).strip().splitlines()), "").rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _explain(address: str, error: Exception) -> UserError:
+    if isinstance(error, ImportError):
+        return UserError(
+            f"{address!r} needs a package that is not installed: {_reason(error)}; `pip install 'jasco-pl[remote]'` brings s3fs and gcsfs."
+        )
+    if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
+        return UserError(f"{address!r} cannot be read: access is refused ({_reason(error)}); see to the store's credentials.")
+    return UserError(f"{address!r} cannot be read: {_reason(error)}; folders and URLs such as s3://bucket/folder are accepted.")
