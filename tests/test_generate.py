@@ -127,7 +127,7 @@ def test_short_drums_repeat_and_long_ones_are_cut(jasco: Jasco, tmp_path: Path) 
     short, thrice, long = jasco.generate(
         [Request(drums=drums) for drums in (loop, loop.repeat(1, 5), loop.repeat(1, 9))], solver=SOLVERS[0]
     )
-    assert short.notes == ["the drums last 0.20 s and were repeated"]
+    assert short.notes == ["drums: 0.20 s of audio were repeated to fill the clip"]
     assert thrice.notes == long.notes == []
     codes = short.asked["drums"]
     assert codes.shape == (50,)

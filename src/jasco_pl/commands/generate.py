@@ -3,10 +3,18 @@
   jasco generate --text "calm piano ballad" --chords "C G Am F" --bpm 90 -o out/
   jasco generate --chords "Dm7 | G7 | Cmaj7 A7" --bpm 120 --melody tune.mid --seed 7 -n 4 -o out/
   jasco generate --text "house with deep bass" --drums loop.wav --solver dopri5 -o out/
+  jasco generate --text "calm piano ballad" --paint intro.wav --seconds 30 -o out/
+  jasco generate --text "calm piano ballad" --paint song.wav --redo 3-6 -o out/
 
 Chords: bars (`C | G7 | Am F`), a plain line (one chord a bar), times (`C@0 D@2.5` or `(C, 0.0), (D, 2.0)`), or a `.lab` file; any usual
-spelling. A line shorter than the clip repeats. Melody: MIDI, audio, or an array of 53 bins at 50 Hz. Drums: audio of a drum part; a short
-loop repeats. Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch.
+spelling. A line shorter than the clip repeats. Melody: MIDI, audio, or an array of 53 bins at 50 Hz. Drums, mix, drumless: audio that the
+clip follows; a short loop repeats. Which of these a model takes depends on the controls it was trained with (its config.json).
+
+Painting: --paint lays a recording under the clip from second 0 on. Alone, all of it is kept and the clip goes on where it ends; --keep 0-4
+keeps those seconds and makes the others, --redo 3-6 makes those and keeps the others. A model with the control painting makes clips of up
+to ten minutes, window by window.
+
+Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch.
 """
 
 from __future__ import annotations
@@ -14,7 +22,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,6 +32,8 @@ from jasco_pl.errors import UserError
 from jasco_pl.files import write_json
 from jasco_pl.flow.solver import Method, SolverConfig
 from jasco_pl.generate import DEFAULT_CHECKPOINT, Clip, Jasco, Request
+
+REQUESTED = [item.name for item in fields(Request) if item.name != "seed"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--meter", default="4/4", help="meter of the chord line (default %(default)s)")
     what.add_argument("--melody", metavar="FILE", help="MIDI, audio, .npy, .pt or .safetensors")
     what.add_argument("--drums", metavar="FILE", help="audio of a drum part, any rate and channels")
+    what.add_argument("--mix", metavar="FILE", help="music to follow as a whole: any audio, for models with the control mix")
+    what.add_argument("--drumless", metavar="FILE", help="the same without drums, for models with the control drumless")
+    what.add_argument("--paint", metavar="FILE", help="recording to go on from, or to fill in with --keep or --redo")
+    what.add_argument("--keep", metavar="SECONDS", help="of --paint: what stays, as in 0-4, 8- (to the end) or 0-2,8-10; the rest is made")
+    what.add_argument("--redo", metavar="SECONDS", help="of --paint: what is made anew, as in 3-6; the rest stays")
     what.add_argument("--seconds", type=float, help="length (default: what the model was trained on)")
     what.add_argument("-n", "--count", type=int, default=1, help="clips, with seeds SEED, SEED+1, ... (default %(default)s)")
     what.add_argument("--seed", type=int, default=0, help="seed of the first clip (default %(default)s)")
@@ -127,9 +142,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"-n must be at least 1, not {args.count}.")
     solver = solver_config(args)
     jasco = Jasco.from_pretrained(args.checkpoint, args.device)
-    requests = [
-        Request(args.text, args.chords, args.bpm, args.meter, args.melody, args.drums, args.seed + number) for number in range(args.count)
-    ]
+    requests = [Request(**{name: getattr(args, name) for name in REQUESTED}, seed=args.seed + number) for number in range(args.count)]
     clips = jasco.generate(requests, args.seconds, guidance_text(args), solver, progress_bar(f"{args.count} clip(s)"))
     for note in clips[0].notes:
         print(f"note: {note}")
