@@ -10,6 +10,7 @@ NODES     ?= 1
 DEVICES   ?= auto
 STRATEGY  ?= auto
 MAX_STEPS ?=
+SBATCH_ARGS ?=
 CONF      ?= conf/mini.yaml
 # The embedded set
 DATA        ?= data
@@ -29,7 +30,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint con
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup doctor demo test test-slow data train eval tensorboard lint format clean
+.PHONY: help setup doctor demo test test-slow data launch-check train eval tensorboard lint format clean
 
 help: ## list the targets and variables
 	@echo "JASCO-PL: text to music, following chords, a melody and drums in time"
@@ -37,7 +38,10 @@ help: ## list the targets and variables
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "Variables (make TARGET NAME=VALUE; what is shown is the default):"
-	@echo "  NODES=$(NODES) DEVICES=$(DEVICES) STRATEGY=$(STRATEGY)   train: machines, devices on each, Lightning strategy (auto, ddp, ...)"
+	@echo "  NODES=$(NODES) DEVICES=$(DEVICES) STRATEGY=$(STRATEGY)   train: machines, devices on each, and auto, ddp or fsdp; where SLURM is there, as a job"
+	@echo "  NODE_RANK=0 MASTER_ADDR= MASTER_PORT=29500"
+	@echo "                                  train: without SLURM, on each of several machines: which it is, and where the first is reached"
+	@echo "  SBATCH_ARGS=                    train: more options of sbatch, e.g. SBATCH_ARGS='--partition=gpu'"
 	@echo "  MAX_STEPS=$(or $(MAX_STEPS),the configuration's)    train: stop after so many optimiser steps"
 	@echo "  CONF=$(CONF)             train: the configuration"
 	@echo "  DATA=$(DATA) SEED=$(SEED) WORKERS=$(WORKERS)            data: the folder it goes to, its seed, processes"
@@ -102,8 +106,13 @@ $(DATA)/shards/%/index.json: | $(STAMP)
 	$(JASCO) compose --out $(DATA)/pieces/$* --split $* --hours $(hours) --seed $(SEED) --workers $(WORKERS)
 	$(JASCO) shards build --pieces $(DATA)/pieces/$* --out $(DATA)/shards/$* --workers $(WORKERS)
 
-train: $(DATA)/shards/train/index.json $(DATA)/shards/valid/index.json ## train on data/, composing a small set when there is none, into runs/
-	$(JASCO) fit -c $(CONF) --data.train $(DATA)/shards/train --data.valid $(DATA)/shards/valid --trainer.num_nodes $(NODES) --trainer.devices $(DEVICES) --trainer.strategy $(STRATEGY) $(if $(MAX_STEPS),--trainer.max_steps $(MAX_STEPS)) $(ARGS)
+LAUNCH = $(PY) -m jasco_pl.training.launch --nodes "$(NODES)" --devices "$(DEVICES)" --strategy "$(STRATEGY)" --sbatch="$(SBATCH_ARGS)"
+
+launch-check: | $(STAMP)
+	@$(LAUNCH) --check
+
+train: launch-check $(DATA)/shards/train/index.json $(DATA)/shards/valid/index.json ## train on data/, composing a small set when there is none, into runs/
+	@$(LAUNCH) -- -c $(CONF) --data.train $(DATA)/shards/train --data.valid $(DATA)/shards/valid $(if $(MAX_STEPS),--trainer.max_steps $(MAX_STEPS)) $(ARGS)
 
 eval: | $(STAMP) ## measure the shipped checkpoint on the embedded test split
 	$(JASCO) compose --out $(DATA)/pieces/test --split test --hours $(TEST_HOURS) --seed $(SEED) --workers $(WORKERS)

@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +51,11 @@ def read(path: Path, rank: int = 0) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(f"{path}.{rank}").read_text().splitlines()]
 
 
-def _jasco(arguments: list[str], output: str) -> None:
+def _jasco(arguments: list[str], output: str, environment: dict[str, str]) -> None:
     descriptor = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    os.environ.update(environment)
     import torch
 
     from jasco_pl.cli import main
@@ -61,11 +64,56 @@ def _jasco(arguments: list[str], output: str) -> None:
     os._exit(main(arguments))
 
 
-def jasco(arguments: list[str], output: Path) -> int:
-    """Run `jasco ARGUMENTS` in a process of its own, forked from a server that has the imports behind it; returns its exit code."""
+def start(arguments: list[str], output: Path, **environment: str) -> Any:
+    """`jasco ARGUMENTS` in a process of its own, forked from a server that has the imports behind it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["jasco_pl.training.cli", "jasco_pl.training.callbacks"])
-    process = context.Process(target=_jasco, args=(arguments, str(output)))
+    process = context.Process(target=_jasco, args=(arguments, str(output), environment))
     process.start()
+    return process
+
+
+def jasco(arguments: list[str], output: Path) -> int:
+    """Run `jasco ARGUMENTS` so; returns its exit code."""
+    process = start(arguments, output)
     process.join()
     return process.exitcode or 0
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def start_ranks(arguments: list[str], output: Path, nodes: int, devices: int) -> list[Any]:
+    """All processes of a training with the environment that torchrun gives them; the sizes are added to the arguments."""
+    port, world = str(free_port()), nodes * devices
+    sizes = ["--trainer.num_nodes", str(nodes), "--trainer.devices", str(devices)]
+    return [
+        start(
+            [*arguments, *sizes],
+            output,
+            TORCHELASTIC_RUN_ID="test",
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=port,
+            RANK=str(rank),
+            LOCAL_RANK=str(rank % devices),
+            GROUP_RANK=str(rank // devices),
+            WORLD_SIZE=str(world),
+        )
+        for rank in range(world)
+    ]
+
+
+def join(processes: list[Any], seconds: float) -> list[int | None]:
+    """Exit codes after at most so many seconds; None for a process that still ran then, and is killed."""
+    deadline = time.monotonic() + seconds
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        if process.is_alive():
+            process.kill()
+    return codes

@@ -118,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--devices", default="auto", help="processes on each, one a GPU (default %(default)s)")
     parser.add_argument("--strategy", default="auto", help=f"{', '.join(OVERLAYS)} (default %(default)s)")
     parser.add_argument("--sbatch", default="", metavar="OPTIONS", help="more options of sbatch")
+    parser.add_argument("--check", action="store_true", help="only say whether these are accepted")
     parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="for `jasco fit`, after --")
     args = parser.parse_args(argv)
     try:
@@ -126,6 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
+    if args.check:
+        return 0
     print(explain(run, nodes, os.environ), file=sys.stderr, flush=True)
     if run[0] == "sbatch":
         Path("runs/slurm").mkdir(parents=True, exist_ok=True)  # SLURM would end the job without a word
