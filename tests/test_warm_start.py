@@ -132,7 +132,7 @@ def test_checkpoints_that_do_not_fit_are_one_sentence(text_only: JascoModel, tin
     model.save_pretrained(tmp_path / "with-controls")
     with pytest.raises(UserError, match=r"has the controls chords, melody, drums; a text-only one is wanted"):
         start_from(model, tmp_path / "with-controls")
-    with pytest.raises(UserError, match="no JASCO checkpoint in .*nowhere"):
+    with pytest.raises(UserError, match=r"no JASCO checkpoint in .*nowhere"):
         start_from(model, tmp_path / "nowhere")
     wide = replace(tiny_model_config, transformer=replace(tiny_model_config.transformer, feed_forward=128))
     with pytest.raises(UserError, match=r"has feed_forward 64, this model 128"):

@@ -2,17 +2,20 @@
 
 Every row generates one clip a piece from the reference's own conditions and listens to it:
 chords as Chordino hears them in the reference (the paper's protocol), the composed melody, the drum stem. The ceiling is the reference
-itself through the codec; "no control" gets the caption alone.
+itself through the codec; "no control" gets the caption alone. In/outpainting is left out, as in the paper's tables: it hands over
+a part of the clip itself.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,16 +27,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from jasco_pl.audio import read_audio, write_audio
-from jasco_pl.controls import harmony
+from jasco_pl.controls import AudioControl, Painting, harmony
 from jasco_pl.data.build import melody_frames, read_note
 from jasco_pl.errors import UserError
-from jasco_pl.extract.chordino import chordino_frames
-from jasco_pl.extract.onsets import onset_times
 from jasco_pl.files import write_json
 from jasco_pl.flow.solver import SolverConfig
 from jasco_pl.generate import Jasco
+from jasco_pl.heard import Heard
 from jasco_pl.metrics.chord_iou import chord_iou
-from jasco_pl.metrics.chroma import chroma_similarity, prominent_pitch_class
+from jasco_pl.metrics.chroma import chroma_similarity
 from jasco_pl.metrics.melody import bins_to_pitch_class, pitch_class_accuracy
 from jasco_pl.metrics.onset_f1 import onset_f1
 from jasco_pl.metrics.report import Column, Figure, Row
@@ -47,6 +49,7 @@ COLUMNS = [
     Column("melody_accuracy", "melody accuracy", 3, True),
     Column("chroma_similarity", "chroma similarity", 3, True),
 ]
+FOLLOWING = ("chord_iou", "onset_f1", "melody_accuracy")  # one figure a control, for choosing between settings
 
 
 @dataclass(frozen=True)
@@ -73,55 +76,63 @@ class Reference:
 
     id: str
     caption: str
-    mix: Tensor
-    drums: Tensor
+    stems: dict[str, Tensor]  # mix, drums, drumless
     chords: np.ndarray  # Chordino on the whole piece, cut
-    heard: np.ndarray  # Chordino on the stretch alone, as on generated clips
     melody: np.ndarray
-    onsets: np.ndarray
+    heard: Heard  # the stretch alone, as generated clips are heard
 
 
-def load_reference(path: Path, seconds: float, sample_rate: int, frame_rate: float) -> Reference:
-    """A stretch of `seconds` from the piece described by a JSON, placed by the hash of its id."""
+def load_reference(path: Path, seconds: float, sample_rate: int, frame_rate: float, cache: Path) -> Reference:
+    """A stretch of `seconds` from the piece described by a JSON, placed by the hash of its id.
+
+    What the extractors hear in it is kept in the folder `cache`, under the hash of the piece's audio: every row of the table, every
+    guidance and every checkpoint needs it.
+    """
     note = read_note(path)
-    mix, drums = (read_audio(path.with_name(f"{note['id']}.{stem}.flac"), sample_rate) for stem in ("mix", "drums"))
+    files = {stem: path.with_name(f"{note['id']}.{stem}.flac") for stem in ("mix", "drums", "drumless")}
+    stems = {stem: read_audio(file, sample_rate) for stem, file in files.items()}
     frames, hop = round(seconds * frame_rate), round(sample_rate / frame_rate)
-    total = mix.shape[-1] // hop
+    total = stems["mix"].shape[-1] // hop
     if total < frames:
         raise UserError(f"the piece {note['id']!r} is shorter than {seconds:g} seconds.")
     first = stable_hash("evaluation", note["id"]) % (total - frames + 1)
-    inside = slice(first * hop, (first + frames) * hop)
-    chords = chordino_frames(mix, sample_rate, total)[first : first + frames]
+    audio = hashlib.blake2b(files["mix"].read_bytes(), digest_size=8).hexdigest()
+    whole = _known(Heard(stems["mix"], sample_rate), cache / f"{audio}-whole.npz", ["chords"])
     melody = melody_frames(note["melody"], total, frame_rate)[first : first + frames]
-    mix, drums = mix[:, inside], drums[:, inside]
-    heard = chordino_frames(mix, sample_rate, frames)
-    return Reference(note["id"], note["captions"][0], mix, drums, chords, heard, melody, onset_times(mix, sample_rate))
+    cut = {stem: wav[:, first * hop : (first + frames) * hop] for stem, wav in stems.items()}
+    heard = _known(Heard(cut["mix"], sample_rate), cache / f"{audio}-{first}-{frames}.npz", ["chords", "onsets"])
+    return Reference(note["id"], note["captions"][0], cut, whole.chords[first : first + frames], melody, heard)
+
+
+def _known(heard: Heard, path: Path, names: Sequence[str]) -> Heard:
+    if path.exists():
+        return heard.recall(path)
+    heard.save(path, names)
+    return heard
 
 
 def measure(audio: Tensor, sample_rate: int, reference: Reference) -> dict[str, float]:
     """Figures of one clip against its reference; NaN where the reference has nothing to follow (no melody, no drums, no harmony)."""
-    frames = len(reference.heard)
-    heard = chordino_frames(audio, sample_rate, frames)
-    harmonic = bool((reference.heard != harmony.N).mean() > 0.5)
-    drums = float(reference.drums.abs().max()) > 1e-3
-    voiced = int((reference.melody >= 0).sum()) >= frames // 10
+    clip, heard = Heard(audio, sample_rate), reference.heard
+    harmonic = bool((heard.chords != harmony.N).mean() > 0.5)
+    drums = float(reference.stems["drums"].abs().max()) > 1e-3
+    voiced = int((reference.melody >= 0).sum()) >= heard.frames // 10
     nan = float("nan")
     return {
-        "chord_iou": chord_iou(heard, reference.heard) if harmonic else nan,
-        "chord_iou_triads": chord_iou(heard, reference.heard, "triad") if harmonic else nan,
-        "onset_f1": onset_f1(onset_times(audio, sample_rate), reference.onsets) if drums else nan,
-        "melody_accuracy": pitch_class_accuracy(prominent_pitch_class(audio, sample_rate, frames), bins_to_pitch_class(reference.melody))
-        if voiced
-        else nan,
-        "chroma_similarity": chroma_similarity(audio, reference.mix, sample_rate),
+        "chord_iou": chord_iou(clip.chords, heard.chords) if harmonic else nan,
+        "chord_iou_triads": chord_iou(clip.chords, heard.chords, "triad") if harmonic else nan,
+        "onset_f1": onset_f1(clip.onsets, heard.onsets) if drums else nan,
+        "melody_accuracy": pitch_class_accuracy(clip.pitch_classes, bins_to_pitch_class(reference.melody)) if voiced else nan,
+        "chroma_similarity": chroma_similarity(audio, reference.stems["mix"], sample_rate),
     }
 
 
 def rows_of(controls: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Rows of the table: name -> the controls that are given."""
-    rows: dict[str, tuple[str, ...]] = {CEILING: (), NO_CONTROL: (), **{name: (name,) for name in controls}}
-    if len(controls) > 1:
-        rows[ALL] = tuple(controls)
+    measured = [name for name in controls if name != Painting.name]
+    rows: dict[str, tuple[str, ...]] = {CEILING: (), NO_CONTROL: (), **{name: (name,) for name in measured}}
+    if len(measured) > 1:
+        rows[ALL] = tuple(measured)
     return rows
 
 
@@ -132,16 +143,26 @@ def _jasco(checkpoint: str) -> Jasco:
     return Jasco.from_pretrained(checkpoint)
 
 
-def _make(task: tuple[Settings, str, tuple[str, ...], list[str], str]) -> int:
+def _references(settings: Settings, paths: Sequence[str], cache: str) -> list[Reference]:
+    codec = _jasco(settings.checkpoint).codec
+    return [load_reference(Path(path), settings.seconds, codec.sample_rate, codec.frame_rate, Path(cache)) for path in paths]
+
+
+def _listen(task: tuple[Settings, list[str], str]) -> int:
+    """Hear a few references, for all rows."""
+    return len(_references(*task))
+
+
+def _make(task: tuple[Settings, str, tuple[str, ...], list[str], str, str]) -> int:
     """Generate and measure one row of a few pieces; every clip's figures are written as soon as they are known."""
-    settings, row, given, paths, out = task
+    settings, row, given, paths, out, cache = task
     jasco = _jasco(settings.checkpoint)
     codec = jasco.codec
-    references = [load_reference(Path(path), settings.seconds, codec.sample_rate, codec.frame_rate) for path in paths]
+    references = _references(settings, paths, cache)
     frames = jasco.frames(settings.seconds)
     if row == CEILING:
         with torch.inference_mode():
-            audios = [codec.decode(codec.encode(reference.mix[None]))[0] for reference in references]
+            audios = [codec.decode(codec.encode(reference.stems["mix"][None]))[0] for reference in references]
     else:
         asked = [_asked(reference, given, jasco) for reference in references]
         conditions = jasco.conditions([reference.caption for reference in references], asked, frames)
@@ -156,13 +177,14 @@ def _make(task: tuple[Settings, str, tuple[str, ...], list[str], str]) -> int:
 
 
 def _asked(reference: Reference, given: Sequence[str], jasco: Jasco) -> dict[str, np.ndarray]:
-    with torch.inference_mode():
-        every = {
-            "chords": reference.chords,
-            "melody": reference.melody,
-            "drums": jasco.codec.codes(jasco.codec.encode(reference.drums[None]))[0].numpy(),
-        }
-    return {name: every[name] for name in given}
+    asked = {"chords": reference.chords, "melody": reference.melody}
+    for name in given:
+        control = jasco.model.controls[name]
+        if isinstance(control, AudioControl):
+            wav = control.filtered(reference.stems[control.asked_by], jasco.codec.sample_rate)
+            with torch.inference_mode():
+                asked[name] = jasco.codec.codes(jasco.codec.encode(wav[None]))[0].numpy()
+    return {name: asked[name] for name in given}
 
 
 def _clip_path(out: str | Path, row: str, name: str) -> Path:
@@ -173,16 +195,26 @@ def _jsonable(figures: dict[str, float]) -> dict[str, float | None]:
     return {name: None if np.isnan(value) else value for name, value in figures.items()}
 
 
-def evaluate(pieces: str | Path, settings: Settings, out: str | Path, limit: int = 64, workers: int = 1, batch: int = 4) -> list[Row]:
-    """Make and measure what is missing in `out`, then read all figures.
+def evaluate(
+    pieces: str | Path,
+    settings: Settings,
+    out: str | Path,
+    limit: int = 64,
+    workers: int = 1,
+    batch: int = 4,
+    rows: Mapping[str, tuple[str, ...]] | None = None,
+) -> list[Row]:
+    """Make and measure what is missing, then read all figures.
 
     Args:
         pieces: folder that `jasco compose` filled (held-out).
         settings: checkpoint, guidance, solver, seed.
-        out: folder of the clips; a second run with the same settings computes only what the first did not.
+        out: folder for a folder of clips a setting, and one of what is heard in the references; a second run with the same settings
+            computes only what the first did not.
         limit: number of pieces.
         workers: processes of one thread each; with one, all threads of the machine.
         batch: clips that are generated together; their number does not change them.
+        rows: name -> controls that are given; None is all of `rows_of`.
 
     Returns:
         One row a condition set, with 95 % bootstrap intervals over clips.
@@ -193,31 +225,63 @@ def evaluate(pieces: str | Path, settings: Settings, out: str | Path, limit: int
     paths = sorted(Path(pieces).glob("*.json"))[:limit]
     if not paths:
         raise UserError(f"{str(pieces)!r} holds no composed pieces (*.json); `jasco compose --split test --out {pieces}` makes some.")
-    rows = rows_of(_jasco(settings.checkpoint).model.controls.names)
+    rows = rows_of(_jasco(settings.checkpoint).model.controls.names) if rows is None else rows
+    clips, cache = Path(out) / settings.key(), str(Path(out) / "references")
     tasks = [
-        (settings, row, given, missing[start : start + batch], str(out))
+        (settings, row, given, missing[start : start + batch], str(clips), cache)
         for row, given in rows.items()
-        if (missing := [str(path) for path in paths if not _clip_path(out, row, path.stem).exists()])
+        if (missing := [str(path) for path in paths if not _clip_path(clips, row, path.stem).exists()])
         for start in range(0, len(missing), batch)
     ]
-    clips = len(rows) * len(paths)
-    todo = sum(len(task[3]) for task in tasks)
-    with tqdm(total=clips, initial=clips - todo, desc="evaluate", unit="clip") as bar:
-        for done in _run(tasks, workers):
-            bar.update(done)
-    return [_row(row, [json.loads(_clip_path(out, row, path.stem).read_text(encoding="utf-8")) for path in paths]) for row in rows]
+    needed = sorted({path for task in tasks for path in task[3]})
+    total, todo = len(rows) * len(paths), sum(len(task[3]) for task in tasks)
+    with _pool(workers) as run:
+        with tqdm(total=len(needed), desc="references", unit="piece", disable=not needed) as bar:
+            for done in run(_listen, [(settings, [path], cache) for path in needed]):
+                bar.update(done)
+        with tqdm(total=total, initial=total - todo, desc="evaluate", unit="clip") as bar:
+            for done in run(_make, tasks):
+                bar.update(done)
+    return [_row(row, [json.loads(_clip_path(clips, row, path.stem).read_text(encoding="utf-8")) for path in paths]) for row in rows]
 
 
-def _run(tasks: list[Any], workers: int) -> Iterator[int]:
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[..., Iterator[int]]]:
+    """A `map` over processes of one thread each, or over nothing but this one."""
     if workers <= 1:
-        yield from map(_make, tasks)
+        yield map
         return
     os.environ["JASCO_EVALUATION_WORKER"] = "1"
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_make, tasks)
+        yield pool.map
 
 
 def _row(name: str, clips: list[dict[str, Any]]) -> Row:
     return Row(
         name, {column.key: Figure.of([np.nan if clip[column.key] is None else clip[column.key] for clip in clips]) for column in COLUMNS}
     )
+
+
+def guidance_grid() -> list[str]:
+    """The paper's coefficients (section 4): (text, local, both) in {0, 0.5} x {0, -0.5} x {1.5, 2}."""
+    return [f"all={both:g} text={text:g} local={local:g}" for text, local, both in itertools.product((0.0, 0.5), (0.0, -0.5), (1.5, 2.0))]
+
+
+def evaluate_grid(pieces: str | Path, settings: Settings, out: str | Path, **options: Any) -> list[Row]:
+    """One row a combination of `guidance_grid`, every clip given all that its piece has; arguments as for `evaluate`.
+
+    Raises:
+        UserError: the model has no local control to weigh against the text.
+    """
+    *_, (row, given) = rows_of(_jasco(settings.checkpoint).model.controls.names).items()
+    if not given:
+        raise UserError(f"the guidance grid weighs local controls against the text, and {settings.checkpoint!r} has none that is measured.")
+    return [
+        Row(guidance, evaluate(pieces, replace(settings, guidance=guidance), out, rows={row: given}, **options)[0].figures)
+        for guidance in guidance_grid()
+    ]
+
+
+def best_of(rows: Sequence[Row]) -> Row:
+    """The row with the highest mean of `FOLLOWING` (those that are defined); the first of several."""
+    return max(rows, key=lambda row: np.nanmean([row.figures[key].mean for key in FOLLOWING]))

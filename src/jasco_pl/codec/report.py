@@ -8,13 +8,11 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -22,10 +20,9 @@ from jasco_pl.audio import read_audio
 from jasco_pl.codec import load_codec
 from jasco_pl.codec.base import Codec
 from jasco_pl.errors import UserError
-from jasco_pl.extract.chordino import chordino_frames
-from jasco_pl.extract.onsets import onset_times
 from jasco_pl.files import write_json
-from jasco_pl.metrics import Column, Figure, Row, chord_iou, click_rate, frame_rate_hum, markdown_table, mel_distance, onset_f1
+from jasco_pl.heard import Heard
+from jasco_pl.metrics import Column, Figure, Row, chord_iou, markdown_table, mel_distance, onset_f1
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff")
 COLUMNS = (
@@ -39,34 +36,9 @@ COLUMNS = (
 )
 
 
-@dataclass
-class Heard:
-    """What the extractors hear in one clip."""
-
-    chords: NDArray[np.int16]
-    """Vocabulary indices at 50 Hz, [T]."""
-    onsets: NDArray[np.float64]
-    """Seconds."""
-    hum: float
-    """Decibels, see `frame_rate_hum`."""
-    clicks: float
-    """A second."""
-
-
-def listen(wav: Tensor, sample_rate: int, frame_rate: float) -> Heard:
-    """Run the extractors over a clip [1, S] of at least a second."""
-    frames = int(wav.shape[-1] * 50 / sample_rate)
-    return Heard(
-        chords=chordino_frames(wav, sample_rate, frames),
-        onsets=onset_times(wav, sample_rate),
-        hum=frame_rate_hum(wav, sample_rate, frame_rate),
-        clicks=click_rate(wav, sample_rate),
-    )
-
-
 def compare(original: Tensor, reconstruction: Tensor, heard: Heard, codec: Codec) -> dict[str, float]:
     """Figures of one reconstruction [1, S]; `heard` is what was heard in the original [1, S]."""
-    again = listen(reconstruction, codec.sample_rate, codec.frame_rate)
+    again = Heard(reconstruction, codec.sample_rate, codec.frame_rate)
     return {
         "chord_iou_exact": chord_iou(again.chords, heard.chords, "exact"),
         "chord_iou_triad": chord_iou(again.chords, heard.chords, "triad"),
@@ -106,7 +78,7 @@ def codec_report(codec: Codec, files: Sequence[Path], seconds: float = 10.0, lim
         start = time.perf_counter()
         reconstruction = codec.decode(latents)[0]
         speed = original.shape[1] / codec.sample_rate / (time.perf_counter() - start)
-        survived = compare(original, reconstruction, listen(original, codec.sample_rate, codec.frame_rate), codec)
+        survived = compare(original, reconstruction, Heard(original, codec.sample_rate, codec.frame_rate), codec)
         rows.append({"file": path.name, **survived, "decode_speed": speed})
     if not rows:
         raise UserError("no audio file of at least a second was found for the codec report.")

@@ -7,7 +7,7 @@ seed without any control.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,9 @@ from jasco_pl.audio import loudness_normalize, read_audio
 from jasco_pl.commands.generate import add_sampling_arguments, clip_settings, guidance_text, progress_bar, save_clip, solver_config
 from jasco_pl.controls import harmony
 from jasco_pl.extract import chordino
-from jasco_pl.extract.onsets import onset_times
 from jasco_pl.generate import DEFAULT_CHECKPOINT, Clip, Jasco, Request
+from jasco_pl.heard import Heard
 from jasco_pl.metrics.chord_iou import chord_iou
-from jasco_pl.metrics.chroma import prominent_pitch_class
 from jasco_pl.metrics.melody import bins_to_pitch_class, pitch_class_accuracy
 from jasco_pl.metrics.onset_f1 import onset_f1
 from jasco_pl.pictures import draw_clip
@@ -35,15 +34,6 @@ REQUESTS = {
 }
 
 
-@dataclass(frozen=True)
-class Heard:
-    """What the extractors hear in a clip, and how it compares with what was asked; None where nothing was asked."""
-
-    chords: np.ndarray | None
-    onsets: np.ndarray
-    scores: dict[str, float]
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Checkpoint, sampling, output."""
     parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, metavar="DIR", help="model folder (default: the shipped %(default)s)")
@@ -51,20 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", default="out/demo", metavar="DIR", help="folder for WAVs and pictures (default %(default)s)")
 
 
-def listen(audio: Tensor, sample_rate: int, asked: dict[str, np.ndarray], drums: Tensor | None) -> Heard:
-    """Hear a clip and compare it with the raw conditions and the drum part it was to follow."""
-    frames = round(audio.shape[-1] / sample_rate * harmony.FRAME_RATE)
-    chords = chordino.chordino_frames(audio, sample_rate, frames) if chordino.available() else None
-    onsets = onset_times(audio, sample_rate)
+def compare(heard: Heard, asked: dict[str, np.ndarray], drums: Heard | None) -> dict[str, float]:
+    """Scores of a clip against the raw conditions and the drum part it was to follow."""
     scores = {}
-    if chords is not None and "chords" in asked:
-        scores["chord IoU (triads)"] = chord_iou(chords, asked["chords"], "triad")
+    if chordino.available() and "chords" in asked:
+        scores["chord IoU (triads)"] = chord_iou(heard.chords, asked["chords"], "triad")
     if "melody" in asked:
-        heard = prominent_pitch_class(audio, sample_rate, frames)
-        scores["melody accuracy"] = pitch_class_accuracy(heard, bins_to_pitch_class(asked["melody"]))
+        scores["melody accuracy"] = pitch_class_accuracy(heard.pitch_classes, bins_to_pitch_class(asked["melody"]))
     if drums is not None:
-        scores["onset F1"] = onset_f1(onsets, onset_times(drums, sample_rate))
-    return Heard(chords, onsets, scores)
+        scores["onset F1"] = onset_f1(heard.onsets, drums.onsets)
+    return scores
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,25 +66,27 @@ def run(args: argparse.Namespace) -> int:
     print(f"\n{'clip':16} {'':20} {'asked and heard':>16} {'without control':>16}")
     for name, clip, without in zip(REQUESTS, clips, clips[len(requests) :], strict=False):
         path = out / f"{name}.wav"
-        drums = _played(clip) if clip.request.drums is not None else None
-        heard = listen(clip.audio, clip.sample_rate, clip.asked, drums)
-        reference = listen(without.audio, clip.sample_rate, clip.asked, drums)
-        save_clip(clip, path, {**clip_settings(clip, args, jasco), "heard": heard.scores, "heard_without_control": reference.scores})
+        drums = Heard(_played(clip), clip.sample_rate) if clip.request.drums is not None else None
+        heard = Heard(clip.audio, clip.sample_rate)
+        chords = heard.chords if chordino.available() else None
+        scores = compare(heard, clip.asked, drums)
+        others = compare(Heard(without.audio, clip.sample_rate), clip.asked, drums)
+        save_clip(clip, path, {**clip_settings(clip, args, jasco), "heard": scores, "heard_without_control": others})
         draw_clip(
             path.with_suffix(".png"),
             wav=loudness_normalize(clip.audio, clip.sample_rate)[0],
             sample_rate=clip.sample_rate,
             title=f"{clip.request.text}  ·  {clip.request.chords}",
             asked_chords=clip.asked["chords"],
-            heard_chords=heard.chords,
+            heard_chords=chords,
             asked_melody=clip.asked.get("melody"),
-            asked_onsets=None if drums is None else onset_times(drums, clip.sample_rate),
+            asked_onsets=None if drums is None else drums.onsets,
             heard_onsets=heard.onsets,
         )
-        for metric, score in heard.scores.items():
-            print(f"{name:16} {metric:20} {score:16.2f} {reference.scores[metric]:16.2f}")
-        if heard.chords is not None:
-            print(f"{'':16} asked  {_line(clip.asked['chords'])}\n{'':16} heard  {_line(heard.chords)}")
+        for metric, score in scores.items():
+            print(f"{name:16} {metric:20} {score:16.2f} {others[metric]:16.2f}")
+        if chords is not None:
+            print(f"{'':16} asked  {_line(clip.asked['chords'])}\n{'':16} heard  {_line(chords)}")
     print(f"\nwrote three WAVs and three pictures to {out}/")
     if not chordino.available():
         print("the chord recogniser is not installed: chords were not compared")

@@ -18,10 +18,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
-from jasco_pl.codec.report import compare, listen
+from jasco_pl.codec.report import compare
 from jasco_pl.codec.vocoder import Vocoder
 from jasco_pl.data.schema import Batch
 from jasco_pl.errors import UserError
+from jasco_pl.heard import Heard
 from jasco_pl.metrics.mel_distance import FLOOR as MEL_FLOOR
 from jasco_pl.metrics.mel_distance import SCALES
 from jasco_pl.training.balancer import LossBalancer
@@ -184,7 +185,7 @@ class CodecModule(lightning.LightningModule):
         with self.average.applied():
             output = self.codec.decode(self.codec.encode(wav[:, None]))[0].float().cpu()
         original, rate = wav.float().cpu(), self.codec.sample_rate
-        figures = compare(original, output, listen(original, rate, self.codec.frame_rate), self.codec)
+        figures = compare(original, output, Heard(original, rate, self.codec.frame_rate), self.codec)
         for name in VALID_METRICS:
             if figures[name] == figures[name]:  # an undefined figure counts as no clip
                 self.log(f"valid/{name}", figures[name], batch_size=1)
