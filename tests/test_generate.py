@@ -11,6 +11,7 @@ import torch
 from jasco_pl.audio import write_audio
 from jasco_pl.codec import BandCodec, BandCodecConfig
 from jasco_pl.controls import harmony
+from jasco_pl.controls.audio import bandpass
 from jasco_pl.errors import UserError
 from jasco_pl.flow.solver import SolverConfig
 from jasco_pl.generate import Clip, Jasco, Request
@@ -30,7 +31,7 @@ def build(config: ModelConfig, codec_folder: Path, encoder: TextEncoder) -> Jasc
     """An untrained model that obeys its conditions in some way: what starts at zero is moved away from it."""
     torch.manual_seed(0)
     codec = BandCodec.from_pretrained(codec_folder)
-    model = JascoModel(config, codec.latent_mean, codec.latent_std, codec.normalized_codebook)
+    model = JascoModel(config, codec.latent_mean, codec.latent_std, codec.normalized_codebook, codec.normalized_silence)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -186,12 +187,14 @@ def test_guidance_matters(jasco: Jasco) -> None:
     [
         ({}, {"seconds": 0.0}, "up to 60 seconds, not 0"),
         ({}, {"seconds": -1.0}, "up to 60 seconds, not -1"),
-        ({}, {"seconds": 61.0}, "up to 60 seconds, not 61"),
+        ({}, {"seconds": 61.0}, "up to 60 seconds, not 61; only a model with the control 'painting' goes on"),
         ({}, {"seconds": float("nan")}, "up to 60 seconds, not nan"),
         ({}, {"guidance": "bass=1"}, "condition 'bass'"),
         ({}, {"guidance": "all"}, "NAME=WEIGHT"),
         ({"chords": "C H Q"}, {}, "'H'"),
         ({"drums": "/nonexistent/loop.wav"}, {}, "loop.wav' does not exist"),
+        ({"mix": bursts(1.0)}, {}, "no control 'mix'; it has: chords, melody, drums"),
+        ({"paint": bursts(1.0)}, {}, "no control 'painting'; it has: chords, melody, drums"),
         ({"drums": torch.zeros(2, 100)}, {}, r"shape \[2, 100\], where \[1, samples\]"),
         ({"drums": torch.zeros(1, 0)}, {}, r"shape \[1, 0\]"),
         ({"drums": torch.full((1, 100), float("nan"))}, {}, "finite numbers"),
@@ -216,6 +219,145 @@ def test_a_control_that_the_model_lacks(tiny_model_config: ModelConfig, tiny_cod
         text_only.generate(Request(chords="C"))
     clips = text_only.generate([Request("slow piano"), Request()], seconds=0.4, solver=SOLVERS[1])  # at the default guidance
     assert sounds(clips).shape == (2, 1, 20 * HOP)
+
+
+@pytest.fixture
+def painter(tiny_model_config: ModelConfig, tiny_codec_folder: Path, offline_encoder: TextEncoder) -> Jasco:
+    """A model of one-second clips that can go on."""
+    controls: dict[str, dict[str, Any]] = {"chords": {}, "drumless": {}, "drums_bandpass": {}, "mix": {}, "painting": {}}
+    return build(replace(tiny_model_config, controls=controls), tiny_codec_folder, offline_encoder)
+
+
+def kept_of(clip: Clip) -> np.ndarray:
+    return ~np.isnan(clip.asked["painting"]).any(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"keep": "0-0.4"}, range(20)),
+        ({"redo": "0.3-0.6"}, [*range(15), *range(30, 50)]),
+        ({"keep": "0.8-"}, range(40, 50)),
+        ({"keep": [(0.0, 0.2), (0.9, 1.0)]}, [*range(10), *range(45, 50)]),
+        ({"redo": "-0.5"}, range(25, 50)),
+    ],
+)
+def test_what_is_kept_of_a_recording_comes_back_and_the_rest_is_new(painter: Jasco, options: dict[str, Any], expected: Any) -> None:
+    song = bursts(3.0)
+    first, second = painter.generate([Request(paint=song, seed=seed, **options) for seed in (1, 2)], solver=SOLVERS[0])
+    kept = kept_of(first)
+    assert np.flatnonzero(kept).tolist() == list(expected)
+    latents = painter.codec.encode(song[None])[0][:50]
+    torch.testing.assert_close(first.latents[kept], latents[kept], atol=1e-4, rtol=0)
+    assert not torch.isclose(first.latents[~kept], latents[~kept], atol=1e-2).all(dim=1).any()
+    assert float((first.latents - second.latents)[~kept].abs().mean()) > 0.1
+    assert first.notes[0].startswith("kept of the recording: ")
+    assert first.audio.shape == (1, 50 * HOP)
+
+
+def test_without_more_words_all_of_a_recording_is_kept_and_goes_on(painter: Jasco, tmp_path: Path) -> None:
+    write_audio(tmp_path / "intro.wav", bursts(0.5), RATE)
+    (clip,) = painter.generate(Request(paint=tmp_path / "intro.wav"), solver=SOLVERS[0])
+    assert np.flatnonzero(kept_of(clip)).tolist() == list(range(22))  # 25 frames, of which the last three have heard its end
+    assert clip.notes == ["kept of the recording: 0.00-0.44 s"]
+    (little,) = painter.generate(Request(paint=tmp_path / "intro.wav", keep="0-0.04"), solver=SOLVERS[0])
+    assert little.notes == [
+        "kept of the recording: 0.00-0.04 s",
+        "96% of the clip are new, where the model has learnt to make 40% to 90%",
+    ]
+
+
+def test_the_network_sees_silence_where_nothing_is_kept_and_what_is_kept_where_it_is(painter: Jasco) -> None:
+    seen: list[torch.Tensor] = []
+    painter.model.transformer.register_forward_pre_hook(lambda module, args: seen.append(args[0][..., -128:]))
+    song = bursts(1.0)
+    painter.generate(Request(paint=song, keep="0-0.4"), guidance="all=1.5 text=0.5", solver=SOLVERS[0])
+    silence = painter.model.controls["painting"].silence
+    everything, text, nothing = seen[0]
+    kept = painter.model.normalize(painter.codec.encode(song[None])[0])
+    torch.testing.assert_close(everything[:20], kept[:20], atol=1e-4, rtol=0)
+    torch.testing.assert_close(everything[20:], silence.expand(30, -1))
+    for row in (text, nothing):
+        torch.testing.assert_close(row, silence.expand(50, -1))
+
+
+@pytest.mark.parametrize("solver", [SOLVERS[0], SolverConfig("dopri5", tolerance=0.1)], ids=lambda solver: solver.method)
+def test_a_long_clip_is_made_window_by_window(painter: Jasco, solver: SolverConfig) -> None:
+    lengths: list[int] = []
+    hook = painter.model.transformer.register_forward_pre_hook(lambda module, args: lengths.append(args[0].shape[1]))
+    shares: list[float] = []
+    requests = [
+        Request("piano", chords="C G Am F", seed=1),
+        Request("piano", chords="C G Am F", paint=bursts(1.3), seed=2),
+        Request(mix=bursts(0.3), drums=bursts(0.2), seed=3),
+    ]
+    clips = painter.generate(requests, seconds=2.5, solver=solver, progress=shares.append)
+    hook.remove()
+    assert set(lengths) == {50}
+    assert shares[-1] == pytest.approx(1.0)
+    assert shares == sorted(shares)
+    assert sounds(clips).shape == (3, 1, 125 * HOP)
+    assert all(len(clip.asked["chords"]) == 125 for clip in clips[:2])
+    assert kept_of(clips[1]).sum() == 62
+    for index, clip in enumerate(clips):  # and no clip depends on the others, whose windows lie elsewhere
+        (alone,) = painter.generate(requests[index], seconds=2.5, solver=solver)
+        torch.testing.assert_close(alone.latents, clip.latents, atol=2e-4, rtol=0)
+    if solver.method == "euler":
+        assert clips[0].evaluations == 4 * 4  # 125 frames in four windows of 50, each knowing the last 15 at least
+
+
+def test_a_window_goes_on_from_the_one_before(painter: Jasco) -> None:
+    seen: list[torch.Tensor] = []
+    painter.model.transformer.register_forward_pre_hook(lambda module, args: seen.append(args[0][0, :, -128:]))
+    (clip,) = painter.generate(Request("piano", seed=1), seconds=2.5, guidance="all=1", solver=SolverConfig("euler", steps=1))
+    latents, silence = painter.model.normalize(clip.latents), painter.model.controls["painting"].silence
+    assert len(seen) == 4
+    torch.testing.assert_close(seen[0], silence.expand(50, -1))
+    for painting, first in zip(seen[1:], (25, 50, 75), strict=True):
+        torch.testing.assert_close(painting[:15], latents[first : first + 15], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(painting[15:], silence.expand(35, -1))
+
+
+def test_a_model_that_cannot_go_on_says_so(jasco: Jasco) -> None:
+    (clip,) = jasco.generate(Request(), seconds=1.5, solver=SOLVERS[0])
+    assert clip.notes == ["made in one piece beyond the 1 s that the model has learnt; with the control 'painting' it could go on"]
+
+
+def test_audio_controls_take_the_codes_of_what_they_are_given(painter: Jasco) -> None:
+    wav, drums = bursts(1.0), bursts(1.0).flip(1)
+    (clip,) = painter.generate(Request(mix=wav, drumless=wav.flip(1), drums=drums), solver=SOLVERS[0])
+
+    def codes(sound: torch.Tensor) -> list[int]:
+        return painter.codec.codes(painter.codec.encode(sound[None]))[0].tolist()
+
+    assert clip.asked["mix"].tolist() == codes(wav)
+    assert clip.asked["drumless"].tolist() == codes(wav.flip(1))
+    assert clip.asked["drums_bandpass"].tolist() == codes(bandpass(drums, RATE)) != codes(drums)
+    assert set(clip.asked) == {"mix", "drumless", "drums_bandpass"}
+
+
+@pytest.mark.parametrize(
+    ("request_options", "options", "message"),
+    [
+        ({"keep": "0-1"}, {}, "no recording"),
+        ({"paint": bursts(3.0)}, {}, "all 1 seconds of the clip would be kept"),
+        ({"paint": bursts(3.0), "redo": "2-3"}, {}, "redo 2-3 begins past the clip, which ends at 1 seconds"),
+        ({"paint": bursts(0.5), "keep": "0.6-0.8"}, {}, "keep 0.6-0.8 begins past the recording, which ends at 0.5 seconds"),
+        ({"paint": bursts(3.0), "redo": "0-1"}, {}, "nothing of the recording would be kept"),
+        ({"paint": bursts(3.0), "redo": "a-b"}, {}, "redo 'a-b' is not a stretch of seconds, as in '0-4'"),
+        ({"paint": bursts(3.0), "keep": "0-1", "redo": "0-1"}, {}, "one of them says it all"),
+        ({"paint": torch.zeros(2, 100)}, {}, r"the paint waveform has shape \[2, 100\]"),
+        ({"melody": np.zeros(50, dtype=int)}, {}, "no control 'melody'; it has: chords, drumless, drums_bandpass, mix, painting"),
+        ({}, {"seconds": 601.0}, "up to 600 seconds, not 601"),
+    ],
+)
+def test_what_cannot_be_painted_is_said_before_anything_is_computed(
+    painter: Jasco, request_options: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    painter.model.transformer.register_forward_pre_hook(lambda module, args: pytest.fail("the network was evaluated"))
+    with pytest.raises(UserError, match=message) as caught:
+        painter.generate([Request(), Request(**request_options)], **options)
+    assert "\n" not in str(caught.value)
 
 
 def test_parts_must_fit(tiny_model_config: ModelConfig, tiny_codec_folder: Path, offline_encoder: TextEncoder) -> None:

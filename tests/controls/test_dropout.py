@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from jasco_pl.controls.dropout import ConditionDropout
+from jasco_pl.errors import UserError
 from jasco_pl.seeding import generator
 
 NAMES = ["text", "chords", "melody", "drums"]
@@ -17,18 +18,27 @@ def shares(dropout: ConditionDropout, names: list[str]) -> tuple[dict[str, float
     return {name: float(masks[name].float().mean()) for name in names}, float((~kept.any(1)).float().mean()), kept
 
 
-def test_several_conditions_as_in_the_paper() -> None:
-    kept, nothing, masks = shares(ConditionDropout(), NAMES)
+def test_everything_goes_together_and_each_on_its_own() -> None:
+    kept, nothing, masks = shares(ConditionDropout(0.2, 0.5), NAMES)
     assert kept == pytest.approx(dict.fromkeys(NAMES, 0.8 * 0.5), abs=0.015)
     assert nothing == pytest.approx(0.2 + 0.8 * 0.5**4, abs=0.015)
     together = float((masks[:, 0] & masks[:, 1]).float().mean())
     assert together == pytest.approx(0.8 * 0.25, abs=0.015)  # independent, but for the shared 20 %
 
 
-def test_one_condition_as_in_the_paper() -> None:
-    kept, nothing, _ = shares(ConditionDropout(everything=0.4, each=0.0), ["text", "chords"])
-    assert kept == pytest.approx({"text": 0.6, "chords": 0.6}, abs=0.015)
-    assert nothing == pytest.approx(0.4, abs=0.015)  # together or not at all
+def test_an_exception_for_what_a_model_lacks_is_one_sentence() -> None:
+    dropout = ConditionDropout(exceptions={"paintng": 0.7})
+    with pytest.raises(UserError, match="exception for the condition 'paintng'; this model has: text, chords, painting"):
+        dropout.check(["text", "chords", "painting"])
+    ConditionDropout(exceptions={"painting": 0.7, "text": 0.1}).check(["text", "painting"])
+
+
+@pytest.mark.parametrize(
+    ("options", "name"), [({"everything": 1.2}, "everything"), ({"each": -0.1}, "each"), ({"exceptions": {"text": 20}}, "text")]
+)
+def test_rates_are_probabilities(options: dict, name: str) -> None:
+    with pytest.raises(UserError, match=f"dropout of '{name}' is a probability from 0 to 1"):
+        ConditionDropout(**options)
 
 
 def test_exceptions_have_their_own_rate() -> None:
