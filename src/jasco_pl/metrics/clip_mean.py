@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+
+from jasco_pl.metrics.streaming import StreamingMetric
 
 
-class ClipMean(Metric):
+class ClipMean(StreamingMetric):
     """Mean of one figure a clip, each clip weighing the same whatever its length.
 
     Memory is constant, `merge_state` and DDP add the two sums, so any split of the clips over processes gives the same mean.
     A clip for which the figure is undefined (NaN) is left out. With no clip left the mean is NaN.
     """
 
-    full_state_update = False
     total: Tensor
     clips: Tensor
 

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from jasco_pl.errors import UserError
+from jasco_pl.metrics.clap_score import ClapScore, clap_score
+
+
+def test_is_the_cosine_whatever_the_lengths() -> None:
+    audio = torch.tensor([[2.0, 0.0], [1.0, 1.0], [0.0, -3.0]])
+    text = torch.tensor([[5.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    assert clap_score(audio, text).tolist() == pytest.approx([1.0, 0.5**0.5, -1.0])
+    metric = ClapScore()
+    metric.update(audio[:2], text[:2])
+    metric.update(audio[2], text[2])
+    assert metric.compute().item() == pytest.approx((1.0 + 0.5**0.5 - 1.0) / 3)
+
+
+def test_pairs_must_match() -> None:
+    with pytest.raises(UserError, match="no pairs"):
+        clap_score(torch.zeros(2, 4), torch.zeros(3, 4))
