@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("jasco_pl.commands.demo", "make the three prepared requests and show asked against heard"),
     "compose": ("jasco_pl.compose.dataset", "compose and render the embedded set: music with exact annotations"),
     "shards": ("jasco_pl.commands.shards", "build, verify and describe prepared data"),
+    "extract": ("jasco_pl.commands.extract", "write down what is heard in one file: chords, melody, latents"),
     "codec": ("jasco_pl.commands.codec", "fit the embedded codec and measure what survives it"),
     "evaluate": ("jasco_pl.commands.evaluate", "measure how a checkpoint follows its conditions"),
     "export": ("jasco_pl.commands.export", "turn a training checkpoint into a folder for generation"),

@@ -11,6 +11,7 @@ import torch
 
 from jasco_pl.controls.melody_input import read_melody
 from jasco_pl.errors import UserError
+from jasco_pl.extract.salience_weights import find_weights
 
 
 def write_midi(path: Path, *tracks: tuple[str, list[tuple[int, float, float]]], drums: tuple[str, ...] = ()) -> Path:
@@ -113,6 +114,12 @@ def test_bad_midi_files_are_one_sentence_each(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
+@pytest.fixture
+def _no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jasco_pl.controls.melody_input.find_weights", lambda fetch: None)
+
+
+@pytest.mark.usefixtures("_no_weights")
 def test_audio_is_heard_by_pyin(tmp_path: Path) -> None:
     time = np.arange(44100) / 44100
     soundfile.write(tmp_path / "hum.wav", 0.2 * np.sin(2 * np.pi * 220 * time) + 0.1 * np.sin(2 * np.pi * 440 * time), 44100)
@@ -124,11 +131,24 @@ def test_audio_is_heard_by_pyin(tmp_path: Path) -> None:
     assert read.notes[1] == "the melody ends at 1.00 s; there is none after it"
 
 
+@pytest.mark.usefixtures("_no_weights")
 def test_audio_without_a_line_says_what_to_give_instead(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).normal(0, 0.1, 32000), 32000)
     read = read_melody(tmp_path / "noise.wav", 50)
     assert (read.bins == -1).all()
     assert "no single line was heard" in read.notes[1]
+
+
+@pytest.mark.skipif(find_weights(fetch=False) is None, reason="the weights of deep salience are not at hand")
+def test_audio_is_heard_by_deep_salience_where_its_weights_are(tmp_path: Path) -> None:
+    time = np.arange(48000) / 32000
+    line = sum(np.sin(2 * np.pi * 440 * k * time) / k for k in range(1, 7))
+    bass = sum(np.sin(2 * np.pi * 110 * 2 ** (-4 / 12) * k * time) / k for k in range(1, 7))
+    soundfile.write(tmp_path / "band.wav", 0.2 * line + 0.05 * bass, 32000)
+    read = read_melody(tmp_path / "band.wav", 100)
+    assert (read.source, read.notes[0]) == ("salience", "the melody was heard in the audio by deep salience")
+    assert (read.bins[10:65] == 69 - 43).mean() > 0.9
+    assert (read.bins[75:] == -1).all()
 
 
 def test_files_that_are_nothing_known_are_refused(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from jasco_pl.controls.harmony import FRAME_RATE, first_frame
 from jasco_pl.controls.melody import BINS, LOWEST_MIDI, UNVOICED
 from jasco_pl.errors import UserError
 from jasco_pl.extract.pitch import SAMPLE_RATE, pyin_melody
+from jasco_pl.extract.salience_weights import find_weights
 
 _HIGHEST_MIDI = LOWEST_MIDI + BINS - 1
 _MELODY_NAMES = re.compile(r"melod|lead|vocal|voice|vox|sing|theme|tune", re.IGNORECASE)
@@ -38,7 +39,7 @@ class MelodyInput:
     Attributes:
         bins: int8 [T], 0..52 for MIDI 43..95, -1 for none.
         notes: remarks for the user on how it was read.
-        source: `midi`, `pyin` (estimated from audio) or `array`.
+        source: `midi`, `array`, or for audio what heard it: `salience` or `pyin`.
     """
 
     bins: NDArray[np.int8]
@@ -53,7 +54,8 @@ def read_melody(
 
     MIDI: `track`, or else the track with a melody's name, or else the most melody-like one: of the tracks that play mostly one note at a
     time the highest. Where notes overlap the highest sounds; notes outside MIDI 43..95 are moved into it by octaves. A note holds on the
-    frames k with onset <= k / frame_rate < offset. Audio: pYIN, a single line is expected. Arrays: see `_bins_of`.
+    frames k with onset <= k / frame_rate < offset. Audio: deep salience hears a melody in any music,
+    where its weights are at hand (nothing is fetched); else pYIN, which expects a single line. Arrays: see `_bins_of`.
 
     Args:
         melody: path of a `.mid`, `.midi`, `.npy`, `.pt`, `.th`, `.safetensors` or audio file, or an array or tensor.
@@ -75,9 +77,7 @@ def read_melody(
         else:
             if frame_rate != FRAME_RATE:
                 raise ValueError(f"a melody is heard in audio at {FRAME_RATE} frames a second only, not {frame_rate}")
-            wav = read_audio(melody, SAMPLE_RATE, max_seconds=frames / FRAME_RATE)
-            heard = pyin_melody(wav, SAMPLE_RATE, round(wav.shape[1] / SAMPLE_RATE * FRAME_RATE))
-            read = MelodyInput(heard, "pyin", ["the melody was estimated from audio by pYIN, which expects a single line"])
+            read = _from_audio(read_audio(melody, SAMPLE_RATE, max_seconds=frames / FRAME_RATE))
     given = len(read.bins)
     if given < frames:
         read.notes.append(f"the melody ends at {given / frame_rate:.2f} s; there is none after it")
@@ -87,9 +87,22 @@ def read_melody(
         read.notes.append(
             "no single line was heard in the audio: give a hummed, sung or played melody without accompaniment, or a MIDI file"
         )
+    elif read.source == "salience" and not (bins >= 0).any():
+        read.notes.append("no melody was heard in the audio")
     elif not (bins >= 0).any():
         read.notes.append(f"no note of the melody sounds in the first {frames / frame_rate:g} s")
     return MelodyInput(bins, read.source, read.notes)
+
+
+def _from_audio(wav: Tensor) -> MelodyInput:
+    frames = round(wav.shape[1] / SAMPLE_RATE * FRAME_RATE)
+    weights = find_weights(fetch=False)
+    if weights is None:
+        note = "the melody was estimated from audio by pYIN, which expects a single line (`jasco extract melody` hears one in any music)"
+        return MelodyInput(pyin_melody(wav, SAMPLE_RATE, frames), "pyin", [note])
+    from jasco_pl.extract.salience import Salience  # here: a melody from MIDI needs none of it
+
+    return MelodyInput(Salience(weights)(wav, SAMPLE_RATE, frames), "salience", ["the melody was heard in the audio by deep salience"])
 
 
 def _read_bytes(path: str | os.PathLike[str]) -> bytes:

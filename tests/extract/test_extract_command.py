@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from safetensors.torch import load_file
+
+from jasco_pl.cli import main
+from jasco_pl.controls.chord_text import parse_chords
+from jasco_pl.controls.melody_input import read_melody
+from jasco_pl.extract.chordino import available
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    time = np.arange(44100) / 22050
+    wav = sum(np.sin(2 * np.pi * 440 * 2 ** ((midi - 69) / 12) * k * time) / k for midi in (60, 64, 67) for k in (1, 2, 3))
+    soundfile.write(tmp_path / "song.flac", 0.1 * wav, 22050)
+    return tmp_path / "song.flac"
+
+
+def test_melody_as_midi_and_array_are_the_same(song: Path, authors_file: Path, tmp_path: Path) -> None:
+    for name in ("out/melody.mid", "out/melody.npy"):
+        assert main(["extract", "melody", str(song), "-o", str(tmp_path / name), "--weights", str(authors_file)]) == 0
+    array = np.load(tmp_path / "out/melody.npy")
+    assert array.shape == (100, 53)
+    assert array.any()
+    assert read_melody(tmp_path / "out/melody.mid", 100).bins.tolist() == read_melody(array, 100).bins.tolist()
+
+
+@pytest.mark.skipif(not available(), reason="the Chordino plugin is not installed (make setup)")
+def test_chords_read_back(song: Path, tmp_path: Path) -> None:
+    assert main(["extract", "chords", str(song), "-o", str(tmp_path / "song.lab")]) == 0
+    assert parse_chords(tmp_path / "song.lab", duration=2.0)[-1].label == "C"
+    assert (tmp_path / "song.lab").read_text().splitlines()[-1].split()[1:] == ["2.000000", "C:maj"]
+
+
+def test_latents(song: Path, tiny_codec_folder: Path, tmp_path: Path) -> None:
+    assert main(["extract", "latents", str(song), "-o", str(tmp_path / "a.safetensors"), "--codec", str(tiny_codec_folder)]) == 0
+    tensors = load_file(tmp_path / "a.safetensors")
+    assert {name: list(tensor.shape) for name, tensor in tensors.items()} == {"latents": [100, 128], "codes": [100]}
+
+
+@pytest.mark.parametrize(("what", "out"), [("melody", "a.wav"), ("chords", "a.txt"), ("latents", "a.npy")])
+def test_wrong_endings_are_told_before_the_work(what: str, out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["extract", what, str(tmp_path / "missing.wav"), "-o", str(tmp_path / out)]) == 2
+    assert "must end in" in capsys.readouterr().err
