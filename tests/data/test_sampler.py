@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from jasco_pl.data.sampler import GlobalBatches, crop_start, epoch_order
+from jasco_pl.data.sampler import GlobalBatches, crop_start, epoch_order, windowed_order
 
 
 def positions(batches: GlobalBatches, epoch: int, start: int = 0) -> list[list[int]]:
@@ -84,3 +84,41 @@ def test_a_sample_that_is_not_longer_than_the_crop_begins_at_its_beginning(frame
 def test_crops_change_with_epoch_seed_and_sample():
     starts = [crop_start(10_000, 500, seed, epoch, name) for seed in (0, 1) for epoch in (0, 1) for name in ("a", "b")]
     assert len(set(starts)) == 8
+
+
+SHARDS = (5, 9, 1, 7, 3, 8, 4)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 7, 20])
+def test_a_windowed_order_is_through_with_some_shards_before_it_begins_others(window):
+    owner = [shard for shard, count in enumerate(SHARDS) for _ in range(count)]
+    for epoch in range(5):
+        order = windowed_order(SHARDS, window, 0, epoch)
+        assert sorted(order) == list(range(37))
+        turns = list(dict.fromkeys(owner[position] for position in order))
+        groups = [set(turns[start : start + window]) for start in range(0, 7, window)]
+        for group in groups:  # each group's samples lie together
+            size = sum(SHARDS[shard] for shard in group)
+            assert {owner[position] for position in order[:size]} == group
+            order = order[size:]
+
+
+def test_a_windowed_order_is_a_function_of_seed_and_epoch_and_mixes_other_shards_each_time():
+    orders = {(seed, epoch): tuple(windowed_order(SHARDS, 3, seed, epoch)) for seed in range(3) for epoch in range(3)}
+    assert len(set(orders.values())) == 9
+    assert all(tuple(windowed_order(SHARDS, 3, *key)) == order for key, order in orders.items())
+    first = {frozenset(owner for owner in order[:5]) for order in orders.values()}
+    assert len(first) > 3
+
+
+def test_the_windowed_order_does_not_change_from_release_to_release():
+    assert windowed_order((2, 3, 1, 2), 2, 0, 0) == [4, 3, 2, 0, 1, 7, 6, 5]
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_share_the_batches_of_a_windowed_order(ranks):
+    options = {"shards": SHARDS, "window": 2}
+    alone = positions(GlobalBatches(37, 4, seed=1, **options), epoch=2)
+    shared = [positions(GlobalBatches(37, 4, 1, rank, ranks, **options), epoch=2) for rank in range(ranks)]
+    assert [sum(parts, []) for parts in zip(*shared, strict=True)] == alone
+    assert positions(GlobalBatches(37, 4, 1, **options), 2, start=5) == alone[5:]
