@@ -251,6 +251,11 @@ def test_what_is_kept_of_a_recording_comes_back_and_the_rest_is_new(painter: Jas
     torch.testing.assert_close(first.latents[kept], latents[kept], atol=1e-4, rtol=0)
     assert not torch.isclose(first.latents[~kept], latents[~kept], atol=1e-2).all(dim=1).any()
     assert float((first.latents - second.latents)[~kept].abs().mean()) > 0.1
+    fades = np.repeat(kept, HOP)
+    same = (first.audio[0] == song[0, : 50 * HOP]).numpy()
+    assert not same[~fades].all()
+    if kept[:10].all():  # beyond the tenth of a second that fades, the recording itself
+        assert same[: 5 * HOP].all()
     assert first.notes[0].startswith("kept of the recording: ")
     assert first.audio.shape == (1, 50 * HOP)
 

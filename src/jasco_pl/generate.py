@@ -18,7 +18,7 @@ from jasco_pl.controls.chord_text import ChordChange, parse_chords
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.controls.melody_input import read_melody
 from jasco_pl.controls.painting import LONGEST, SHORTEST, Painting
-from jasco_pl.controls.painting_input import EDGE, Ranges, kept_frames, stretches
+from jasco_pl.controls.painting_input import EDGE, Ranges, kept_frames, splice, stretches
 from jasco_pl.errors import UserError
 from jasco_pl.flow.guidance import guided_velocity, parse_guidance
 from jasco_pl.flow.solver import Field, Progress, Solution, SolverConfig, solve
@@ -69,11 +69,12 @@ class Clip:
     """One generated clip.
 
     Attributes:
-        audio: [1, S] at `sample_rate`, as the codec gave it (not loudness-normalised).
+        audio: [1, S] at `sample_rate`, as the codec gave it (not loudness-normalised); kept stretches are the recording itself.
         asked: raw conditions by name, [T] or [T, C] each; only those that were given.
         changes: the chords as they were read.
         notes: what was done to the request on the way (spellings mapped, loops repeated).
         evaluations: times the network was evaluated.
+        recording: what `paint` was read as, [1, S].
     """
 
     audio: Tensor
@@ -84,6 +85,7 @@ class Clip:
     changes: list[ChordChange] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     evaluations: int = 0
+    recording: Tensor | None = None
 
 
 class Jasco:
@@ -160,6 +162,7 @@ class Jasco:
             available = min(wav.shape[-1] // self.codec.hop, frames)
             kept = kept_frames(frames, wav.shape[-1] // self.codec.hop, rate, request.keep, request.redo)
             clip.asked[Painting.name] = self._painting(wav, kept, available)
+            clip.recording = wav
             clip.notes.append(f"kept of the recording: {stretches(kept, rate)} s")
             if not SHORTEST <= (share := 1 - float(kept.mean())) <= LONGEST and frames <= self.frames(self.model.config.seconds):
                 clip.notes.append(f"{share:.0%} of the clip are new, where the model has learnt to make {SHORTEST:.0%} to {LONGEST:.0%}")
@@ -274,6 +277,9 @@ class Jasco:
         for clip, item in zip(clips, latents, strict=True):
             clip.latents, clip.evaluations = item.cpu(), evaluations
             clip.audio = self.decode(item[None])[0]
+            if clip.recording is not None:
+                kept = ~np.isnan(clip.asked[Painting.name]).any(axis=1)
+                clip.audio = splice(clip.audio, clip.recording, kept, self.codec.hop, self.codec.sample_rate)
         return clips
 
     @torch.inference_mode()

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
 from jasco_pl.controls.harmony import first_frame
 from jasco_pl.errors import UserError
 
 EDGE = 3  # frames before the end of a recording that its end has altered (docs/decisions.md): they are made anew
+FADE = 0.1  # seconds from the rendering to the recording itself; shorter ones are heard as onsets (docs/decisions.md)
 Ranges = str | Sequence[tuple[float, float]]
 
 
@@ -89,3 +93,25 @@ def stretches(kept: NDArray[np.bool_], frame_rate: float) -> str:
     """The kept seconds in words, as in `0.00-3.94, 8.00-10.00`."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], kept, [False]]).astype(np.int8))) / frame_rate
     return ", ".join(f"{start:.2f}-{end:.2f}" for start, end in edges.reshape(-1, 2))
+
+
+def splice(made: Tensor, recording: Tensor, kept: NDArray[np.bool_], hop: int, sample_rate: int) -> Tensor:
+    """Lay a recording over what was made from it, where it is kept; the fades lie inside the kept stretches.
+
+    Args:
+        made: the clip as the codec renders it, [1, T * hop].
+        recording: [1, S], any length.
+        kept: [T].
+        hop: samples a frame.
+        sample_rate: Hz.
+    """
+    share = np.zeros(len(kept) * hop, dtype=np.float32)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], kept, [False]]).astype(np.int8))) * hop
+    for first, last in edges.reshape(-1, 2).tolist():
+        place = (np.arange(last - first) + 0.5) / (FADE * sample_rate)
+        rising = np.ones_like(place) if first == 0 else place
+        falling = np.ones_like(place) if last == len(share) else place[::-1]
+        share[first:last] = np.minimum(np.minimum(rising, falling), 1.0)
+    weight = torch.from_numpy(share)
+    recording = functional.pad(recording, (0, max(0, len(share) - recording.shape[-1])))[:, : len(share)]
+    return torch.lerp(made, recording.to(made), weight.to(made))
