@@ -70,6 +70,14 @@ def markdown_table(rows: Sequence[Row], columns: Sequence[Column], *, first: str
     arrows = {True: " ↑", False: " ↓", None: ""}
     table = [[first, *(column.title + arrows[column.higher_is_better] for column in columns)]]
     table += [[row.name, *(_cell(row.figures.get(column.key), column.decimals, notes) for column in columns)] for row in rows]
+    text = aligned_table(table)
+    if notes:
+        text += "\n" + "".join(f"[{number}] {note}  \n" for number, note in enumerate(notes, 1))
+    return text
+
+
+def aligned_table(table: Sequence[Sequence[str]]) -> str:
+    """Cells, the heading's first, as an aligned Markdown table: the first column to the left, all others to the right."""
     table = [[cell.replace("|", "\\|") for cell in line] for line in table]
     widths = [max(3, *(len(line[number]) for line in table)) for number in range(len(table[0]))]
 
@@ -78,10 +86,7 @@ def markdown_table(rows: Sequence[Row], columns: Sequence[Column], *, first: str
         return "| " + " | ".join(cells) + " |"
 
     rule = "|:" + "-" * (widths[0] + 1) + "|" + "".join("-" * (width + 1) + ":|" for width in widths[1:])
-    text = "\n".join([written(table[0]), rule, *map(written, table[1:])]) + "\n"
-    if notes:
-        text += "\n" + "".join(f"[{number}] {note}  \n" for number, note in enumerate(notes, 1))
-    return text
+    return "\n".join([written(table[0]), rule, *map(written, table[1:])]) + "\n"
 
 
 def _cell(figure: Figure | None, decimals: int, notes: list[str]) -> str:
