@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from jasco_pl.audio import write_audio
+from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec, BandCodecConfig
 from jasco_pl.controls import harmony
 from jasco_pl.controls.audio import bandpass
@@ -363,6 +365,25 @@ def test_what_cannot_be_painted_is_said_before_anything_is_computed(
     with pytest.raises(UserError, match=message) as caught:
         painter.generate([Request(), Request(**request_options)], **options)
     assert "\n" not in str(caught.value)
+
+
+def test_the_command_line_goes_on_from_a_recording(painter: Jasco, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    painter.model.save_pretrained(tmp_path / "model")
+    write_audio(tmp_path / "song.wav", bursts(0.6), RATE)
+    common = ["generate", "--checkpoint", str(tmp_path / "model"), "--solver", "euler", "--steps", "2", "-o", str(tmp_path / "out")]
+    painted = [*common, "--paint", str(tmp_path / "song.wav")]
+    assert main([*painted, "--keep", "0-0.4", "--mix", str(tmp_path / "song.wav"), "--text", "piano", "--seconds", "1.4"]) == 0
+    said = capsys.readouterr().out
+    assert "note: mix: 0.60 s of audio were repeated to fill the clip" in said
+    assert "note: kept of the recording: 0.00-0.40 s" in said
+    settings = json.loads((tmp_path / "out" / "piano-seed0.json").read_text())
+    assert settings["request"]["keep"] == "0-0.4"
+    assert settings["request"]["paint"].endswith("song.wav")
+    assert settings["seconds"] == 1.4
+    assert main([*painted, "--redo", "x"]) == 2
+    assert "redo 'x' is not a stretch of seconds" in capsys.readouterr().err
+    assert main([*common, "--redo", "1-2"]) == 2
+    assert "no recording" in capsys.readouterr().err
 
 
 def test_parts_must_fit(tiny_model_config: ModelConfig, tiny_codec_folder: Path, offline_encoder: TextEncoder) -> None:
