@@ -57,6 +57,23 @@ def test_the_loss_of_a_sample_does_not_depend_on_its_batch(make_module, tiny_bat
 
 
 @torch.no_grad()
+def test_what_a_sample_has_to_paint_does_not_depend_on_its_batch(make_module, tiny_module_config, tiny_batch):
+    """The masked stretch belongs to the sample; what lies in it is known to the loss alone."""
+    module = make_module(config=replace(tiny_module_config, controls={"chords": {}, "painting": {}})).eval()
+    batch = tiny_batch(0, 1, 2, 3)
+    together, _ = module.item_losses(batch, None)
+    for position in range(4):
+        torch.testing.assert_close(module.item_losses(tiny_batch(position), None)[0][0], together[position], rtol=1e-5, atol=1e-6)
+    latents = module.model.normalize(batch["latents"])
+    seen = module.conditions(batch, latents).local["painting"]
+    masked = seen.isnan().all(dim=-1)
+    assert all(20 <= count <= 45 for count in masked.sum(dim=1).tolist())
+    assert torch.equal(seen[~masked], latents[~masked])
+    other = {**batch, "key": [key + 1 for key in batch["key"]]}
+    assert not torch.equal(module.conditions(other, latents).local["painting"].isnan().all(dim=-1), masked)
+
+
+@torch.no_grad()
 def test_every_condition_counts_until_it_is_dropped(make_module, tiny_batch):
     module = make_module().eval()
     batch = tiny_batch(0, 1, 2)
