@@ -16,10 +16,17 @@ from lightning.pytorch.callbacks import Callback
 
 
 class Recorder(Callback):
-    """Appends one JSON line a step to `<path>.<rank>`; after step `kill_at` the process ends by SIGKILL."""
+    """Appends one JSON line a batch to `<path>.<rank>`; after step `kill_at` the process (of that rank) ends by SIGKILL.
 
-    def __init__(self, path: str, kill_at: int | None = None) -> None:
-        self.path, self.kill_at = path, kill_at
+    With `own_group` the process becomes the head of a process group, as a task of a scheduler is.
+    """
+
+    def __init__(self, path: str, kill_at: int | None = None, kill_rank: int = 0, own_group: bool = False) -> None:
+        self.path, self.kill_at, self.kill_rank, self.own_group = path, kill_at, kill_rank, own_group
+
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        if self.own_group:
+            os.setpgrp()
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         line = {
@@ -32,7 +39,7 @@ class Recorder(Callback):
         }
         with open(f"{self.path}.{trainer.global_rank}", "a") as out:
             out.write(json.dumps(line) + "\n")
-        if trainer.global_step == self.kill_at:
+        if trainer.global_step == self.kill_at and trainer.global_rank == self.kill_rank:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -41,9 +48,10 @@ class Recorder(Callback):
             out.write(json.dumps(line) + "\n")
 
 
-def recording(path: Path, kill_at: int | None = None) -> str:
+def recording(path: Path, kill_at: int | None = None, **options: Any) -> str:
     """The command-line argument that adds a recorder."""
-    return "--trainer.callbacks+=" + json.dumps({"class_path": "recorder.Recorder", "init_args": {"path": str(path), "kill_at": kill_at}})
+    options |= {"path": str(path), "kill_at": kill_at}
+    return "--trainer.callbacks+=" + json.dumps({"class_path": "recorder.Recorder", "init_args": options})
 
 
 def read(path: Path, rank: int = 0) -> list[dict[str, Any]]:

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from jasco_pl.errors import UserError
 from jasco_pl.training import checkpoint_io
-from jasco_pl.training.checkpoint_io import AtomicCheckpointIO
+from jasco_pl.training.checkpoint_io import AtomicCheckpointIO, discard, put_in_place
 
 
 def checkpoint(value: float) -> dict[str, object]:
@@ -77,3 +80,86 @@ def test_a_checkpoint_that_cannot_be_read_is_one_sentence(tmp_path, damage):
         AtomicCheckpointIO().load_checkpoint(path)
     assert "\n" not in str(caught.value)
     assert ("there is no checkpoint" in str(caught.value)) == (damage == "absent")
+
+
+def folder(path: Path, step: int) -> Path:
+    path.mkdir(parents=True)
+    for name in ("__0_0.distcp", ".metadata", "meta.pt"):
+        (path / name).write_text(str(step))
+    return path
+
+
+def newest_last(checkpoints: Path) -> Path | None:
+    """What `ckpt_path: last` takes."""
+    trainer = SimpleNamespace(loggers=[], default_root_dir=str(checkpoints.parent))
+    found = ModelCheckpoint(checkpoints)._find_last_checkpoints(trainer)
+    return max(map(Path, found), key=lambda path: path.stat().st_mtime, default=None)
+
+
+def whole(path: Path) -> int:
+    """The step of a checkpoint of which nothing is missing."""
+    steps = {(path / name).read_text() for name in ("__0_0.distcp", ".metadata", "meta.pt")}
+    assert len(steps) == 1
+    return int(steps.pop())
+
+
+def killed_at_change(number: int, temporary: Path, target: Path) -> None:
+    """Put in place, killed before the n-th rename or deletion of a file or folder."""
+    left = [number]
+
+    def before(change):  # type: ignore[no-untyped-def]
+        def changed(*arguments: object, **options: object) -> object:
+            left[0] -= 1
+            if left[0] < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return change(*arguments, **options)
+
+        return changed
+
+    os.rename, os.unlink, os.rmdir = before(os.rename), before(os.unlink), before(os.rmdir)
+    put_in_place(temporary, target)
+
+
+def test_wherever_a_folders_change_is_killed_the_newest_last_is_whole(tmp_path):
+    """At every rename and every deletion of a file; the next save cleans up."""
+    survived = []
+    for number in range(12):
+        checkpoints = tmp_path / str(number)
+        os.utime(folder(checkpoints / "last.ckpt", 4), (1, 1))
+        temporary = folder(checkpoints / ".last.x.part.ckpt", 6)
+        process = multiprocessing.get_context("fork").Process(target=killed_at_change, args=(number, temporary, checkpoints / "last.ckpt"))
+        process.start()
+        process.join(60)
+        found = newest_last(checkpoints)
+        assert found is not None
+        survived.append(whole(found))
+        temporary = checkpoint_io.temporary_folder(checkpoints / "last.ckpt")
+        shutil.rmtree(temporary)
+        put_in_place(folder(temporary, 8), checkpoints / "last.ckpt")
+        assert [path.name for path in checkpoints.iterdir()] == ["last.ckpt"]
+        assert whole(checkpoints / "last.ckpt") == 8
+    assert survived[0] == survived[1] == 4
+    assert set(survived[2:]) == {6}
+    assert process.exitcode == 0  # the last one had nothing left to be killed at
+
+
+def test_files_and_folders_take_each_others_place(tmp_path):
+    path = tmp_path / "last.ckpt"
+    folder(path, 2)
+    AtomicCheckpointIO().save_checkpoint(checkpoint(3), path)
+    assert AtomicCheckpointIO().load_checkpoint(path)["global_step"] == 3
+    put_in_place(folder(tmp_path / ".last.x.part.ckpt", 4), path)
+    assert whole(path) == 4
+    assert [found.name for found in tmp_path.iterdir()] == ["last.ckpt"]
+    AtomicCheckpointIO().remove_checkpoint(path)
+    discard(path)  # nothing there is no error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", [[".metadata"], ["meta.pt"], ["__0_0.distcp"], [".metadata", "meta.pt", "__0_0.distcp"]])
+def test_a_folder_that_is_no_checkpoint_is_one_sentence(tmp_path, damage):
+    path = folder(tmp_path / "some.ckpt", 2)
+    for name in damage:
+        (path / name).unlink()
+    with pytest.raises(UserError, match=r"some\.ckpt' is not a checkpoint of `jasco fit`, or it is damaged"):
+        AtomicCheckpointIO().load_checkpoint(path)
