@@ -1,0 +1,102 @@
+"""LAION-CLAP (Wu et al. 2023) through transformers: embeddings of audio and of text in one space.
+
+The default is `laion/larger_clap_music`, the music checkpoint that the Hub holds in transformers' layout. It is not the one that AudioCraft
+and fadtk use (`music_audioset_epoch_15_esc_90.14.pt`; its authors do not know how the two differ, LAION-AI/CLAP issue 172): figures of the
+two do not compare. Any other folder or id, a conversion of that file for one, shows its own name: `clap:mine`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn.functional import normalize, pad
+from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel, PretrainedConfig
+
+from jasco_pl.errors import UserError
+from jasco_pl.metrics.embedders.base import Embedder
+from jasco_pl.resources import load_pretrained
+
+DEFAULT = "laion/larger_clap_music"
+VARIABLE = "JASCO_CLAP"
+SECONDS = 10
+_TOKENS = 77
+
+
+class Clap(Embedder):
+    """Embeddings (512-d, of length 1) of windows of ten seconds, one every second, as in fadtk; of whole clips; of texts.
+
+    Args:
+        source: Hub id or local folder; by default that of JASCO_CLAP, else `laion/larger_clap_music`.
+        device: where the network runs.
+        batch: windows that are embedded together.
+
+    Raises:
+        UserError: neither the Hub nor its cache nor a folder holds it, or what they hold is damaged or no CLAP.
+    """
+
+    dim = 512
+    sample_rate = 48000
+
+    def __init__(self, source: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu", batch: int = 8) -> None:
+        self.device, self.batch = torch.device(device), batch
+        name = os.fspath(source or os.environ.get(VARIABLE) or DEFAULT)
+        last = Path(name).name
+        self.name = "clap" if last == Path(DEFAULT).name else f"clap:{last}"
+        try:
+            kind = PretrainedConfig.get_config_dict(name)[0].get("model_type")
+            if kind != "clap":  # transformers would go on with random weights
+                raise ValueError(f"its config.json is of model type {kind!r}, not 'clap'")
+            self.features = ClapFeatureExtractor.from_pretrained(name)
+            self.tokenizer = AutoTokenizer.from_pretrained(name)
+            self.model: ClapModel = load_pretrained(ClapModel, name).eval().requires_grad_(False).to(self.device)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise _unavailable(name, error) from error
+
+    def __call__(self, wav: Tensor, sample_rate: int) -> Tensor:
+        """Embeddings [B, N, 512] of [B, 1, S] or [1, S], one a second that has begun; beyond the end lie zeros."""
+        clips = self.prepare(wav, sample_rate)
+        return self._windows(clips, step=self.sample_rate)
+
+    def clips(self, wav: Tensor, sample_rate: int) -> Tensor:
+        """One embedding [B, 512] a clip [B, 1, S] or [1, S], of length 1: the mean of its parts of ten seconds or less."""
+        clips = self.prepare(wav, sample_rate)
+        parts = clips.split(SECONDS * self.sample_rate, dim=-1)
+        return normalize(torch.stack([self._embed(part) for part in parts], dim=1).mean(dim=1), dim=-1)
+
+    @torch.inference_mode()
+    def text(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings [B, 512], of length 1; texts beyond 77 tokens are cut."""
+        tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=_TOKENS, return_tensors="pt").to(self.device)
+        return self.model.get_text_features(tokens["input_ids"], tokens["attention_mask"]).pooler_output
+
+    def _windows(self, clips: Tensor, step: int) -> Tensor:
+        length = SECONDS * self.sample_rate
+        starts = range(0, clips.shape[-1], step)
+        padded = pad(clips, (0, starts[-1] + length - clips.shape[-1]))
+        return torch.stack([self._embed(padded[:, start : start + length]) for start in starts], dim=1)
+
+    @torch.inference_mode()
+    def _embed(self, clips: Tensor) -> Tensor:
+        """[B, S] of up to ten seconds -> [B, 512]; shorter ones are repeated, as the extractor's settings say."""
+        found = []
+        for part in clips.split(self.batch):
+            features = self.features(list(part.cpu().numpy()), sampling_rate=self.sample_rate, return_tensors="pt")["input_features"]
+            # The extractor of a fusing model calls a clip drawn at random longer than it is; none is.
+            longer = torch.zeros(len(part), 1, dtype=torch.bool, device=self.device)
+            found.append(self.model.get_audio_features(features.to(self.device, torch.float32), is_longer=longer).pooler_output)
+        return torch.cat(found)
+
+
+def _unavailable(name: str, error: Exception) -> UserError:
+    if Path(name).is_dir():
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        return UserError(f"CLAP cannot be read from the folder {name!r}: {reason}.")
+    return UserError(
+        f"the CLAP model {name!r} is not available: it is no local folder and neither the Hub nor the Hub's cache (HF_HOME) holds it; "
+        f"{VARIABLE} may name a folder that holds it in transformers' layout."
+    )
