@@ -1,0 +1,97 @@
+"""Examine the metrics themselves.
+
+jasco metrics ceiling data/pieces/test
+jasco metrics sensitivity data/pieces/test --embedder musicnn
+
+`ceiling` measures composed pieces against their own annotations: what a perfect generator would get. `sensitivity` measures how a distance
+between embeddings grows when music is worsened in known ways.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from jasco_pl.errors import UserError
+from jasco_pl.metrics.embedders import EMBEDDERS, load_embedder
+from jasco_pl.metrics.report import Column, write_report
+
+CODEC = "checkpoints/codec-mini"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Subcommands ceiling and sensitivity."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ceiling|sensitivity")
+    ceiling = actions.add_parser("ceiling", help="what a perfect generator would get")
+    ceiling.add_argument("pieces", metavar="DIR", help="folder that `jasco compose` filled")
+    ceiling.add_argument("--seconds", type=float, default=10.0, help="length of the stretch of every piece (default %(default)s)")
+    ceiling.add_argument("--no-salience", action="store_true", help="leave out deep salience, the slowest part")
+    sensitivity = actions.add_parser("sensitivity", help="what a distance between embeddings notices")
+    sensitivity.add_argument("pieces", metavar="DIR", help="folder of pieces (*.mix.flac) or of any audio that soundfile reads")
+    sensitivity.add_argument("--embedder", default="musicnn", choices=EMBEDDERS, help="what hears the audio (default %(default)s)")
+    sensitivity.add_argument("--source", metavar="PATH", help="file or folder of its weights (default: looked for)")
+    sensitivity.add_argument("--codec", default=CODEC, metavar="DIR", help="codec for the row of that name (default %(default)s)")
+    for action in (ceiling, sensitivity):
+        action.add_argument("--limit", type=int, default=64, help="pieces (default %(default)s)")
+        action.add_argument("-o", "--out", metavar="FILE", help="write the table there as Markdown, and as JSON beside it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Always 0."""
+    if args.limit < 1:
+        raise UserError(f"--limit must be at least 1, not {args.limit}.")
+    if not Path(args.pieces).is_dir():
+        raise UserError(f"there is no folder {args.pieces!r}.")
+    out = args.out or f"out/metrics/{args.action}.md"
+    print({"ceiling": _ceiling, "sensitivity": _sensitivity}[args.action](args, out))
+    print(f"wrote {out}")
+    return 0
+
+
+def _ceiling(args: argparse.Namespace, out: str) -> str:
+    from jasco_pl.extract.salience import Salience
+    from jasco_pl.metrics import ceiling
+
+    paths = sorted(Path(args.pieces).glob("*.json"))[: args.limit]
+    if not paths:
+        raise UserError(f"{args.pieces!r} holds no composed pieces (*.json); `jasco compose --split test --out {args.pieces}` makes some.")
+    salience, missing = None, "left out by --no-salience"
+    if not args.no_salience:
+        try:
+            salience = Salience()
+        except UserError as error:
+            missing = str(error)
+    figures = list(tqdm(ceiling.measure_pieces(paths, args.seconds, salience), total=len(paths), desc="ceiling", unit="piece"))
+    return write_report(
+        out,
+        ceiling.rows(figures, missing if salience is None else None),
+        [Column(ceiling.COLUMN, "a perfect generator", 3, True)],
+        title="Ceiling of the metrics",
+        about=f"{args.seconds:g} s of each of {len(paths)} composed pieces against what was composed; mean and 95 % bootstrap interval.",
+        settings={"pieces": args.pieces, "limit": args.limit, "seconds": args.seconds},
+        first="metric",
+    )
+
+
+def _sensitivity(args: argparse.Namespace, out: str) -> str:
+    from jasco_pl.codec.report import AUDIO_SUFFIXES
+    from jasco_pl.files import atomic_path, write_json
+    from jasco_pl.metrics.sensitivity import degradations, sensitivity
+    from jasco_pl.resources import locate
+
+    folder = Path(args.pieces)
+    paths = sorted(folder.glob("*.mix.flac")) or sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
+    embedder = load_embedder(args.embedder, args.source)
+    found = list(tqdm(sensitivity(paths[: args.limit], embedder, degradations(locate(args.codec))), desc="sensitivity", unit="row"))
+    keys = [key for key in found[0][1] if not key.endswith(("generated", "reference"))]
+    counts = [f"{value:g} {key.rpartition(' ')[2]}" for key, value in found[0][1].items() if key not in keys][:2]
+    lines = ["| worsened by | " + " | ".join(keys) + " |", "|:--|" + "--:|" * len(keys)]
+    lines += [f"| {name} | " + " | ".join(f"{figures[key]:.2f}" for key in keys) + " |" for name, figures in found]
+    text = f"# Sensitivity of distances\n\n{' and '.join(counts)} embeddings; clean music against itself is the first row.\n\n"
+    text += "\n".join(lines) + "\n"
+    with atomic_path(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    write_json(Path(out).with_suffix(".json"), {"pieces": args.pieces, "embedder": embedder.name, "rows": dict(found)})
+    return text
