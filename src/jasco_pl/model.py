@@ -98,8 +98,7 @@ class JascoModel(nn.Module):
         apart = self.controls.channels - beside
         self.transformer = Transformer(config.transformer, config.latent_dim + beside, config.latent_dim, config.text_dim, apart)
         if beside:
-            shares = [torch.full((c.channels,), config.control_gain if c.raw_channels is None else 1.0) for c in self.controls.values()]
-            gains = torch.cat([torch.ones(config.latent_dim), *shares])
+            gains = torch.cat([torch.ones(config.latent_dim), *map(self._first_gain, self.controls.values())])  # type: ignore[arg-type]
             with torch.no_grad():
                 self.transformer.embed.weight.unflatten(1, (-1, len(gains))).mul_(gains)
         if self.transformer.branch is not None:  # the text-only network stays as it is; the copy and the controls learn
@@ -110,6 +109,9 @@ class JascoModel(nn.Module):
         self.register_buffer("latent_std", torch.as_tensor(latent_std, dtype=torch.float32).expand(shape).clone())
         for control in self.controls.values():
             control.take_codec(codebook, silence)  # type: ignore[operator]
+
+    def _first_gain(self, control: Control) -> Tensor:
+        return torch.full((control.channels,), self.config.control_gain if control.raw_channels is None else 1.0)
 
     def _control(self, name: str, options: dict[str, Any]) -> Control:
         if name not in CONTROLS:
