@@ -16,7 +16,7 @@ from jasco_pl.errors import UserError
 from jasco_pl.files import atomic_path
 
 SUFFIXES = (".mid", ".midi", ".npy")
-_TICKS = 1000  # a quarter note at 120 bpm: frames of 20 ms begin on whole ticks
+_TICKS = 100  # a quarter note at 120 bpm: frames of 20 ms begin on whole ticks, and readers that refuse ten million see hours
 
 
 def write_melody(path: str | os.PathLike[str], bins: NDArray[np.int8]) -> None:

@@ -29,9 +29,10 @@ THRESHOLD = 0.5
 EXCERPT_SECONDS = 30.0
 EXCERPT_HEADROOM_DB = 3.0
 WINDOW = 4096  # frames of 11.6 ms, three quarters of a minute
+CHUNK = 512  # frames that the network sees at once
 _FRAMES = hcqt.SAMPLE_RATE / hcqt.HOP  # 86.13 a second
 _PER_SEMITONE = hcqt.BINS_PER_OCTAVE // 12
-_FIRST_BIN = (LOWEST_MIDI - 24) * _PER_SEMITONE - _PER_SEMITONE // 2  # bin 0 is C1, MIDI 24; a semitone's bins lie around its own
+FIRST_BIN = (LOWEST_MIDI - 24) * _PER_SEMITONE - _PER_SEMITONE // 2  # bin 0 is C1, MIDI 24; a semitone's bins lie around its own
 # audiocraft counts 86 frames a second and so falls behind, by 1.3 frames over its ten seconds and by 0.66 in their middle. We count
 # right, at any length, and keep that mean of 8 ms.
 _LAG = 5 * (_FRAMES - 86)
@@ -110,7 +111,7 @@ class Salience:
     @torch.inference_mode()
     def _semitones(self, levels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Harmonic CQT [6, 360, T] -> salience [53, T] of the semitones."""
-        lowest = _FIRST_BIN - BELOW  # what lies below does not reach the lowest semitone
+        lowest = FIRST_BIN - BELOW  # what lies below does not reach the lowest semitone
         parts = []
         for start in range(0, levels.shape[2], CHUNK):
             before = min(CONTEXT, start)
@@ -119,9 +120,6 @@ class Salience:
             bins = self.network(part)[0, BELOW : BELOW + BINS * _PER_SEMITONE, before : before + stop - start]
             parts.append(bins.unflatten(0, (BINS, _PER_SEMITONE)).amax(1).cpu().numpy())
         return np.concatenate(parts, axis=1)
-
-
-CHUNK = 256
 
 
 def melody_bins(salience: NDArray[np.float32]) -> NDArray[np.int8]:

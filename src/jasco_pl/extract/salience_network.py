@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import scipy.fft
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,10 +38,50 @@ class SalienceNetwork(nn.Module):
             inside = channels
         self.eval()
 
+    def _layers(self) -> list[tuple[nn.BatchNorm2d, nn.Conv2d]]:
+        return cast(list[tuple[nn.BatchNorm2d, nn.Conv2d]], list(zip(self.norms, self.convolutions, strict=True)))
+
     def forward(self, hcqt: Tensor) -> Tensor:
+        """The same as `straightforward` up to rounding, in less than half of its time on a CPU: see `jasco_pl.extract.salience_bench`."""
+        if hcqt.device.type != "cpu":
+            return self.straightforward(hcqt)
+        x = hcqt.contiguous(memory_format=torch.channels_last)
+        for norm, convolution in self._layers():
+            x = norm(x if norm is self.norms[0] else functional.relu_(x))
+            high, wide = convolution.weight.shape[2:]
+            bias = convolution.bias
+            assert bias is not None
+            if high % 2:
+                x = functional.conv2d(x, convolution.weight, bias, padding=(high // 2, wide // 2))
+            else:
+                x = _tall_convolution(x, convolution.weight, bias)
+        return torch.sigmoid(x[:, 0])
+
+    def straightforward(self, hcqt: Tensor) -> Tensor:
+        """Layer by layer as published."""
         x = hcqt
-        for norm, convolution, (_, (high, wide)) in zip(self.norms, self.convolutions, LAYERS, strict=True):
+        for norm, convolution in self._layers():
             x = functional.relu(x) if norm is not self.norms[0] else x
+            high, wide = convolution.weight.shape[2:]
             # as TensorFlow pads: of an even kernel's rows the extra one goes above
             x = convolution(functional.pad(norm(x), ((wide - 1) // 2, wide // 2, (high - 1) // 2, high // 2)))
         return torch.sigmoid(x[:, 0])
+
+
+def _tall_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The padded convolution of [B, C, F, T] with [D, C, high, wide] -> [B, D, F, T], over frequency by FFT.
+
+    Over frequency the convolution is a product in the Fourier domain, a small matrix product a coefficient; the few taps in time are
+    computed side by side and added up shifted. For 70 x 3 that is a seventh of the time of oneDNN's direct convolution.
+    """
+    batch, _, bins, frames = x.shape
+    outside, inside, high, wide = weight.shape
+    length = scipy.fft.next_fast_len(bins + high - 1, real=True)
+    # shifted in time by the padding, so that one product serves every tap
+    padded = functional.pad(x.permute(0, 3, 1, 2), (0, 0, 0, 0, wide // 2, wide // 2))  # B, T + wide - 1, C, F
+    spectrum = torch.fft.rfft(padded, n=length).permute(3, 0, 1, 2).reshape(length // 2 + 1, -1, inside)
+    kernel = torch.fft.rfft(weight, n=length, dim=2).conj().permute(2, 1, 3, 0).reshape(length // 2 + 1, inside, wide * outside)
+    product = torch.bmm(spectrum, kernel).view(length // 2 + 1, batch, frames + wide - 1, wide, outside)
+    total = torch.stack([product[:, :, tap : tap + frames, tap] for tap in range(wide)]).sum(0)  # K, B, T, D
+    out = torch.fft.irfft(total.permute(1, 3, 2, 0), n=length).roll((high - 1) // 2, -1)[..., :bins]
+    return out.permute(0, 1, 3, 2) + bias[:, None, None]
