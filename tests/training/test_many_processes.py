@@ -49,7 +49,7 @@ def train(tiny_training, tmp_path):
         log = tmp_path / f"{record or name}.txt"
         if nodes * devices == 1:
             return [jasco(arguments, log)]
-        return join(start_ranks(arguments, log, nodes, devices), 280)
+        return join(start_ranks(arguments, log, nodes, devices), 500)
 
     return run
 
