@@ -19,7 +19,7 @@ from jasco_pl.data.remote import CacheOptions, FetchError
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.errors import UserError
 
-pytestmark = pytest.mark.timeout(120)  # a deadlock of a loader's processes is a failure, not a wait
+pytestmark = pytest.mark.timeout(300)  # a deadlock of a loader's processes is a failure, not a wait
 
 
 @pytest.fixture
@@ -279,6 +279,15 @@ def test_the_window_is_the_whole_set_for_folders_and_some_shards_for_urls(store,
 
 # as the processes of a loader: forked from one that has used the store itself
 FORK = multiprocessing.get_context("fork")
+
+
+def test_processes_of_a_loader_inherit_no_connection_and_say_nothing(remote, tmp_path, capfd):
+    loader = module(remote[1], tmp_path, batch_size=4, workers=1).train_dataloader()
+    capfd.readouterr()
+    for _ in range(2):
+        assert len(list(loader)) == 5
+    assert loader.dataset.reader.remote.store._systems == {}
+    assert capfd.readouterr().err == ""
 
 
 def _read_all(url: str, folder: Path, queue) -> None:

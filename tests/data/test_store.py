@@ -17,6 +17,9 @@ class Flaky:
     def __init__(self, *errors: Exception, data: bytes = b"0123456789") -> None:
         self.errors, self.data, self.requests = list(errors), data, 0
 
+    def _strip_protocol(self, url: str) -> str:
+        return url
+
     def cat_file(self, path: str, start: int = 0, end: int | None = None) -> bytes:
         self.requests += 1
         if self.errors:
@@ -28,7 +31,7 @@ class Flaky:
 def flaky(monkeypatch):
     def install(*errors: Exception, **options) -> Flaky:
         filesystem = Flaky(*errors, **options)
-        monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url: (filesystem, url))
+        monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url, **options: (filesystem, url))
         return filesystem
 
     return install

@@ -127,11 +127,17 @@ class RemoteShards:
         return {**self.__dict__, "_open": OrderedDict(), "_prefetcher": None}
 
     def index(self, name: str) -> str:
-        """Text of the index, downloaded if the store's version is not the one in the cache.
+        """Text of the index, downloaded if the store's version is not the one in the cache. Leaves no connection open.
 
         Raises:
             FileNotFoundError: there is none. UserError: the store cannot be read.
         """
+        try:
+            return self._index(name)
+        finally:
+            self.store.disconnect()
+
+    def _index(self, name: str) -> str:
         version = self.store.version(name)
         if version is None:
             return self.store.read(name).decode("utf-8")

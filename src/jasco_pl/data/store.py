@@ -7,7 +7,9 @@ further options of a backend go into fsspec's variables, e.g. FSSPEC_S3='{"anon"
 from __future__ import annotations
 
 import logging
+import os
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,7 +68,7 @@ class ShortBodyError(Exception):
 
 
 class RemoteFolder:
-    """Reads files below a URL. Holds no connection: every process and thread gets its own from fsspec, so that forking is safe.
+    """Reads files below a URL. Every process and thread has a file system of its own: connections do not survive a fork.
 
     Args:
         url: of the folder.
@@ -75,6 +77,22 @@ class RemoteFolder:
 
     def __init__(self, url: str, retry: Retry | None = None) -> None:
         self.url, self.retry = str(url).rstrip("/"), retry or Retry()
+        self._systems: dict[tuple[int, int], Any] = {}  # those of a parent process stay: closing them would write into its connections
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_systems": {}}
+
+    def disconnect(self) -> None:
+        """Close what this thread has opened, so that a process forked from here inherits no connection."""
+        self._systems.pop((os.getpid(), threading.get_ident()), None)
+
+    def _system(self) -> Any:
+        import fsspec
+
+        key = (os.getpid(), threading.get_ident())
+        if key not in self._systems:
+            self._systems[key] = fsspec.core.url_to_fs(self.url, skip_instance_cache=True)[0]
+        return self._systems[key]
 
     def address(self, name: str) -> str:
         """URL of a file."""
@@ -86,13 +104,11 @@ class RemoteFolder:
         Raises:
             FileNotFoundError: there is no such file. UserError: access refused, a backend missing, or every attempt failed.
         """
-        import fsspec
-
         address = self.address(name)
         for attempt in range(self.retry.attempts):
             try:
-                filesystem, path = fsspec.core.url_to_fs(address)
-                return action(filesystem, path)
+                filesystem = self._system()
+                return action(filesystem, filesystem._strip_protocol(address))
             except FileNotFoundError:
                 raise
             except Exception as error:
