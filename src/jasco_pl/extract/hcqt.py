@@ -18,7 +18,7 @@ BINS_PER_OCTAVE = 60
 LOWEST_HZ = 32.7
 HARMONICS = (0.5, 1, 2, 3, 4, 5)
 # Frames on either side that a frame's value depends on: half of the longest filter (5.3 s at 16 Hz), and the tails of eight halvings of
-# the rate. So much context leaves no bin of a window 0.01 dB off the whole file's; half of it leaves some 4.6 dB off.
+# the rate. So much context leaves no bin of a window 0.02 dB off the whole file's; half of it leaves some 4.6 dB off.
 MARGIN = 256
 _OCTAVES_SHARED = {0.5: 0, 1: 1, 2: 2, 4: 3}  # harmonics that are octaves of each other lie on one longer grid: 3 transforms for 6
 _DYNAMIC_RANGE = 80.0  # dB
