@@ -7,6 +7,7 @@ PyTorch writes it: open only folders of your own training, and pass on what `jas
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,9 @@ def read_folder(folder: Path) -> dict[str, Any]:
         name: torch.empty(entry.size, dtype=entry.properties.dtype) if isinstance(entry, TensorStorageMetadata) else None
         for name, entry in index.state_dict_metadata.items()
     }
-    sharded.load(flat, checkpoint_id=folder, no_dist=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is what is meant
+        sharded.load(flat, checkpoint_id=folder, no_dist=True)
     nested: dict[Any, Any] = {}
     for name, value in flat.items():
         *parents, last = index.planner_data[name]
@@ -102,7 +105,7 @@ def read_folder(folder: Path) -> dict[str, Any]:
 
 def _numbered(state: dict[str, Any]) -> dict[str, Any]:
     """State of an optimiser keyed by parameter names -> keyed by their places in the groups, as Optimizer.load_state_dict wants it."""
-    names = [name for group in state["param_groups"] for name in group["params"]]
-    places = {name: place for place, name in enumerate(names)}
-    groups = [{**group, "params": [places[name] for name in group["params"]]} for group in state["param_groups"]]
+    named = [state["param_groups"][number] for number in sorted(state["param_groups"])]
+    places = {name: place for place, name in enumerate(name for group in named for name in group["params"])}
+    groups = [{**group, "params": [places[name] for name in group["params"]]} for group in named]
     return {"state": {places[name]: value for name, value in state["state"].items()}, "param_groups": groups}
