@@ -28,10 +28,10 @@ def test_states_are_those_of_minilm(offline_encoder: TextEncoder) -> None:
     assert float(vectors[0] @ vectors[1]) > 0.6 > float(vectors[0] @ vectors[2]) + 0.1
 
 
-def test_neighbours_make_no_difference() -> None:
+def test_neighbours_make_no_difference_in_any_bit() -> None:
     alone, _ = TextEncoder()([SHORT])
     together, _ = TextEncoder()([LONG, SHORT])
-    torch.testing.assert_close(together[1, : alone.shape[1]], alone[0], atol=3e-6, rtol=1e-5)
+    assert torch.equal(together[1, : alone.shape[1]], alone[0])
 
 
 def test_no_text_is_one_zero_state(offline_encoder: TextEncoder) -> None:
@@ -52,18 +52,42 @@ def test_texts_keep_their_order_and_may_repeat(offline_encoder: TextEncoder) -> 
         assert torch.equal(states[index][mask[index]], one[0])
 
 
-def test_a_text_is_encoded_once_while_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = TextEncoder(cache_size=2)
+def test_a_text_is_encoded_once_while_it_is_kept(tiny_text_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = TextEncoder(str(tiny_text_folder), cache_mb=2 * 3 * 32 * 4 / 1e6)  # two texts of [CLS], one letter, [SEP]
     encoded: list[str] = []
     original = encoder._encode
-    monkeypatch.setattr(encoder, "_encode", lambda texts: (encoded.extend(texts), original(texts))[1])
+    monkeypatch.setattr(encoder, "_encode", lambda text: (encoded.append(text), original(text))[1])
     encoder(["a", "b", "a"])
     encoder(["b", " a "])
     assert encoded == ["a", "b"]
-    states, _ = encoder(["c", "d", "e"])  # more than it keeps, in one batch
-    assert states.shape[0] == 3
-    encoder(["a", "e"])
-    assert encoded == ["a", "b", "c", "d", "e", "a"]
+    encoder(["c"])  # b has waited longer than a
+    encoder(["a", "c"])
+    assert encoded == ["a", "b", "c"]
+    states, mask = encoder(["d", "e", "f"])  # more than it keeps, in one batch
+    assert encoded[3:] == ["d", "e", "f"]
+    assert len(encoder._cache) == 2
+    assert torch.equal(states, torch.stack([original(text) for text in "def"]))
+    assert mask.all()
+    encoder(["e", "f", "d"])
+    assert encoded[6:] == ["d"]
+
+
+def test_what_is_kept_is_bit_for_bit_what_would_be_computed(tiny_text_folder: Path) -> None:
+    forgetful = TextEncoder(str(tiny_text_folder), cache_mb=0)
+    keeping = TextEncoder(str(tiny_text_folder))
+    for texts in (["one", "another one"], ["another one"], ["one", None, "one"], ["a third of more words", "one"]):
+        for ours, theirs in zip(keeping(texts), forgetful(texts), strict=True):
+            assert torch.equal(ours, theirs)
+    assert not forgetful._cache
+    assert forgetful._cached_bytes == 0
+    assert keeping._cached_bytes == sum(states.nbytes for states in keeping._cache.values()) > 0
+
+
+def test_mixed_precision_around_it_does_not_reach_it(tiny_text_folder: Path) -> None:
+    states, _ = TextEncoder(str(tiny_text_folder))(["one"])
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = TextEncoder(str(tiny_text_folder))(["one"])
+    assert torch.equal(states, mixed)
 
 
 def test_kept_states_are_no_views_of_their_batch_and_serve_training(offline_encoder: TextEncoder) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo.testing
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jasco_pl import transformer
 from jasco_pl.transformer import ConvolutionalPositions, TimeEmbedding, Transformer, TransformerConfig, alibi_bias, sinusoid
 
 IN, OUT, TEXT = 10, 6, 12
@@ -385,3 +387,73 @@ def test_zero_convolution_needs_skips() -> None:
         TransformerConfig(injection="zero_convolution", skips=False)
     with pytest.raises(ValueError, match="injection 'adapter' is unknown: concatenation, cross_attention, zero_convolution"):
         TransformerConfig(injection="adapter")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("config", VARIANTS[::5], ids=variant_name)
+@pytest.mark.parametrize("injection", ["concatenation", "cross_attention"])
+def test_padded_keys_change_nothing(config: TransformerConfig, injection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = Transformer(replace(config, injection=injection), IN, OUT, TEXT, 3 if injection == "cross_attention" else 0)
+    nn.init.normal_(network.output.weight)
+    controls = torch.randn(3, 11, 3) if injection == "cross_attention" else None
+
+    def run() -> tuple[Tensor, list[Tensor]]:
+        network.zero_grad()
+        out = network(*inputs(), controls)
+        out.square().mean().backward()
+        return out.detach(), [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
+
+    expected, gradients = run()
+    monkeypatch.setitem(transformer.KEY_MULTIPLE, "cpu", 8)
+    network._bias = None
+    padded, others = run()
+    if config.alibi:
+        assert network._bias is not None
+        assert network._bias.shape == (1, 4, 11, 16)
+        assert network._bias[..., 11:].isinf().all()
+    torch.testing.assert_close(padded, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(others, gradients, atol=1e-5, rtol=1e-5)
+
+
+def gradients(network: Transformer) -> tuple[Tensor, dict[str, Tensor]]:
+    """Output and gradients of one step in training mode."""
+    network.train().zero_grad()
+    torch.manual_seed(5)
+    out = network(*inputs())
+    out.square().mean().backward()
+    return out.detach(), {name: parameter.grad.clone() for name, parameter in network.named_parameters() if parameter.grad is not None}
+
+
+def test_checkpointing_keeps_less_and_gives_the_same_gradients() -> None:
+    network = build(replace(SMALL, dropout=0.2))  # what is computed again must drop the same
+    calls: list[int] = []
+    network.layers[1].feed_in.register_forward_pre_hook(lambda *args: calls.append(1))  # type: ignore[union-attr]
+    expected = gradients(network)
+    assert len(calls) == 1
+    network.speed_up(checkpointing=True)
+    again = gradients(network)
+    assert len(calls) == 3
+    torch.testing.assert_close(again, expected, atol=0, rtol=0)
+    network.eval()(*inputs())
+    assert len(calls) == 4
+
+
+def test_compiled_layers_share_one_graph_and_add_no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build()
+    names, expected = list(network.state_dict()), gradients(network)
+    compile_with = torch.compile
+    counter = torch._dynamo.testing.CompileCounter()
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", lambda function: compile_with(function, backend=counter))  # inductor takes half a minute
+    network.speed_up(compiled=True)
+    assert list(network.state_dict()) == names
+    torch.testing.assert_close(gradients(network), expected, atol=1e-5, rtol=1e-5)
+    assert counter.frame_count == 1
+    with torch.no_grad():  # in place, as averaged weights and optimisers write: what was compiled must see it
+        network.layers[0].feed_out.weight.mul_(1.5)  # type: ignore[union-attr,operator]
+    changed = gradients(network)
+    assert not torch.allclose(changed[0], expected[0], atol=1e-4)
+    network.eval()(*inputs(frames=7))
+    assert counter.frame_count == 1
+    network.speed_up()
+    torch.testing.assert_close(gradients(network), changed, atol=1e-5, rtol=1e-5)

@@ -10,12 +10,17 @@ the three ways for local controls to enter that section 6 compares.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+KEY_MULTIPLE = {"cuda": 64}
+"""Device -> multiple that the keys of self-attention are padded to: 500 to 512, whose bias rows are aligned as fused kernels want them."""
 
 
 @dataclass
@@ -125,7 +130,12 @@ class Attention(nn.Module):
         self.output = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor, source: Tensor, bias: Tensor | None) -> Tensor:
-        """x [B, N, D] attends to source [B, M, D]; bias broadcastable to [B, H, N, M] (additive float or boolean keep)."""
+        """x [B, N, D] attends to source [B, M, D]; bias broadcastable to [B, H, N, M] (additive float or boolean keep).
+
+        A bias of more than M columns hides the rest, and the source is filled up with zeros to them.
+        """
+        if bias is not None and (spare := bias.shape[-1] - source.shape[1]):
+            source = functional.pad(source, (0, 0, 0, spare))
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         key, value = self.key_value(source).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         dropout = self.dropout if self.training else 0.0
@@ -134,10 +144,17 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Self-attention, cross-attention to the text, feed-forward; each pre-normed and residual."""
+    """Self-attention, cross-attention to the text, feed-forward; each pre-normed and residual.
+
+    Attributes:
+        checkpointing: while training, keep only what enters the layer and compute the rest again for the backward pass.
+        compiled: what training calls in place of `compute`.
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
+        self.checkpointing = False
+        self.compiled: Callable[..., Tensor] | None = None
         width = config.width
         self.self_norm, self.cross_norm, self.feed_norm = (nn.LayerNorm(width) for _ in range(3))
         self.self_attention = Attention(width, config.heads, config.dropout)
@@ -153,6 +170,13 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, text: Tensor, bias: Tensor | None, text_bias: Tensor | None, time: Tensor | None) -> Tensor:
         """x [B, N, D], text [B, L, D], time [B, 6, D] or None -> [B, N, D]."""
+        compute = self.compiled if self.training and self.compiled is not None else self.compute
+        if self.training and self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(compute, x, text, bias, text_bias, time, use_reentrant=False)
+        return compute(x, text, bias, text_bias, time)
+
+    def compute(self, x: Tensor, text: Tensor, bias: Tensor | None, text_bias: Tensor | None, time: Tensor | None) -> Tensor:
+        """The layer itself."""
         if self.modulation is not None and time is not None:
             shift, scale, gate, feed_shift, feed_scale, feed_gate = (self.modulation + time)[:, :, None].unbind(1)
             normed = self.self_norm(x) * (1 + scale) + shift
@@ -225,6 +249,17 @@ class Transformer(nn.Module):
         self._bias: Tensor | None = None
         self._initialise()
 
+    def speed_up(self, compiled: bool = False, checkpointing: bool = False) -> None:
+        """Compile each layer (one graph serves all that are alike), or let it keep less for the backward pass.
+
+        Both hold in training mode alone: lengths and batches of generation vary, and each would be compiled anew. Neither adds a name to
+        the state, and hooks on the layers (FSDP) stay outside of what is compiled.
+        """
+        for layer in self.modules():
+            if isinstance(layer, Layer):
+                layer.checkpointing = checkpointing
+                layer.compiled = torch.compile(layer.compute) if compiled else None
+
     def _initialise(self) -> None:
         """Truncated normal of std 1 / sqrt(fan_in), layers damped by depth; modulation and output start at zero."""
         _truncated(self.embed, 1.0)
@@ -266,7 +301,7 @@ class Transformer(nn.Module):
         if self.control_tokens is not None and controls is not None:
             places = sinusoid(torch.arange(tokens, device=x.device), self.config.width).to(x.dtype)
             memory = torch.cat([memory, self.control_tokens(self._joined(controls)) + places], dim=1)
-            text_bias = _beside(text_bias, bias, text_mask, tokens)
+            text_bias = _beside(text_bias, bias[..., :tokens] if bias is not None else None, text_mask, tokens)
         time = self.time_embedding(t)
         modulation = None
         if self.time_modulation is None:
@@ -297,13 +332,18 @@ class Transformer(nn.Module):
         return frames.unflatten(1, (-1, patch)).flatten(2)
 
     def attention_bias(self, tokens: int, like: Tensor) -> Tensor | None:
-        """The ALiBi bias for `tokens`, built once a length and broadcast over the batch."""
+        """The ALiBi bias [1, H, tokens, keys] for `tokens`, built once a length and broadcast over the batch.
+
+        There are more keys than tokens where `KEY_MULTIPLE` asks for it; those are hidden.
+        """
         if not self.config.alibi:
             return None
         bias = self._bias
-        if bias is None or bias.shape[-1] != tokens or bias.device != like.device or bias.dtype != like.dtype:
+        if bias is None or bias.shape[-2] != tokens or bias.device != like.device or bias.dtype != like.dtype:
+            spare = -tokens % KEY_MULTIPLE.get(like.device.type, 1)
             with torch.inference_mode(False):  # generating between training steps must not leave a bias that autograd refuses
                 bias = alibi_bias(self.config.heads, tokens, like.device).to(like.dtype)
+                bias = functional.pad(bias, (0, spare), value=-torch.inf)
             self._bias = bias
         return bias
 
