@@ -64,3 +64,14 @@ def test_short_files_are_refused(tmp_path: Path) -> None:
     write_audio(tmp_path / "short.wav", torch.zeros(1, CLIP), SAMPLE_RATE)
     with pytest.raises(UserError, match="two clips"):
         list(sensitivity([tmp_path / "short.wav"], Loudness(), {}))
+
+
+def test_too_few_clips_are_refused_before_the_work(music: list[Path]) -> None:
+    class Wide(Loudness):
+        name, dim = "wide", 50
+
+        def __call__(self, wav: Tensor, sample_rate: int) -> Tensor:
+            return super().__call__(wav, sample_rate).repeat(1, 1, 25)
+
+    with pytest.raises(UserError, match=r"40 embeddings on either side, and FD\[wide\] needs over 50: about 3 such files"):
+        next(sensitivity(music, Wide(), {"clean": lambda wav, draw: wav}))

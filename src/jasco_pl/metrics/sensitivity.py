@@ -83,10 +83,18 @@ def sensitivity(paths: Sequence[Path], embedder: Embedder, kinds: dict[str, Degr
     for path in paths:
         clips = read_audio(path, SAMPLE_RATE).split(SECONDS * SAMPLE_RATE, dim=-1)[:CLIPS_OF_PIECE]
         whole = [clip for clip in clips if clip.shape[-1] == SECONDS * SAMPLE_RATE]
-        reference += whole[::2]
-        tested += [(f"{path.stem}-{number}", clip) for number, clip in enumerate(whole[1::2])]
+        pairs = len(whole) // 2
+        reference += whole[: 2 * pairs : 2]
+        tested += [(f"{path.stem}-{number}", clip) for number, clip in enumerate(whole[1 : 2 * pairs : 2])]
     if not tested:
         raise UserError(f"none of {len(paths)} files holds two clips of {SECONDS} s to compare.")
+    windows = embedder(reference[0], SAMPLE_RATE).shape[1]
+    if windows * len(tested) <= embedder.dim:  # known before an hour of work
+        given = windows * len(tested)
+        raise UserError(
+            f"{len(paths)} files give {given} embeddings on either side, and FD[{embedder.name}] needs over {embedder.dim}: "
+            f"about {len(paths) * embedder.dim // given + 1} such files would do."
+        )
     frechet = FrechetDistance(embedder.name, embedder.dim, extrapolate=False)
     kernel = KernelDistance(embedder.name, embedder.dim)
     clean = [embedder(clip, SAMPLE_RATE) for clip in tqdm(reference, desc="reference", unit="clip", leave=False)]
