@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
@@ -46,6 +46,10 @@ class JascoModule(lightning.LightningModule):
         decay_steps: the step at which the linear decay reaches zero.
         ema_decay: of the weight average; 0 turns it off.
         start_from: folder of a text-only checkpoint whose weights training begins with; needed by zero_convolution alone.
+        compile: compile the layers by torch.compile while training: the first steps take a minute, the others less.
+        checkpointing: keep only what enters each layer and compute the rest again in the backward pass: less memory, a third more work.
+        fused: Adam as one kernel; null: on CUDA. Never where gradients are scaled (precision 16-mixed): it could not be clipped there.
+        matmul_precision: of float32 products, see torch.set_float32_matmul_precision: highest, high (TF32 on CUDA) or medium.
     """
 
     def __init__(
@@ -60,9 +64,14 @@ class JascoModule(lightning.LightningModule):
         decay_steps: int = 500_000,
         ema_decay: float = 0.999,
         start_from: str | None = None,
+        compile: bool = False,
+        checkpointing: bool = False,
+        fused: bool | None = None,
+        matmul_precision: Literal["highest", "high", "medium"] = "highest",
     ) -> None:
         super().__init__()
         self.config, self.weighting, self.start_from = config, weighting, start_from
+        self.compiled, self.checkpointing, self.fused, self.matmul_precision = compile, checkpointing, fused, matmul_precision
         self.condition_dropout = ConditionDropout.of_the_paper(list(config.controls)) if dropout is None else dropout
         self.condition_dropout.check(["text", *config.controls])
         self.path = make_path(config.objective, sigma_min)
@@ -160,15 +169,31 @@ class JascoModule(lightning.LightningModule):
             raise UserError("zero_convolution trains beside a frozen text-only model: name its folder with model.start_from.")
 
     def configure_model(self) -> None:
-        """Spread the weights over the processes where the strategy does so."""
+        """Compile and checkpoint as asked; spread the weights over the processes where the strategy does so."""
+        self.model.transformer.speed_up(self.compiled, self.checkpointing)
         if self.device_mesh is not None and not is_sharded(self.model):
             shard(self.model, self.device_mesh["data_parallel"], self.device)
 
     def configure_optimizers(self) -> Any:
         """Adam, linear warm-up to `lr`, then linear decay to zero at `decay_steps` (paper, section 4)."""
-        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.lr, betas=self.betas)  # fused: Lightning could not clip gradients
+        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.lr, betas=self.betas, fused=self.fuses)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def fuses(self) -> bool:
+        """Whether Adam is fused. It undoes a loss scale inside its step, too late for clipping; bfloat16 has none."""
+        scaled = self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        return not scaled and (self.device.type == "cuda" if self.fused is None else self.fused)
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Lightning refuses beside any fused optimiser under mixed precision, scaled or not: the norm is clipped here then."""
+        if self.fuses and gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def schedule(self, step: int) -> float:
         """Share of the peak learning rate at a step."""
@@ -178,6 +203,7 @@ class JascoModule(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         """Find out about a missing text encoder before the first step."""
+        torch.set_float32_matmul_precision(self.matmul_precision)
         _ = self.text_encoder
 
     def on_train_start(self) -> None:
@@ -271,7 +297,7 @@ class JascoModule(lightning.LightningModule):
             # what was sharded is in the optimiser by now
             loaded = [group for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
             for group in [*stored, *loaded]:
-                group |= {"lr": rate, "initial_lr": self.lr, "betas": self.betas}
+                group |= {"lr": rate, "initial_lr": self.lr, "betas": self.betas, "fused": self.fuses}
 
 
 def _recount(checkpoint: dict[str, Any], parts: int) -> None:
