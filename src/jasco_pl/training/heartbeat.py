@@ -109,5 +109,5 @@ def lost_contact(error: Exception) -> UserError | None:
     if not isinstance(error, RuntimeError) or not BROKEN_CONNECTION.search(text):
         return None
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    first = text.strip().splitlines()[0].rstrip(".")
+    first = re.sub(r"^\[[^\]]*\] *", "", text.strip().splitlines()[0]).split(". ")[0].rstrip(".")  # without place in the source and advice
     return UserError(f"process {rank} of {world} ends because another one has ended or cannot be reached ({first}); {GO_ON}.")
