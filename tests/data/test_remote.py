@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ from jasco_pl.data.checks import CorruptShardError
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.data.remote import CacheOptions, FetchError
 from jasco_pl.data.shards import ShardReader
+from jasco_pl.data.store import _systems
 from jasco_pl.errors import UserError
 
 pytestmark = pytest.mark.timeout(300)  # a deadlock of a loader's processes is a failure, not a wait
@@ -248,10 +250,11 @@ def test_streaming_stays_below_the_limit_of_the_cache(store, tmp_path, write_man
     index = (tmp_path / "many" / "index.json").stat().st_size
     limit = 2 * 2 * size + 2 * size + index + 1000  # two windows of two, two ahead, of thirty
     data = module(url, tmp_path, cache_gb=limit / 1e9, shuffle_shards=2, prefetch_shards=2, workers=0, batch_size=8)
+    loader = data.train_dataloader()
     names, sizes = [], []
-    for batch in data.train_dataloader():
+    for batch in loader:
         names += batch["id"]
-        sizes.append(sum(path.stat().st_size for path in (tmp_path / "shards").iterdir()))
+        sizes.append(loader.dataset.reader.remote.cache.size())
     assert Counter(names) == Counter(ids)
     assert max(sizes) <= limit
     assert sum(store.gets("safetensors").values()) <= 30 + 2  # nothing was evicted before its use; two belong to the next epoch
@@ -282,11 +285,15 @@ FORK = multiprocessing.get_context("fork")
 
 
 def test_processes_of_a_loader_inherit_no_connection_and_say_nothing(remote, tmp_path, capfd):
-    loader = module(remote[1], tmp_path, batch_size=4, workers=1).train_dataloader()
+    first = module(remote[1], tmp_path, "first", batch_size=4, workers=0).train_dataloader()
+    second = module(remote[1], tmp_path, "second", batch_size=4, workers=1).train_dataloader()
+    assert not [key for key in _systems if key[2] == remote[1]]  # indexes were read, and that is over
     capfd.readouterr()
-    for _ in range(2):
+    for loader in (first, second, second):  # the first reads, and leaves its connections, in the process that is forked
         assert len(list(loader)) == 5
-    assert loader.dataset.reader.remote.store._systems == {}
+    del first
+    gc.collect()
+    assert len(list(second)) == 5
     assert capfd.readouterr().err == ""
 
 

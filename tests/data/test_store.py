@@ -31,6 +31,7 @@ class Flaky:
 def flaky(monkeypatch):
     def install(*errors: Exception, **options) -> Flaky:
         filesystem = Flaky(*errors, **options)
+        monkeypatch.setattr("jasco_pl.data.store._systems", {})
         monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url, **options: (filesystem, url))
         return filesystem
 

@@ -185,10 +185,16 @@ def _locked(path: Path, wait: bool = False) -> Iterator[int | None]:
     try:
         got = _flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB, path)
         # the file may have been removed or renamed between opening and locking: then the lock is on something else
-        same = got and os.fstat(descriptor).st_nlink > 0 and path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino
-        yield descriptor if same else None
+        yield descriptor if got and _is_at(descriptor, path) else None
     finally:
         os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _flock(descriptor: int, how: int, path: Path) -> bool:

@@ -51,10 +51,11 @@ class Prefetcher:
         fetch: gets a name; false if there was no room, which is tried again when reading has gone on.
         plan: shards in the order of their first use.
         ahead: how many.
+        leave: what the thread does last.
     """
 
-    def __init__(self, fetch: Callable[[str], bool], plan: Sequence[str], ahead: int) -> None:
-        self._fetch, self._plan, self._ahead = fetch, plan, ahead
+    def __init__(self, fetch: Callable[[str], bool], plan: Sequence[str], ahead: int, leave: Callable[[], None]) -> None:
+        self._fetch, self._plan, self._ahead, self._leave = fetch, plan, ahead, leave
         self.current, self._next, self._stopped = -1, 0, False
         self._places: dict[str, int] = {}
         for place, name in enumerate(plan):
@@ -86,7 +87,7 @@ class Prefetcher:
                 self._next = max(self._next, self.current + 1)
                 self._progress.wait_for(self._due)
                 if self._stopped:
-                    return
+                    return self._leave()
                 place, seen = max(self._next, self.current + 1), self.current
             try:
                 fits = self._fetch(self._plan[place])
@@ -208,7 +209,7 @@ class RemoteShards:
             self._open[name] = self._obtain(name)
         if self.plan and self.options.prefetch:
             if self._prefetcher is None:
-                self._prefetcher = Prefetcher(self._ahead, self.plan, self.options.prefetch)
+                self._prefetcher = Prefetcher(self._ahead, self.plan, self.options.prefetch, self.store.disconnect)
             self._prefetcher.reached(name)
         held, handle = self._open[name]
         return held.path, handle

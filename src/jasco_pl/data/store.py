@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 CHUNK = 32 * 2**20  # bytes a request: what a broken connection costs
 VERSION_KEYS = ("ETag", "etag", "md5Hash", "blob_id", "mtime")  # of fsspec's file information: change with the content
+# (process, thread, URL) -> file system. In a forked process the parent's entries stay as they are: to collect one would close
+# connections that the parent is using.
+_systems: dict[tuple[int, int, str], Any] = {}
 _jitter = random.Random()  # not the global generator: a retry must not change what a seeded run draws
 
 
@@ -77,22 +80,18 @@ class RemoteFolder:
 
     def __init__(self, url: str, retry: Retry | None = None) -> None:
         self.url, self.retry = str(url).rstrip("/"), retry or Retry()
-        self._systems: dict[tuple[int, int], Any] = {}  # those of a parent process stay: closing them would write into its connections
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_systems": {}}
 
     def disconnect(self) -> None:
         """Close what this thread has opened, so that a process forked from here inherits no connection."""
-        self._systems.pop((os.getpid(), threading.get_ident()), None)
+        _systems.pop((os.getpid(), threading.get_ident(), self.url), None)
 
     def _system(self) -> Any:
         import fsspec
 
-        key = (os.getpid(), threading.get_ident())
-        if key not in self._systems:
-            self._systems[key] = fsspec.core.url_to_fs(self.url, skip_instance_cache=True)[0]
-        return self._systems[key]
+        key = (os.getpid(), threading.get_ident(), self.url)
+        if key not in _systems:
+            _systems[key] = fsspec.core.url_to_fs(self.url, skip_instance_cache=True)[0]
+        return _systems[key]
 
     def address(self, name: str) -> str:
         """URL of a file."""
