@@ -24,22 +24,52 @@ class Logged:
         self.values[name] = float(value)
 
 
-def test_speed_counts_all_ranks_and_splits_off_the_waiting(monkeypatch):
-    clock = iter([0.0, 2.0, 2.5, 4.0, 10.0, 11.0])
-    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(clock))
-    speed, module, trainer = Speed(), Logged(), SimpleNamespace(world_size=3)
+def train(speed: Speed, module: Any, trainer: Any, batch: Any, clock: Any, arrivals: list[tuple[float, float]]) -> None:
+    """Batches that arrive and end at these times, two of them a step."""
+    for arrived, ended in arrivals:
+        clock.append(arrived)
+        speed.on_train_batch_start(trainer, module, batch, trainer.parts % 2)
+        clock.append(ended)
+        trainer.parts += 1
+        trainer.global_step = trainer.parts // 2
+        speed.on_train_batch_end(trainer, module, None, batch, (trainer.parts - 1) % 2)
+
+
+def test_speed_counts_all_ranks_and_parts_and_splits_off_the_waiting(monkeypatch):
+    clock = []
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: clock.pop())
+    speed, module = Speed(), Logged()
+    trainer = SimpleNamespace(world_size=3, global_step=0, parts=0, accumulate_grad_batches=2, log_every_n_steps=2)
     batch = {"id": ["a", "b", "c", "d"]}
-    speed.on_train_batch_start(trainer, module, batch, 0)
-    speed.on_train_batch_end(trainer, module, None, batch, 0)
-    assert module.values == {}  # the first step has no beginning
-    speed.on_train_batch_start(trainer, module, batch, 1)
-    speed.on_train_batch_end(trainer, module, None, batch, 1)
-    assert module.values == pytest.approx({"speed/samples_per_s": 12 / 2.0, "speed/data_wait": 0.25})
+    train(speed, module, trainer, batch, clock, [(0, 2), (2.5, 4), (4, 5)])
+    assert module.values == {}  # the third part is not yet the second step
+    train(speed, module, trainer, batch, clock, [(6, 7)])
+    # three parts of two steps, as the first of all has no beginning; 1.5 of 5 seconds were waiting
+    expected = {"speed/samples_per_s": 3 * 4 * 3 / 5, "speed/step_s": 2 * 5 / 3, "speed/data_wait": 0.3}
+    assert module.values == pytest.approx(expected)
     module.values.clear()
     speed.on_validation_start(trainer, module)
-    speed.on_train_batch_start(trainer, module, batch, 2)
-    speed.on_train_batch_end(trainer, module, None, batch, 2)
-    assert module.values == {}  # validation is not counted as waiting
+    train(speed, module, trainer, batch, clock, [(100, 101), (101, 102), (102, 103)])
+    assert module.values == {}
+    train(speed, module, trainer, batch, clock, [(103, 104)])
+    assert module.values == pytest.approx({"speed/samples_per_s": 3 * 4, "speed/step_s": 2.0, "speed/data_wait": 0.0})
+
+
+def test_speed_of_the_network_is_in_flops_and_on_a_known_gpu_their_share(make_module, monkeypatch):
+    module, logged = make_module(), Logged()
+    module.log = logged.log
+    clock = []
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: clock.pop())
+    trainer = SimpleNamespace(world_size=1, global_step=0, parts=0, accumulate_grad_batches=2, log_every_n_steps=1, precision="32-true")
+    batch = {"id": ["a", "b"], "latents": torch.zeros(2, 40, 128)}
+    speed = Speed()
+    train(speed, module, trainer, batch, clock, [(0, 1), (1, 1.5)])
+    rate = 3 * 2 * callbacks.flops_per_sample(module.config, 40, callbacks.TEXT_TOKENS) / 0.5
+    assert logged.values["speed/gflops"] == pytest.approx(rate / 1e9)
+    assert "speed/mfu" not in logged.values
+    monkeypatch.setattr(callbacks, "peak_flops", lambda device, half: None if half else 8 * rate)
+    train(speed, module, trainer, batch, clock, [(1.5, 1.75), (1.75, 2)])
+    assert logged.values["speed/mfu"] == pytest.approx(2 / 8)
 
 
 @pytest.fixture

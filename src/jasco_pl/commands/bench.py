@@ -2,6 +2,8 @@
 
 jasco bench data data/shards/train
 jasco bench data data/shards/train s3://bucket/shards/train --workers 0 2 4
+jasco bench train -c conf/mini.yaml --compile off on --precision 32-true bf16-mixed
+jasco bench train -c conf/paper.yaml -c conf/fsdp.yaml --batch-size 32 64 -- --data.seconds 10 --model.checkpointing true
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Subcommand data."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="data")
+    """Subcommands data, train."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="data|train")
     data = actions.add_parser("data", help="samples/s, MB/s and data wait of folders and URLs, cold and warm, as a Markdown table")
     data.add_argument("shards", nargs="*", default=["data/shards/train"], metavar="SHARDS", help="folders or URLs (default %(default)s)")
     data.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="loader processes (default 0 1 2)")
@@ -21,11 +23,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--step", type=float, default=0.05, metavar="S", help="seconds of the step that waits for data (default %(default)s)")
     data.add_argument("--prefetch-shards", type=int, default=4, metavar="N", help="of URLs, fetched ahead (default %(default)s)")
     data.add_argument("--shuffle-shards", type=int, metavar="N", help="shuffled together (default: folders all, URLs 8)")
+    train = actions.add_parser("train", help="step time, samples/s, MFU, memory, and what the framework costs against a plain loop")
+    train.add_argument("-c", "--config", action="append", metavar="FILE", help="as for jasco fit, may be repeated (default conf/mini.yaml)")
+    train.add_argument("--compile", nargs="+", choices=("off", "on"), default=["off"], help="layers compiled or not (default off)")
+    train.add_argument("--precision", nargs="+", metavar="P", help="32-true, bf16-mixed (default: the configuration's)")
+    train.add_argument("--batch-size", type=int, nargs="+", metavar="N", help="samples a step (default: the configuration's)")
+    train.add_argument("--turns", type=int, default=20, metavar="N", help="of either loop, that count (default %(default)s)")
+    train.add_argument("--steps", type=int, default=1, metavar="N", help="of a turn; 10 on a GPU (default %(default)s)")
+    train.add_argument("--warmup", type=int, default=3, metavar="N", help="turns before those that count (default %(default)s)")
+    train.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="behind --, as for jasco fit: -- --data.seconds 5")
 
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    return _data(args)
+    return _train(args) if args.action == "train" else _data(args)
 
 
 def machine() -> str:
@@ -35,7 +46,8 @@ def machine() -> str:
 
     import torch
 
-    return f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, PyTorch {torch.__version__}"
+    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    return f"{gpu}{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, PyTorch {torch.__version__}"
 
 
 def _data(args: argparse.Namespace) -> int:
@@ -61,3 +73,43 @@ def _data(args: argparse.Namespace) -> int:
     print(f"{machine()}; batches of {args.batch_size}, {args.batches} a figure:\n")
     print(aligned_table(table), end="")
     return 0
+
+
+def _train(args: argparse.Namespace) -> int:
+    import lightning
+    import torch
+
+    from jasco_pl.metrics.report import aligned_table
+    from jasco_pl.training.bench import TrainBench, train_speed
+
+    arguments = [word for name in args.config or ["conf/mini.yaml"] for word in ("-c", name)] + args.overrides
+    title = ["compiled", "precision", "batch", "step", "plain loop", "price (95 %)", "in CPU time", "samples/s", "speed"]
+    table = [[*title, "peak memory", "data wait"]]
+    for precision in args.precision or [None]:
+        for batch_size in args.batch_size or [None]:
+            for compiled in args.compile:
+                bench = TrainBench(arguments, compiled == "on", precision, batch_size, args.turns, args.steps, args.warmup)
+                speed = train_speed(bench)
+                table.append(
+                    [
+                        compiled,
+                        speed.precision,
+                        str(speed.batch_size),
+                        f"{speed.step * 1000:.1f} ms",
+                        f"{speed.plain * 1000:.1f} ms",
+                        _share(speed.price),
+                        _share(speed.computing_price),
+                        f"{speed.samples_per_second:.2f}",
+                        f"{speed.flops / 1e9:.1f} GFLOP/s" + (f", MFU {speed.mfu:.1%}" if speed.mfu is not None else ""),
+                        f"{speed.memory / 2**30:.2f} GiB" if speed.memory is not None else "unknown",
+                        f"{speed.wait:.1%}",
+                    ]
+                )
+    print(f"{machine()}, Lightning {lightning.__version__}, {torch.get_num_threads()} threads; `{' '.join(arguments)}`,")
+    print(f"{args.turns} turns of {args.steps} step(s) of either loop:\n")
+    print(aligned_table(table), end="")
+    return 0
+
+
+def _share(price: tuple[float, float, float] | None) -> str:
+    return "–" if price is None else f"{price[0]:+.1%} ({price[1]:+.1%} to {price[2]:+.1%})"

@@ -17,15 +17,23 @@ from jasco_pl.flow.solver import SolverConfig
 from jasco_pl.generate import Clip, Jasco, Request
 from jasco_pl.metrics.chord_iou import chord_iou
 from jasco_pl.pictures import draw_clip, figure_to_image
+from jasco_pl.training.flops import TEXT_TOKENS, TRAINING, flops_per_sample, peak_flops
 from jasco_pl.training.module import JascoModule
 
 
 class Speed(Callback):
-    """Logs samples a second and the share of time spent waiting for data, over the whole training process group."""
+    """Logs what training makes of the machine, as means since it last logged, over the whole training process group.
+
+    `speed/samples_per_s`; `speed/step_s`, seconds of an optimiser step; `speed/data_wait`, the share of them that passes waiting for data;
+    for the velocity network `speed/gflops`, GFLOP/s of a device, and `speed/mfu`, their share of what its data sheet promises, where that
+    is known. Logs every `trainer.log_every_n_steps`.
+    """
 
     def __init__(self) -> None:
         self._ended: float | None = None
         self._started = 0.0
+        self._forward: dict[int, int] = {}
+        self._parts, self._samples, self._seconds, self._waited, self._flops = 0, 0, 0.0, 0.0, 0
 
     def on_train_batch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Any, batch_idx: int) -> None:
         """Data has arrived."""
@@ -34,14 +42,35 @@ class Speed(Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """The step is done."""
+        """The step, or one of the parts that it is accumulated from, is done."""
         now = time.perf_counter()
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if self._ended is not None:
-            whole = now - self._ended
             size = len(batch["id"])
-            module.log("speed/samples_per_s", size * trainer.world_size / whole, prog_bar=True, batch_size=size)
-            module.log("speed/data_wait", (self._started - self._ended) / whole, batch_size=size)
+            self._parts += 1
+            self._samples += size
+            self._seconds += now - self._ended
+            self._waited += self._started - self._ended
+            if isinstance(module, JascoModule):
+                frames = batch["latents"].shape[1]
+                if frames not in self._forward:
+                    self._forward[frames] = flops_per_sample(module.config, frames, TEXT_TOKENS)
+                self._flops += size * TRAINING * self._forward[frames]
+        if self._parts and stepped and trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._log(trainer, module)
         self._ended = now
+
+    def _log(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        rate = self._flops / self._seconds
+        module.log("speed/samples_per_s", self._samples * trainer.world_size / self._seconds, prog_bar=True, batch_size=1)
+        module.log("speed/step_s", self._seconds / self._parts * trainer.accumulate_grad_batches, batch_size=1)
+        module.log("speed/data_wait", self._waited / self._seconds, batch_size=1)
+        if rate:
+            module.log("speed/gflops", rate / 1e9, batch_size=1)
+            peak = peak_flops(module.device, half="16" in str(trainer.precision))
+            if peak is not None:
+                module.log("speed/mfu", rate / peak, batch_size=1)
+        self._parts, self._samples, self._seconds, self._waited, self._flops = 0, 0, 0.0, 0.0, 0
 
     def on_validation_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """A validation is no training step."""

@@ -28,6 +28,9 @@ PEAK_TFLOPS: dict[str, dict[Numbers, float]] = {
 }
 """Part of a GPU's name -> dense TFLOP/s of its data sheet (half of what is advertised "with sparsity"), by the numbers multiplied."""
 
+TEXT_TOKENS = 24
+"""What a caption is taken to have where none is at hand; 8 more would be 0.3 % of the paper's network."""
+
 TRAINING = 3
 """A training step computes this many times a forward pass: the backward pass has two products for every one."""
 
