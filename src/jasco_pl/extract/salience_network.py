@@ -47,7 +47,7 @@ class SalienceNetwork(nn.Module):
             return self.straightforward(hcqt)
         x = hcqt.contiguous(memory_format=torch.channels_last)
         for norm, convolution in self._layers():
-            x = norm(x if norm is self.norms[0] else functional.relu_(x))
+            x = norm(x) if norm is self.norms[0] else _normalize_(functional.relu_(x), norm)
             high, wide = convolution.weight.shape[2:]
             bias = convolution.bias
             assert bias is not None
@@ -68,6 +68,15 @@ class SalienceNetwork(nn.Module):
         return torch.sigmoid(x[:, 0])
 
 
+def _normalize_(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    """`norm` in place: the layers' outputs are large, and fresh memory costs more than the arithmetic."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    shift = norm.bias - norm.running_mean * scale
+    return torch.addcmul(shift[:, None, None], x, scale[:, None, None], out=x)
+
+
 def _tall_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The padded convolution of [B, C, F, T] with [D, C, high, wide] -> [B, D, F, T], over frequency by FFT.
 
@@ -81,7 +90,13 @@ def _tall_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     padded = functional.pad(x.permute(0, 3, 1, 2), (0, 0, 0, 0, wide // 2, wide // 2))  # B, T + wide - 1, C, F
     spectrum = torch.fft.rfft(padded, n=length).permute(3, 0, 1, 2).reshape(length // 2 + 1, -1, inside)
     kernel = torch.fft.rfft(weight, n=length, dim=2).conj().permute(2, 1, 3, 0).reshape(length // 2 + 1, inside, wide * outside)
-    product = torch.bmm(spectrum, kernel).view(length // 2 + 1, batch, frames + wide - 1, wide, outside)
-    total = torch.stack([product[:, :, tap : tap + frames, tap] for tap in range(wide)]).sum(0)  # K, B, T, D
+    # as a real product of interleaved parts: PyTorch hands a complex one to its library matrix after matrix, each with its own round of
+    # waiting for threads, which on a busy machine costs more than everything else together
+    turned = torch.view_as_real(torch.stack([kernel, 1j * kernel], 2)).reshape(length // 2 + 1, 2 * inside, -1)
+    real = torch.bmm(torch.view_as_real(spectrum).flatten(2), turned)
+    product = torch.view_as_complex(real.view(length // 2 + 1, batch, frames + wide - 1, wide, outside, 2))
+    total = product[:, :, :frames, 0]  # K, B, T, D
+    for tap in range(1, wide):
+        total = total + product[:, :, tap : tap + frames, tap]
     out = torch.fft.irfft(total.permute(1, 3, 2, 0), n=length).roll((high - 1) // 2, -1)[..., :bins]
     return out.permute(0, 1, 3, 2) + bias[:, None, None]
