@@ -160,8 +160,8 @@ STOPS = [(signal.SIGTERM, 143, "auto", 1), (signal.SIGUSR1, 75, "fsdp", 2)]
 @pytest.mark.parametrize(("number", "code", "strategy", "world"), STOPS)
 def test_a_training_that_is_asked_to_stop_saves_and_the_next_goes_on_exactly(tiny_training, train, tmp_path, number, code, strategy, world):
     """Its whole process group is signalled, loader processes too, as a scheduler does; of two processes only the second."""
-    options = ("--trainer.strategy", strategy, "--data.workers", "1", *PLAIN)
-    long = (*options, "--trainer.max_steps", "400", "--model.decay_steps", "400")
+    options = ("--trainer.strategy", strategy, *PLAIN)
+    long = (*options, "--data.workers", "1", "--trainer.max_steps", "400", "--model.decay_steps", "400")
     log = tmp_path / "stopped.txt"
     arguments = ["fit", *tiny_training("run", recording(tmp_path / "run", own_group=True), *long)]
     processes = start_ranks(arguments, log, 1, world) if world > 1 else [start(arguments, log)]
