@@ -20,7 +20,6 @@ from jasco_pl.extract.salience_network import SalienceNetwork
 def _nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv(module.VARIABLE, raising=False)
-    monkeypatch.setattr(module, "CHECKOUT", tmp_path / "checkout")
 
 
 def same(one: SalienceNetwork, other: SalienceNetwork) -> bool:
@@ -36,7 +35,6 @@ def test_the_authors_layout_loads_and_converts(authors_file: Path, random_salien
 def test_the_order_of_places(authors_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert module.find_weights(fetch=False) is None
     places = [
-        tmp_path / "shared" / "reference" / "deepsalience" / "multif0.h5",
         tmp_path / "cache" / "jasco_pl" / "salience" / "multif0.h5",
         tmp_path / "cache" / "jasco_pl" / "salience" / "multif0.safetensors",
     ]

@@ -17,7 +17,6 @@ from torch import Tensor
 from jasco_pl.errors import UserError
 from jasco_pl.extract.salience_network import LAYERS, SalienceNetwork
 from jasco_pl.files import atomic_path, user_cache
-from jasco_pl.resources import CHECKOUT
 
 URL = "https://raw.githubusercontent.com/rabitt/ismir2017-deepsalience/d317a1409140f748da1b033347fd3d3219889cbb/predict/weights/multif0.h5"
 SHA256 = "a426f89d098478249df02db401f812c33de82a5bd7006f22912a8f9146d4f19f"
@@ -35,8 +34,8 @@ def cached() -> Path:
 def find_weights(path: str | os.PathLike[str] | None = None, fetch: bool = True) -> Path | None:
     """The weights' file, `.safetensors` or the authors' `.h5`.
 
-    Looked for in this order: `path`, the environment variable JASCO_SALIENCE, the user's cache, `shared/reference/deepsalience` beside the
-    checkout (where developers keep it); last it is fetched from the authors' repository, converted and kept in the cache.
+    Looked for in this order: `path`, the environment variable JASCO_SALIENCE, the user's cache; last it is fetched from the authors'
+    repository, converted and kept in the cache.
 
     Returns:
         The file; None when it is nowhere and was not to be fetched.
@@ -51,8 +50,7 @@ def find_weights(path: str | os.PathLike[str] | None = None, fetch: bool = True)
                     f"there is no file {os.fspath(name)!r}{source} with the weights of deep salience; a .safetensors or .h5 is accepted."
                 )
             return Path(name)
-    developers = CHECKOUT.parent / "shared" / "reference" / "deepsalience" / "multif0.h5"
-    for place in (cached(), cached().with_suffix(".h5"), developers):
+    for place in (cached(), cached().with_suffix(".h5")):
         if place.is_file():
             return place
     return _fetch() if fetch else None
