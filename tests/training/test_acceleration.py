@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from jasco_pl.cli import main
+from jasco_pl.training.module import JascoModule
 
 STEPS = 4
 
@@ -45,22 +46,35 @@ def test_a_run_goes_on_with_the_other_adam(train):
     torch.testing.assert_close(weights(on), weights(train("whole", "--model.fused", "false")), atol=2e-5, rtol=1e-4)
 
 
-def test_fused_adam_is_clipped_under_mixed_precision(train, monkeypatch):
+def norm_of(module: JascoModule) -> float:
+    return float(torch.nn.utils.get_total_norm([weight.grad for weight in module.parameters() if weight.grad is not None]))
+
+
+def test_fused_adam_is_clipped_under_mixed_precision_by_the_norm_of_the_guard(train, monkeypatch):
     clipped: list[tuple[float, float]] = []
-    original = torch.nn.utils.clip_grad_norm_
+    original = JascoModule.configure_gradient_clipping
 
-    def watch(parameters: Any, limit: float, *args: Any, **options: Any) -> Tensor:
-        parameters = list(parameters)
-        before = original(parameters, limit, *args, **options)
-        after = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
-        clipped.append((float(before), float(after)))
-        return before
+    def watch(self: JascoModule, *args: Any, **options: Any) -> None:
+        assert float(self.gradient_norm) == pytest.approx(norm_of(self))  # type: ignore[arg-type]
+        before = norm_of(self)
+        original(self, *args, **options)
+        assert self.gradient_norm is None  # not that of the next step
+        clipped.append((before, norm_of(self)))
 
-    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", watch)
+    monkeypatch.setattr(JascoModule, "configure_gradient_clipping", watch)
     train("mixed", "--model.fused", "true", "--trainer.precision", "bf16-mixed", "--trainer.gradient_clip_val", "0.01", steps=2)
     assert len(clipped) == 2
-    assert all(after == pytest.approx(0.01, rel=1e-3) for before, after in clipped if before > 0.01)
-    assert any(before > 0.01 for before, _ in clipped)
+    assert all(before > 0.01 and after == pytest.approx(0.01, rel=1e-3) for before, after in clipped)
+
+
+def test_clipping_does_without_the_guard(make_module):
+    module = make_module(fused=True)
+    for weight in module.parameters():
+        weight.grad = torch.ones_like(weight)
+    module.configure_gradient_clipping(None, 0.5)
+    assert norm_of(module) == pytest.approx(0.5, rel=1e-3)
+    module.configure_gradient_clipping(None, 0.7)  # below it nothing changes
+    assert norm_of(module) == pytest.approx(0.5, rel=1e-3)
 
 
 def test_adam_is_not_fused_where_gradients_are_scaled(make_module):

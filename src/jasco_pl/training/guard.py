@@ -76,6 +76,7 @@ class GradientGuard(Callback):
         if not (bad_loss or bad_norm or spiked):
             self.norms.append(size)
             self.in_a_row = 0
+            module.gradient_norm = norm  # type: ignore[assignment]  # clipping needs it again
         else:
             for parameter in module.parameters():
                 parameter.grad = None  # an optimiser passes over parameters without gradient, and leaves their state alone

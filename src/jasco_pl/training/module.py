@@ -86,6 +86,7 @@ class JascoModule(lightning.LightningModule):
         self.ema: WeightAverage | None = None
         self._stored_average: dict[str, Any] | None = None
         self.last_losses: Tensor | None = None
+        self.gradient_norm: Tensor | None = None
         self._text_encoder: TextEncoder | None = None
         self._validation = contextlib.ExitStack()
 
@@ -189,8 +190,14 @@ class JascoModule(lightning.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Lightning refuses beside any fused optimiser under mixed precision, scaled or not: the norm is clipped here then."""
-        if self.fuses and gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
+        """By the norm that the guard has measured already, or one measured here.
+
+        Lightning would measure again, and refuses beside a fused optimiser under mixed precision, scaled gradients or not.
+        """
+        norm, self.gradient_norm = self.gradient_norm, None
+        if gradient_clip_val and gradient_clip_algorithm in (None, "norm") and norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), gradient_clip_val, norm)
+        elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self.fuses:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
