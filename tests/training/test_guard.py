@@ -53,6 +53,7 @@ def fit(make_module, tmp_path, write_tiny_shards):
     def run(steps: int, *callbacks: lightning.Callback, **options: Any) -> Weights:
         weights = Weights()
         trainer = lightning.Trainer(
+            log_every_n_steps=1,
             accelerator="cpu",
             max_steps=steps,
             limit_val_batches=0,

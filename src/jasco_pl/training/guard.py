@@ -72,7 +72,9 @@ class GradientGuard(Callback):
         limit = usual * self.spike if usual is not None and self.spike is not None else float("inf")
         flags = torch.stack([~losses.isfinite().all(), ~norm.isfinite(), norm > limit]).float()
         bad_loss, bad_norm, spiked, size = torch.cat([trainer.strategy.reduce(flags, reduce_op="sum"), norm[None].float()]).tolist()
-        module.log("train/grad_norm", norm, batch_size=1)
+        due = (trainer.global_step + 1) % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]  # else it costs, and is not written
+        if due:
+            module.log("train/grad_norm", norm, batch_size=1)
         if not (bad_loss or bad_norm or spiked):
             self.norms.append(size)
             self.in_a_row = 0
@@ -85,7 +87,8 @@ class GradientGuard(Callback):
             if not (bad_loss or bad_norm):
                 reason = f"the gradient norm {size:.3g} is {size / (usual or 1):.0f} times the median of the last {len(self.norms)}"
             self._report(trainer, reason, losses if bad_loss else None)
-        module.log("train/skipped", float(self.skipped), batch_size=1)
+        if due:
+            module.log("train/skipped", float(self.skipped), batch_size=1)
 
     def _report(self, trainer: lightning.Trainer, reason: str, losses: Tensor | None) -> None:
         ids = self._ids if losses is None else [name for name, loss in zip(self._ids, losses.tolist(), strict=True) if not _finite(loss)]

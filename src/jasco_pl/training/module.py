@@ -134,7 +134,8 @@ class JascoModule(lightning.LightningModule):
         self.last_losses = losses.detach()
         size = len(losses)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
-        self._log_buckets("train", losses.detach(), t, size)
+        if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # else nothing is written
+            self._log_buckets("train", losses.detach(), t, size)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
