@@ -59,7 +59,7 @@ def test_the_help_of_fit_shows_our_defaults_and_what_they_mean(capsys):
         "--model.config.text_encoder TEXT_ENCODER Name of the frozen text encoder.",
         "--model.lr LR peak learning rate. (type: float, default: 0.0001)",
         "--model.dropout.each EACH Probability that a condition is dropped",
-        "--data.batch_size BATCH_SIZE samples a step over all devices and nodes together. (type: int, default: 16)",
+        "--data.batch_size BATCH_SIZE samples an optimiser step, over all devices, nodes",
     ):
         assert words in out
     assert "--optimizer" not in out  # the module has its own: the option would do nothing good
