@@ -58,7 +58,7 @@ def test_the_help_of_fit_shows_our_defaults_and_what_they_mean(capsys):
         "--model.config.transformer.width WIDTH Embedding dimension (paper: 1024). (type: int, default: 1024)",
         "--model.config.text_encoder TEXT_ENCODER Name of the frozen text encoder.",
         "--model.lr LR peak learning rate. (type: float, default: 0.0001)",
-        "--model.dropout.each EACH Probability that a condition is dropped",
+        "--model.fused {true,false,null} Adam as one kernel; null: on CUDA.",
         "--data.batch_size BATCH_SIZE samples an optimiser step, over all devices, nodes",
     ):
         assert words in out
