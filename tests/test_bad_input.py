@@ -173,7 +173,7 @@ def test_a_training_on_damaged_shards_names_the_file(complains, tiny_training, t
     ("options", "words"),
     [
         (["--data.batch_size", "0"], ["batch_size"]),
-        (["--data.fields", "[tempo]"], ["'tempo' is unknown"]),
+        (["--model.config.controls", '{"tempo": {}}', "--model.dropout", "null"], ["'tempo' is unknown"]),
         (["--model.config.transformer.layers", "3"], ["layers must be even, not 3"]),
         (["--model.config.codebook_size", "17"], ["16 codebook entries", "17"]),
         (["--model.config.codec", "no/such/codec"], ["no/such/codec"]),
