@@ -103,7 +103,8 @@ def test_the_template_asks_for_what_the_training_relies_on():
 
 
 def test_make_train_passes_its_variables_on():
-    make = ["make", "--no-print-directory", "-n", "-o", ".venv/.jasco-setup", "train", "NODES=2", "DEVICES=4", "STRATEGY=fsdp", "MAX_STEPS=9", "DATA=no"]
+    make = ["make", "--no-print-directory", "-n", "-o", ".venv/.jasco-setup", "train"]
+    make += ["NODES=2", "DEVICES=4", "STRATEGY=fsdp", "MAX_STEPS=9", "DATA=no"]
     done = subprocess.run(
         [*make, "ARGS=--model.lr 2e-4"], cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, "MAKEFLAGS": ""}
     )
