@@ -187,4 +187,4 @@ def test_clips_are_made_from_sharded_weights(train, tmp_path):
 
     events = EventAccumulator(str(tmp_path / "run"), size_guidance={"audio": 0})
     events.Reload()
-    assert events.Tags()["audio"] == ["listen/clip0"]
+    assert events.Tags()["audio"] == ["listen/clip0_audio"]
