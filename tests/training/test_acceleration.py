@@ -87,6 +87,7 @@ def test_adam_is_not_fused_where_gradients_are_scaled(make_module):
 
 @pytest.mark.slow
 def test_compiled_layers_train_the_same_weights(train):
-    plain, compiled = train("plain"), train("compiled", "--model.compile", "true")
+    still = ["--model.config.transformer.dropout", "0"]  # compiled code draws it otherwise
+    plain, compiled = train("plain", *still), train("compiled", "--model.compile", "true", *still)
     assert list(weights(compiled)) == list(weights(plain))
     torch.testing.assert_close(weights(compiled), weights(plain), atol=5e-5, rtol=1e-3)

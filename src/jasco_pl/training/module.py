@@ -46,7 +46,7 @@ class JascoModule(lightning.LightningModule):
         decay_steps: the step at which the linear decay reaches zero.
         ema_decay: of the weight average; 0 turns it off.
         start_from: folder of a text-only checkpoint whose weights training begins with; needed by zero_convolution alone.
-        compile: compile the layers by torch.compile while training: the first steps take a minute, the others less.
+        compile: compile the layers by torch.compile while training: the first steps take a minute. Dropout in the network draws otherwise.
         checkpointing: keep only what enters each layer and compute the rest again in the backward pass: less memory, a third more work.
         fused: Adam as one kernel; null: on CUDA. Never where gradients are scaled (precision 16-mixed): it could not be clipped there.
         matmul_precision: of float32 products, see torch.set_float32_matmul_precision: highest, high (TF32 on CUDA) or medium.
