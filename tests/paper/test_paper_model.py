@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -129,6 +130,7 @@ def test_equation_3_the_weighted_loss(module: JascoModule, monkeypatch: pytest.M
     """(1 + t) times equation 1."""
     assert MODEL["weighting"] == "increasing"
     monkeypatch.setattr(module, "log", lambda *args, **options: None)
+    monkeypatch.setattr(module, "_trainer", SimpleNamespace(global_step=0, log_every_n_steps=10))
     batch = batch_of(16, 4)
     losses, t = module.item_losses(batch, None)
     torch.testing.assert_close(module.training_step(batch, 0), ((1 + t) * losses).mean())
