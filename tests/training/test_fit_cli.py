@@ -73,7 +73,7 @@ def test_a_run_leaves_what_is_needed_to_repeat_resume_and_export_it(tiny_trainin
 @pytest.mark.slow
 def test_options_given_on_resume_hold(tiny_training, tmp_path):
     log = tmp_path / "log.txt"
-    first = ("--trainer.max_steps", "4")
+    first = ("--trainer.max_steps", "4", "--model.lr", "1e-3")
     assert jasco(["fit", *tiny_training("run", recording(tmp_path / "first"), *first)], log) == 0, log.read_text()
     options = ("--model.lr", "0.5", "--model.ema_decay", "0.5", "--model.decay_steps", "40", "--trainer.max_steps", "6")
     file = ("--ckpt_path", str(tmp_path / "run" / "checkpoints" / "last.ckpt"))
