@@ -412,3 +412,14 @@ def test_a_checkpoint_brings_its_codec_and_encoder(jasco: Jasco, tiny_codec_fold
 def test_a_checkpoint_that_is_not_there() -> None:
     with pytest.raises(UserError, match="no JASCO checkpoint in 'checkpoints/jasco-nowhere'"):
         Jasco.from_pretrained("checkpoints/jasco-nowhere")
+
+
+def test_the_latent_limit_holds_loud_latents_and_nothing_else(
+    tiny_model_config: ModelConfig, tiny_codec_folder: Path, offline_encoder: TextEncoder
+) -> None:
+    solver = SolverConfig("euler", steps=2)
+    free, held = (build(replace(tiny_model_config, latent_limit=limit), tiny_codec_folder, offline_encoder) for limit in (None, 0.5))
+    (loud,), (quiet,) = (jasco.generate(Request("rock"), seconds=0.4, solver=solver) for jasco in (free, held))
+    wanted = free.model.normalize(loud.latents).clamp(max=0.5)
+    assert (free.model.normalize(loud.latents) > 0.5).any()
+    torch.testing.assert_close(held.model.normalize(quiet.latents), wanted)

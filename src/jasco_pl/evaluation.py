@@ -65,7 +65,7 @@ class Settings:
     def key(self) -> str:
         """Short hash of the settings and the checkpoint's bytes: results of other settings are kept apart."""
         digest = hashlib.blake2b(json.dumps(asdict(self), sort_keys=True).encode(), digest_size=4)
-        for path in sorted(Path(self.checkpoint).glob("*.safetensors")):
+        for path in sorted(file for file in Path(self.checkpoint).glob("*") if file.suffix in (".json", ".safetensors")):
             digest.update(path.read_bytes())
         return digest.hexdigest()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +232,9 @@ class Jasco:
                 projected, text, mask = self.model.guided_rows(seen.items(items), terms)
                 return guided_velocity(lambda z, t, count: self.model.velocity(z, t, projected, text, mask), terms)
 
-            return solve(field_of, noise, solver or SolverConfig(), progress, self.model.path)
+            solution = solve(field_of, noise, solver or SolverConfig(), progress, self.model.path)
+            limit = self.model.config.latent_limit
+            return solution if limit is None else replace(solution, latents=solution.latents.clamp(max=limit))
 
         if Painting.name in self.model.controls:
             solution = paint(conditions, noise, self.frames(self.model.config.seconds), flow, progress)

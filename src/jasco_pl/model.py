@@ -55,6 +55,9 @@ class ModelConfig:
     control_gain: float = 1.0
     """Factor on the first weights of the projected controls: a few channels beside 128 of noisy latents, which a short run would learn late
     (no part of the paper; docs/decisions.md)."""
+    latent_limit: float | None = None
+    """Highest normalised latent that generation lets through; null: any. Where latents are logarithms of energy, as the embedded codec's, a
+    small model's overshoot is a note that is far too loud (docs/decisions.md)."""
     guidance: str = "all=1.5 text=0.5"
     """Guidance when none is asked for; the default is the paper's best, a checkpoint may know better."""
 
