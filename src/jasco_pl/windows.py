@@ -12,6 +12,7 @@ from torch import Tensor
 
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.controls.painting import Painting
+from jasco_pl.controls.painting_input import runs
 from jasco_pl.flow.solver import Progress, Solution
 
 OVERLAP = 0.3  # share of a window that is known from the one before: 70 % are masked, well inside what training masks
@@ -41,8 +42,7 @@ def plan_windows(kept: NDArray[np.bool_], length: int) -> list[Window]:
     if frames <= length:
         return [Window(0, frames, 0, frames)]
     plan = []
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], kept, [True]]).astype(np.int8)))
-    for start, stop in edges.reshape(-1, 2).tolist():
+    for start, stop in runs(~kept):
         around = min(start, overlap) + min(frames - stop, overlap)
         if stop - start + around <= length:
             first = min(max(start - (length - (stop - start)) // 2, 0), frames - length)

@@ -13,7 +13,7 @@ import torch
 
 from jasco_pl.flow.guidance import parse_guidance
 from jasco_pl.model import JascoModel, ModelConfig, check_state
-from jasco_pl.training.checkpoint_io import AtomicCheckpointIO, damaged
+from jasco_pl.training.checkpoint_io import AtomicCheckpointIO, damaged, network_weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def load_checkpoint(path: str, live: bool = False) -> JascoModel:
     state = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu", weights_only=True)
     try:
         config = state["model_config"]
-        weights = {name.removeprefix("model."): value for name, value in state["state_dict"].items()}
+        weights = network_weights(state["state_dict"])
     except Exception as error:
         raise damaged(path, error) from error
     model = JascoModel(ModelConfig.from_dict(config))

@@ -89,10 +89,15 @@ def kept_frames(
     return kept
 
 
+def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Where a mask [T] is true, as stretches [first, last)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
+    return [(first, last) for first, last in edges.reshape(-1, 2).tolist()]
+
+
 def stretches(kept: NDArray[np.bool_], frame_rate: float) -> str:
     """The kept seconds in words, as in `0.00-3.94, 8.00-10.00`."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], kept, [False]]).astype(np.int8))) / frame_rate
-    return ", ".join(f"{start:.2f}-{end:.2f}" for start, end in edges.reshape(-1, 2))
+    return ", ".join(f"{first / frame_rate:.2f}-{last / frame_rate:.2f}" for first, last in runs(kept))
 
 
 def splice(made: Tensor, recording: Tensor, kept: NDArray[np.bool_], hop: int, sample_rate: int) -> Tensor:
@@ -106,8 +111,7 @@ def splice(made: Tensor, recording: Tensor, kept: NDArray[np.bool_], hop: int, s
         sample_rate: Hz.
     """
     share = np.zeros(len(kept) * hop, dtype=np.float32)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], kept, [False]]).astype(np.int8))) * hop
-    for first, last in edges.reshape(-1, 2).tolist():
+    for first, last in ((start * hop, stop * hop) for start, stop in runs(kept)):
         place = (np.arange(last - first) + 0.5) / (FADE * sample_rate)
         rising = np.ones_like(place) if first == 0 else place
         falling = np.ones_like(place) if last == len(share) else place[::-1]

@@ -13,6 +13,7 @@ from torch import Tensor
 from jasco_pl.controls import harmony
 from jasco_pl.controls.chord_lab import harte
 from jasco_pl.errors import UserError
+from jasco_pl.metrics.chord_iou import frame_pair
 from jasco_pl.metrics.clip_mean import ClipMean
 
 Vocabulary = Literal["root", "majmin", "sevenths"]
@@ -36,9 +37,7 @@ def chord_accuracy(heard: ArrayLike, asked: ArrayLike, vocabulary: Vocabulary = 
     """
     if vocabulary not in VOCABULARIES:
         raise UserError(f"chord vocabulary {vocabulary!r} is not known: it is 'root', 'majmin' or 'sevenths'.")
-    left, right = np.asarray(heard), np.asarray(asked)
-    if left.ndim != 1 or left.shape != right.shape or not left.size:
-        raise UserError(f"chord frames of shapes {left.shape} and {right.shape} cannot be compared: both must be [T], T the same and > 0.")
+    left, right = frame_pair(heard, asked)
     pairs, frames = np.unique(np.stack([right, left]), axis=1, return_counts=True)
     written = [[harte(harmony.label(min(int(index), harmony.UNK))) for index in side] for side in pairs]
     scores = _COMPARE[vocabulary](*written)

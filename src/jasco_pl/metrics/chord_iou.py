@@ -43,14 +43,20 @@ def chord_matches(heard: ArrayLike, asked: ArrayLike, level: Level = "exact") ->
     """Which frames [T] agree; arguments and errors as for `chord_iou`."""
     if level not in LEVELS:
         raise UserError(f"chord level {level!r} is not known: it is 'exact' or 'triad'.")
-    left, right = np.asarray(heard), np.asarray(asked)
-    if left.ndim != 1 or left.shape != right.shape or not left.size:
-        raise UserError(f"chord frames of shapes {left.shape} and {right.shape} cannot be compared: both must be [T], T the same and > 0.")
+    left, right = frame_pair(heard, asked)
     if level == "exact":
         return (left == right) & (left <= harmony.N)
     both_silent = (left == harmony.N) & (right == harmony.N)
     heard_triad, asked_triad = harmony.triad(left), harmony.triad(right)
     return both_silent | ((heard_triad == asked_triad) & (heard_triad >= 0))
+
+
+def frame_pair(heard: ArrayLike, asked: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both as arrays [T]; UserError if they are not of the same length, or empty."""
+    left, right = np.asarray(heard), np.asarray(asked)
+    if left.ndim != 1 or left.shape != right.shape or not left.size:
+        raise UserError(f"chord frames of shapes {left.shape} and {right.shape} cannot be compared: both must be [T], T the same and > 0.")
+    return left, right
 
 
 class ChordIoU(ClipMean):

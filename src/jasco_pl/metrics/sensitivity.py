@@ -6,6 +6,7 @@ A distance that is to judge generated music must be small between clean halves a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import scipy.signal
@@ -58,9 +59,9 @@ def degradations(codec: str) -> dict[str, Degradation]:
     """Name -> what is done to a clip [1, S] at 32 kHz; each kind from weak to strong."""
     return {
         "clean": lambda wav, draw: wav,
-        **{f"noise {ratio} dB": lambda wav, draw, ratio=ratio: add_noise(wav, draw, ratio) for ratio in (20, 10)},  # type: ignore[misc]
-        **{f"low-pass {hertz} Hz": lambda wav, draw, hertz=hertz: low_pass(wav, draw, hertz) for hertz in (4000, 1000)},  # type: ignore[misc]
-        **{f"shuffled {part} s": lambda wav, draw, part=part: shuffle(wav, draw, part) for part in (0.5, 0.1)},  # type: ignore[misc]
+        **{f"noise {ratio} dB": partial(add_noise, ratio=ratio) for ratio in (20, 10)},
+        **{f"low-pass {hertz} Hz": partial(low_pass, hertz=hertz) for hertz in (4000, 1000)},
+        **{f"shuffled {part} s": partial(shuffle, seconds=part) for part in (0.5, 0.1)},
         "codec": through_codec(codec),
     }
 

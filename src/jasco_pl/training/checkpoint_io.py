@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from torch import Tensor
 
 from jasco_pl.errors import UserError
 from jasco_pl.files import atomic_path, explain_os_error, remove_leftovers
@@ -102,6 +104,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete it as a whole."""
         discard(Path(path))
+
+
+def network_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a training module as its network, `JascoModel`, names them."""
+    return {name.removeprefix("model."): tensor for name, tensor in state.items()}
 
 
 def damaged(path: str | Path, error: BaseException) -> UserError:

@@ -22,6 +22,7 @@ from jasco_pl.model import JascoModel, ModelConfig, check_state
 from jasco_pl.resources import locate
 from jasco_pl.seeding import generator, item_noise, stable_hash
 from jasco_pl.text import TextEncoder
+from jasco_pl.training.checkpoint_io import network_weights
 from jasco_pl.training.ema import WeightAverage
 from jasco_pl.training.sharded import is_sharded, shard
 from jasco_pl.warm_start import start_from
@@ -292,8 +293,7 @@ class JascoModule(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the average back; refuse a checkpoint of another network."""
         if "state_dict" in checkpoint:  # shards are compared before they are read, and read into place
-            state = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
-            check_state(state, self.model, str(self.trainer.ckpt_path))
+            check_state(network_weights(checkpoint["state_dict"]), self.model, str(self.trainer.ckpt_path))
         self._stored_average = checkpoint.get("ema")
         if "loops" in checkpoint:
             _recount(checkpoint, self.trainer.accumulate_grad_batches)

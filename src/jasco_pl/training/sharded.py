@@ -16,7 +16,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from jasco_pl.errors import UserError
 from jasco_pl.files import explain_os_error
 from jasco_pl.model import JascoModel, check_state
-from jasco_pl.training.checkpoint_io import damaged, put_in_place, temporary_folder
+from jasco_pl.training.checkpoint_io import damaged, network_weights, put_in_place, temporary_folder
 from jasco_pl.training.shard_folder import read_average, weight_shapes, write_folder
 
 
@@ -95,13 +95,13 @@ class ShardedStrategy(ModelParallelStrategy):
         path = Path(self.broadcast(checkpoint_path))
         module: Any = self.lightning_module
         if not path.is_dir():
-            check_state(_model_weights(self.checkpoint_io.load_checkpoint(path)["state_dict"]), module.model, path)
+            check_state(network_weights(self.checkpoint_io.load_checkpoint(path)["state_dict"]), module.model, path)
             return super().load_checkpoint(path, weights_only)
         try:
             shapes = weight_shapes(path)
         except Exception as error:
             raise damaged(path, error) from error
-        check_state(_model_weights(shapes), module.model, path)
+        check_state(network_weights(shapes), module.model, path)
         try:
             checkpoint = super().load_checkpoint(path, weights_only)
             if "ema" in checkpoint:
@@ -110,7 +110,3 @@ class ShardedStrategy(ModelParallelStrategy):
         except (Exception, CheckpointException) as error:  # the latter is none of the former
             raise damaged(path, error) from error
         return checkpoint
-
-
-def _model_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name.removeprefix("model."): tensor for name, tensor in state.items()}
