@@ -91,7 +91,7 @@ def test_heard_chords_that_the_shards_lack_are_one_sentence(tmp_path):
     sample = Sample("one", {"latents": torch.zeros(60, 128).half(), "chords": torch.full((60,), 5).short()}, [])
     write_shard(tmp_path, "shard-00000", [sample])
     write_index(tmp_path, {"frame_rate": 50.0}, ["shard-00000"])
-    message = r"lack the field 'chords_heard': sample 'one' holds chords, latents \(without it, set data.heard_chords to 0\)"
+    message = r"lack the field 'chords_heard': sample 'one' holds chords, latents;.*--stages chords` adds it, and data.heard_chords 0 does"
     with pytest.raises(UserError, match=message):
         data_module(tmp_path, fields=["chords"], heard_chords=0.5).train_dataloader()
     item = next(iter(data_module(tmp_path, fields=["chords"], batch_size=1).train_dataloader()))
@@ -106,8 +106,47 @@ def test_a_field_that_one_sample_lacks_is_named_at_once(tmp_path):
     tensors = {"latents": torch.zeros(60, 128).half(), "chords": torch.zeros(60).short()}
     write_shard(tmp_path, "shard-00000", [Sample("one", tensors, []), Sample("two", {"latents": tensors["latents"].clone()}, [])])
     write_index(tmp_path, {"frame_rate": 50.0}, ["shard-00000"])
-    with pytest.raises(UserError, match="lack the field 'chords': sample 'two' holds latents"):
+    with pytest.raises(UserError, match=r"lack the field 'chords': sample 'two' holds latents; .*--stages chords` adds it\.$"):
         CropDataset(tmp_path, 50, 0, ("latents", "chords"))
+
+
+@pytest.mark.parametrize(("field", "stage"), [("melody", "melody"), ("codes_drums_bandpass", "drums"), ("codes_mix", "latents")])
+def test_what_adds_a_missing_field_is_named(tmp_path, field, stage):
+    write_shard(tmp_path, "shard-00000", [Sample("song", {"latents": torch.zeros(60, 128).half()}, [])])
+    write_index(tmp_path, {"frame_rate": 50.0}, ["shard-00000"])
+    with pytest.raises(UserError, match=rf"sample 'song' holds latents.*`jasco prepare SOURCE --out {tmp_path} --stages {stage}` adds it"):
+        data_module(tmp_path, fields=[field]).val_dataloader()
+
+
+@pytest.fixture
+def recordings_and_pieces(tmp_path):
+    """Two samples with Chordino's chords alone (5), two with exact ones (7) besides."""
+    names = ("recorded-0", "composed-0", "composed-1", "recorded-1")
+    samples = []
+    for name in names:
+        tensors = {"latents": torch.zeros(60, 128).half(), "chords_heard": torch.full((60,), 5).short()}
+        if name.startswith("composed"):
+            tensors["chords"] = torch.full((60,), 7).short()
+        samples.append(Sample(name, tensors, []))
+    write_shard(tmp_path, "shard-00000", samples)
+    write_index(tmp_path, {"frame_rate": 50.0}, ["shard-00000"])
+    return tmp_path
+
+
+@pytest.mark.parametrize(("share", "composed"), [(0.0, {7}), (1.0, {5}), (0.5, {5, 7})])
+def test_a_recording_gives_the_heard_chords_in_place_of_exact_ones(recordings_and_pieces, share, composed):
+    module = data_module(recordings_and_pieces, fields=["chords"], heard_chords=share)
+    train, valid = module.train_dataloader(), module.val_dataloader()
+    taken = {"recorded": set(), "composed": set()}
+    for _ in range(12):
+        for batch in train:
+            assert "chords_heard" not in batch
+            for name, chords in zip(batch["id"], batch["chords"], strict=True):
+                taken[name.split("-")[0]] |= set(chords.tolist())
+    assert taken == {"recorded": {5}, "composed": composed}
+    (batch,) = valid
+    assert [chords.unique().tolist() for chords in batch["chords"]] == [[5], [7], [7], [5]]
+    assert batch["chords"].dtype == torch.int64
 
 
 def test_collating_stacks_tensors_and_lists_the_rest(prepared):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from jasco_pl.errors import UserError
 from jasco_pl.seeding import stable_hash
 
 PADDING = {"chords": harmony.NULL, "chords_heard": harmony.NULL, "melody": UNVOICED}  # past a short sample's end; codes: -1, latents: 0
+STAND_INS = {"chords": "chords_heard"}  # read where a sample lacks the field: only composed music has exact chords
+STAGES = {"chords": "chords", "chords_heard": "chords", "melody": "melody"}  # of `jasco prepare`, by field; codes_drums...: drums
 
 REMOTE_WINDOW = 8  # shards shuffled together where they come from a URL
 
@@ -47,13 +49,19 @@ def crop(sample: Sample, start: int, length: int) -> dict[str, Tensor]:
 class CropDataset(Dataset[Batch]):
     """Map-style: (epoch, position) -> a crop. Everything random about it is a hash of (seed, epoch, id).
 
+    A sample without `chords`, as recordings are, gives its `chords_heard` under that name, in training and validation alike; samples
+    of both kinds may stand in one set.
+
     Args:
         folder: prepared shards, or a reader of them.
         frames: length of a crop.
         seed: of crops and captions.
-        fields: which stored fields to read; a field that shards lack is an error.
+        fields: which stored fields to read; a field that a sample lacks is an error.
         alternatives: field -> (other field, share): that share of the crops takes the other field in its place.
         random_crop: false takes every sample's beginning and its first caption (validation).
+
+    Raises:
+        UserError: a sample lacks a field; the sentence names it and what adds the field.
     """
 
     def __init__(
@@ -68,28 +76,48 @@ class CropDataset(Dataset[Batch]):
         self.reader = folder if isinstance(folder, ShardReader) else ShardReader(folder)
         self.frames, self.seed, self.random_crop = frames, seed, random_crop
         self.alternatives = alternatives or {}
-        self.fields = [*fields, *(other for other, _ in self.alternatives.values())]
+        self.fields = list(fields)
         for entry in self.reader.entries:
-            if missing := [name for name in self.fields if name not in entry["crc32"]]:
-                stored = ", ".join(sorted(entry["crc32"]))
-                remedy = "" if missing[0] in fields else " (without it, set data.heard_chords to 0)"
+            if missing := next(self._lacking(entry["crc32"]), None):
                 raise UserError(
-                    f"the shards in {self.reader.location!r} lack the field {missing[0]!r}: sample {entry['id']!r} holds {stored}{remedy}."
+                    f"the shards in {self.reader.location!r} lack the field {missing!r}: sample {entry['id']!r} holds "
+                    f"{', '.join(sorted(entry['crc32']))}; {self._remedy(missing)}."
                 )
+
+    def _lacking(self, stored: Collection[str]) -> Iterator[str]:
+        """What a sample with these fields would need besides."""
+        for field in self.fields:
+            if field in stored:
+                if field in self.alternatives and self.alternatives[field][0] not in stored:
+                    yield self.alternatives[field][0]
+            elif STAND_INS.get(field) not in stored:
+                yield field
+
+    def _remedy(self, field: str) -> str:
+        stage = STAGES.get(field, "drums" if field.startswith("codes_drum") else "latents")
+        remedy = f"for recordings, `jasco prepare SOURCE --out {self.reader.location} --stages {stage}` adds it"
+        return remedy if field in self.fields else f"{remedy}, and data.heard_chords 0 does without it"
+
+    def _sources(self, entry: dict[str, Any], epoch: int) -> dict[str, str]:
+        """Field -> the stored field that is read for it."""
+        sources = {}
+        for field in self.fields:
+            other, share = self.alternatives.get(field, ("", 0.0))
+            drawn = share > 0 and stable_hash("alternative", field, self.seed, epoch, entry["id"]) % 10_000 < share * 10_000
+            sources[field] = other if drawn else field if field in entry["crc32"] else STAND_INS[field]
+        return sources
 
     def __len__(self) -> int:
         return len(self.reader)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, position = key
-        sample = self.reader.read(position, self.fields)
+        sources = self._sources(self.reader.entries[position], epoch)
+        stored = self.reader.read(position, list(sources.values()))
+        sample = Sample(stored.id, {field: stored.tensors[source] for field, source in sources.items()}, stored.captions)
         name = sample.id
         start = crop_start(sample.frames, self.frames, self.seed, epoch, name) if self.random_crop else 0
         item: Batch = dict(crop(sample, start, self.frames))
-        for field, (other, share) in self.alternatives.items():
-            replacement = item.pop(other)
-            if stable_hash("alternative", field, self.seed, epoch, name) % 10_000 < share * 10_000:
-                item[field] = replacement
         choice = stable_hash("caption", self.seed, epoch, name) if self.random_crop else 0
         item["caption"] = sample.captions[choice % len(sample.captions)] if sample.captions else ""
         item["id"] = name
@@ -186,6 +214,7 @@ class ShardDataModule(lightning.LightningDataModule):
         seconds: length of a crop.
         fields: stored fields to read besides the latents; `jasco fit` takes those of the model's controls.
         heard_chords: share of the crops that take Chordino's labels (`chords_heard`) in place of exact annotations; for models with chords.
+            A recording has no exact ones: it gives Chordino's whatever this says, in training, validation and test.
         workers: loader processes a device.
         seed: of order, crops, captions, noise.
         cache: local folder for the shards of URLs; null is jasco_pl/shards in the user's cache folder. Processes and runs may share it.

@@ -15,7 +15,7 @@ FIELDS: dict[str, torch.dtype] = {
     "codes_drums_bandpass": torch.int16,  # ... of the drum stem between 200 and 800 Hz
     "codes_drumless": torch.int16,  # ... of the mix without drums
     "chords": torch.int16,  # index in harmony's vocabulary
-    "chords_heard": torch.int16,  # the same as Chordino hears it, where exact annotations exist too
+    "chords_heard": torch.int16,  # the same as Chordino hears it: all that recordings have
     "melody": torch.int8,  # bin 0..52 = MIDI 43..95, -1 none
 }
 REQUIRED = ("latents",)
