@@ -110,7 +110,7 @@ def test_a_field_that_one_sample_lacks_is_named_at_once(tmp_path):
         CropDataset(tmp_path, 50, 0, ("latents", "chords"))
 
 
-@pytest.mark.parametrize(("field", "stage"), [("melody", "melody"), ("codes_drums_bandpass", "drums"), ("codes_mix", "latents")])
+@pytest.mark.parametrize(("field", "stage"), [("melody", "melody"), ("codes_drums_bandpass", "drums"), ("codes_mix", "codec")])
 def test_what_adds_a_missing_field_is_named(tmp_path, field, stage):
     write_shard(tmp_path, "shard-00000", [Sample("song", {"latents": torch.zeros(60, 128).half()}, [])])
     write_index(tmp_path, {"frame_rate": 50.0}, ["shard-00000"])

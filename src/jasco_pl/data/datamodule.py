@@ -17,15 +17,13 @@ from jasco_pl.controls import harmony
 from jasco_pl.controls.melody import UNVOICED
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.sampler import GlobalBatches, crop_start
-from jasco_pl.data.schema import FIELDS, Batch, Sample
+from jasco_pl.data.schema import FIELDS, STAGES, STAND_INS, Batch, Sample
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.data.store import is_url
 from jasco_pl.errors import UserError
 from jasco_pl.seeding import stable_hash
 
 PADDING = {"chords": harmony.NULL, "chords_heard": harmony.NULL, "melody": UNVOICED}  # past a short sample's end; codes: -1, latents: 0
-STAND_INS = {"chords": "chords_heard"}  # read where a sample lacks the field: only composed music has exact chords
-STAGES = {"chords": "chords", "chords_heard": "chords", "melody": "melody"}  # of `jasco prepare`, by field; codes_drums...: drums
 
 REMOTE_WINDOW = 8  # shards shuffled together where they come from a URL
 
@@ -94,8 +92,7 @@ class CropDataset(Dataset[Batch]):
                 yield field
 
     def _remedy(self, field: str) -> str:
-        stage = STAGES.get(field, "drums" if field.startswith("codes_drum") else "latents")
-        remedy = f"for recordings, `jasco prepare SOURCE --out {self.reader.location} --stages {stage}` adds it"
+        remedy = f"for recordings, `jasco prepare SOURCE --out {self.reader.location} --stages {STAGES[field]}` adds it"
         return remedy if field in self.fields else f"{remedy}, and data.heard_chords 0 does without it"
 
     def _sources(self, entry: dict[str, Any], epoch: int) -> dict[str, str]:

@@ -19,6 +19,15 @@ FIELDS: dict[str, torch.dtype] = {
     "melody": torch.int8,  # bin 0..52 = MIDI 43..95, -1 none
 }
 REQUIRED = ("latents",)
+STAND_INS = {"chords": "chords_heard"}
+"""Field -> what is read where a sample lacks it: only composed music has exact chords."""
+STAGES = {
+    **dict.fromkeys(("latents", "codes_mix"), "codec"),
+    **dict.fromkeys(("chords", "chords_heard"), "chords"),
+    "melody": "melody",
+    **dict.fromkeys(("codes_drums", "codes_drums_bandpass", "codes_drumless"), "drums"),
+}
+"""Field -> the stage of `jasco prepare` that adds it."""
 
 
 @dataclass

@@ -116,6 +116,7 @@ class ShardReader:
             raise UserError(f"{where!r} is not an index of shards of format {FORMAT!r}.")
         try:
             self.codec: dict[str, Any] = index["codec"]
+            self.shards: list[dict[str, Any]] = index["shards"]
             self.sizes: dict[str, int] = {shard["file"]: shard["bytes"] for shard in index["shards"]}
             self.counts: list[int] = [len(shard["samples"]) for shard in index["shards"]]
             self.files: list[str] = [shard["file"] for shard in index["shards"] for _ in shard["samples"]]
