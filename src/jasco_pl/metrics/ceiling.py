@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from jasco_pl.audio import SAMPLE_RATE, read_audio
+from jasco_pl.audio import SAMPLE_RATE
 from jasco_pl.controls import harmony
-from jasco_pl.data.build import melody_frames, read_note
-from jasco_pl.errors import UserError
+from jasco_pl.data.stretch import has_chords, has_melody, read_stretch
 from jasco_pl.extract.onsets import onset_times
 from jasco_pl.extract.salience import Salience
 from jasco_pl.heard import Heard
@@ -26,10 +25,8 @@ from jasco_pl.metrics.melody import bins_to_pitch_class, melody_accuracy, pitch_
 from jasco_pl.metrics.melody_similarity import melody_similarity
 from jasco_pl.metrics.onset_f1 import onset_f1
 from jasco_pl.metrics.report import Figure, Row
-from jasco_pl.seeding import stable_hash
 
 SAME_HIT = 0.03  # seconds: hits of several drums at once are one onset
-VOICED = 0.1  # the least share of the time that has a melody, for there to be one to follow
 
 CHORDS = {
     "chord_iou": "chord IoU",
@@ -65,27 +62,18 @@ def measure_piece(path: Path, seconds: float = 10.0, salience: Salience | None =
     Raises:
         UserError: the piece or a stem cannot be read, or the piece is shorter than the stretch.
     """
-    note = read_note(path)
-    mix, drums = (read_audio(path.with_name(f"{note['id']}.{stem}.flac"), SAMPLE_RATE) for stem in ("mix", "drums"))
-    frames, hop = round(seconds * harmony.FRAME_RATE), SAMPLE_RATE // harmony.FRAME_RATE
-    total = mix.shape[-1] // hop
-    if total < frames:
-        raise UserError(f"the piece {note['id']!r} is shorter than {seconds:g} seconds.")
-    first = stable_hash("ceiling", note["id"]) % (total - frames + 1)
-    inside, start = slice(first * hop, (first + frames) * hop), first / harmony.FRAME_RATE
-    chords = harmony.changes_to_frames(note["chords"], total)[first : first + frames]
-    melody = melody_frames(note["melody"], total, harmony.FRAME_RATE)[first : first + frames]
-    hits = drum_onsets(note["drums"], start, start + seconds)
+    stretch = read_stretch(path, seconds, SAMPLE_RATE, harmony.FRAME_RATE, "ceiling")
+    mix, hits = stretch.mix, drum_onsets(stretch.note["drums"], stretch.start, stretch.start + seconds)
     return {
-        **_harmony(mix[:, inside], chords),
-        "onset_f1_stem": onset_f1(onset_times(drums[:, inside], SAMPLE_RATE), hits),
-        "onset_f1_mix": onset_f1(onset_times(mix[:, inside], SAMPLE_RATE), hits),
-        **_melody(mix[:, inside], melody, salience),
+        **_harmony(mix, stretch.chords),
+        "onset_f1_stem": onset_f1(onset_times(stretch.stem("drums"), SAMPLE_RATE), hits),
+        "onset_f1_mix": onset_f1(onset_times(mix, SAMPLE_RATE), hits),
+        **_melody(mix, stretch.melody, salience),
     }
 
 
 def _harmony(wav: Tensor, asked: ArrayLike) -> dict[str, float]:
-    if (np.asarray(asked) == harmony.N).mean() > 0.5:
+    if not has_chords(asked):
         return dict.fromkeys(CHORDS, np.nan)
     heard = Heard(wav, SAMPLE_RATE).chords
     return {
@@ -97,7 +85,7 @@ def _harmony(wav: Tensor, asked: ArrayLike) -> dict[str, float]:
 
 def _melody(wav: Tensor, asked: NDArray[np.int8], salience: Salience | None) -> dict[str, float]:
     names = CHROMA if salience is None else {**CHROMA, **SALIENCE}
-    if (asked >= 0).mean() < VOICED:
+    if not has_melody(asked):
         return dict.fromkeys(names, np.nan)
     found = {"melody_accuracy_chroma": pitch_class_accuracy(Heard(wav, SAMPLE_RATE).pitch_classes, bins_to_pitch_class(asked))}
     if salience is not None:
