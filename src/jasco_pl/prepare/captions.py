@@ -37,6 +37,8 @@ class CaptionOptions:
     tags: Literal["sentences", "pairs", "none"] = "sentences"
     """Word tags as sentences ("A calm folk piece with flute, 90 bpm, in E minor."), as audiocraft's pairs ("genre: folk. bpm: 90"), or not
     at all."""
+    file_tags: bool = True
+    """Where neither texts nor tags lie beside a file, look for genre (title, artist) inside it: ID3 and Vorbis comments."""
     fields: list[str] = field(default_factory=lambda: ["key", "bpm", "genre", "moods", "instrument", "keywords"])
     """Tags that may be named, audiocraft's six. Besides there are `title`, which tells what a piece is called, not how it sounds, and
     `artist`, which would teach the model to imitate people by name."""

@@ -8,10 +8,12 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import soundfile
+from tqdm import tqdm
 
 from jasco_pl.errors import UserError
 from jasco_pl.prepare.captions import CaptionOptions, Tags, make_captions, read_tags
@@ -79,6 +81,8 @@ def find_tracks(source: str | Path, captions: CaptionOptions, audio_dir: str | P
         known, rejected = _from_list(Path(source), None if audio_dir is None else Path(audio_dir))
     else:
         raise UserError(f"the source {os.fspath(source)!r} is neither a folder of audio nor a list ({', '.join(LIST_ENDINGS)}).")
+    if captions.file_tags and captions.tags != "none":
+        _read_inside([one for one in known.values() if not (one.given or one.tags)])
     tracks = [Track(one.path, name, make_captions(name, one.given, one.tags, captions), one.start, one.stop) for name, one in known.items()]
     return sorted(tracks, key=lambda track: track.name), sorted(rejected, key=lambda one: (one.name, one.reason))
 
@@ -179,6 +183,21 @@ def _read_beside(one: _Known, info_path: str | None = None) -> None:
             value = note.pop(key, None)
             one.given.extend(filter(None, map(str, value if isinstance(value, list) else [value or ""])))
         one.tags.update(read_tags(note))
+
+
+def _read_inside(silent: list[_Known]) -> None:
+    """Add the tags that files carry themselves, as far as libsndfile passes them on: title, artist and genre, no key and no tempo."""
+
+    def read(one: _Known) -> Tags:
+        try:
+            with soundfile.SoundFile(one.path) as file:
+                return read_tags(file.copy_metadata())
+        except (soundfile.LibsndfileError, RuntimeError, OSError):
+            return {}  # will be rejected by whoever decodes it
+
+    with ThreadPoolExecutor(8) as pool:  # waiting for the file system is most of it
+        for one, tags in zip(silent, tqdm(pool.map(read, silent), "tags in files", len(silent), unit="file", delay=2), strict=True):
+            one.tags = tags
 
 
 def _read(path: str) -> str | None:
