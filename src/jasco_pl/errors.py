@@ -1,4 +1,4 @@
-"""The one exception that is shown to a person as a single sentence."""
+"""The exception that is shown to a person as a single sentence."""
 
 
 class UserError(ValueError):
@@ -6,3 +6,7 @@ class UserError(ValueError):
 
     The command line prints the message alone and exits with code 2; nothing half-written is left behind.
     """
+
+
+class WriteError(UserError):
+    """Something cannot be written: no permission, a full disk. The surroundings' fault, whatever input it was met with."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jasco_pl.errors import UserError
+from jasco_pl.errors import UserError, WriteError
 
 REASONS = {
     errno.EACCES: "no permission to write there",
@@ -26,10 +26,10 @@ REASONS = {
 }
 
 
-def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> UserError:
+def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> WriteError:
     """Turn an OSError met while writing `path` into one sentence."""
     reason = REASONS.get(error.errno or 0, error.strerror or str(error))
-    return UserError(f"cannot write {os.fspath(path)!r}: {reason}.")
+    return WriteError(f"cannot write {os.fspath(path)!r}: {reason}.")
 
 
 @contextlib.contextmanager
