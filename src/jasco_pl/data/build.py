@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from jasco_pl.data.shards import checksum, finished, write_index, write_shard
 from jasco_pl.errors import UserError
 from jasco_pl.extract import chordino
 from jasco_pl.files import remove_leftovers
+from jasco_pl.processes import end_with_parent
 
 
 def melody_frames(notes: Sequence[Sequence[float]], frames: int, frame_rate: float) -> np.ndarray:
@@ -85,18 +84,6 @@ def fingerprint(codec: Codec) -> int:
     return checksum(torch.cat([codec.latent_mean.flatten(), codec.latent_std.flatten(), codec.codebook.flatten()]))
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for tasks for ever."""
-
-    def watch() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _build_shard(task: tuple[str, str, list[str], str]) -> str:
     out, name, paths, codec_name = task
     codec = _codec(codec_name)
@@ -108,7 +95,7 @@ def _run(tasks: list[tuple[str, str, list[str], str]], workers: int) -> Iterator
     if workers == 1:
         yield from map(_build_shard, tasks)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent) as pool:
         yield from pool.map(_build_shard, tasks)
 
 
