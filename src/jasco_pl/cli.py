@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "codec": ("jasco_pl.commands.codec", "fit the embedded codec and measure what survives it"),
     "evaluate": ("jasco_pl.commands.evaluate", "measure how a checkpoint follows its conditions"),
     "metrics": ("jasco_pl.commands.metrics", "examine the metrics: their ceiling, what they notice"),
+    "listen": ("jasco_pl.commands.listen", "let people listen: build a blind test, analyse its results"),
     "bench": ("jasco_pl.commands.bench", "measure the speed of this machine: how fast samples arrive, what a step costs"),
     "export": ("jasco_pl.commands.export", "turn a training checkpoint into a folder for generation"),
     "doctor": ("jasco_pl.doctor", "report the state of the environment, with remedies"),

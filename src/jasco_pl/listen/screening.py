@@ -1,0 +1,144 @@
+"""Who is left out of the means, and why (paper, section 4.1: not heard in full, reference under 90, CrowdMOS's rules).
+
+The four rules are applied in this order, each to the raters whom the former ones left:
+
+listened     heard less than 95 % of a recording that was rated ("did not listen to the full recordings").
+reference    gave the hidden reference less than 90 in more than 15 % of the cases where it is the top of the scale by definition
+             (all questions but the text's). The paper names the 90; the 15 % are ITU-R BS.1534-3's, section 4.1.2, for the same rule.
+correlation  the correlation of the rater's scores with the others' means is under 0.25 (Ribeiro et al., CrowdMOS, ICASSP 2011). The
+             worst goes first and the means are taken anew, so that bad raters do not drag good ones along.
+deviation    more than 5 % of the scores lie more than 2.5 standard deviations from the others' means, on both sides. Bounds as in tools
+             after CrowdMOS; that somebody who is merely stricter or milder than others stays is ITU-R BT.500's second condition:
+             outliers above (P) and below (Q) count only when |P - Q| / (P + Q) < 0.3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jasco_pl.listen.ratings import Rating, raters_of, score_matrix
+from jasco_pl.listen.study import FINISHED, QUESTIONS, REFERENCE
+
+RULES = {
+    "listened": "did not hear a recording to its end (paper)",
+    "reference": "rated the hidden reference too low (paper; tolerance of ITU-R BS.1534-3)",
+    "correlation": "scores unrelated to the other raters' (CrowdMOS)",
+    "deviation": "erratic scores, too far from the other raters' on both sides (CrowdMOS, ITU-R BT.500)",
+}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Parameters of the rules; where they come from stands in the module's text."""
+
+    listened: float = FINISHED
+    reference: float = 90.0
+    reference_slips: float = 0.15
+    correlation: float = 0.25
+    deviations: float = 2.5
+    deviation_share: float = 0.05
+    deviation_balance: float = 0.3
+    fewest: int = 6  # scores that others rated too: with fewer, correlation and deviation say nothing of a rater
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One rater: how many answers, which rule removed them (None: kept), and the figure that it went by."""
+
+    rater: str
+    ratings: int
+    removed_by: str | None = None
+    why: str = ""
+
+
+def screen(ratings: Sequence[Rating], rules: Rules | None = None) -> list[Judgement]:
+    """Judge every rater; in the order of their names."""
+    rules = rules or Rules()
+    removed: dict[str, tuple[str, str]] = {}
+    for rule, judge in (("listened", _listened), ("reference", _reference), ("correlation", _correlation), ("deviation", _deviation)):
+        left = [rating for rating in ratings if rating.rater not in removed]
+        removed |= {rater: (rule, why) for rater, why in judge(left, rules).items()}
+    counts = {name: sum(rating.rater == name for rating in ratings) for name in raters_of(ratings)}
+    return [Judgement(name, count, *removed.get(name, (None, ""))) for name, count in counts.items()]
+
+
+def _listened(ratings: Sequence[Rating], rules: Rules) -> dict[str, str]:
+    worst: dict[str, float] = {}
+    for rating in ratings:
+        worst[rating.rater] = min(worst.get(rating.rater, 1.0), rating.listened)
+    low = {rater: share for rater, share in worst.items() if share < rules.listened}
+    return {rater: f"heard {share:.0%} of a recording, less than {rules.listened:.0%}" for rater, share in low.items()}
+
+
+def _reference(ratings: Sequence[Rating], rules: Rules) -> dict[str, str]:
+    scores: dict[str, list[float]] = {}
+    for rating in ratings:
+        if rating.system == REFERENCE and QUESTIONS[rating.question].by_definition:
+            scores.setdefault(rating.rater, []).append(rating.score)
+    found = {}
+    for rater, given in scores.items():
+        low = sum(score < rules.reference for score in given)
+        if low > rules.reference_slips * len(given):
+            found[rater] = f"gave the reference less than {rules.reference:g} in {low} of {len(given)} cases (mean {np.mean(given):.0f})"
+    return found
+
+
+def _table(ratings: Sequence[Rating]) -> tuple[list[str], np.ndarray]:
+    """Names and scores [raters, stimuli x questions]."""
+    by = ("clip", "system", "question")
+    raters = raters_of(ratings)
+    cells = sorted({tuple(str(getattr(rating, name)) for name in by) for rating in ratings})
+    return raters, score_matrix(ratings, raters, cells, by)
+
+
+def others_means(scores: np.ndarray) -> np.ndarray:
+    """For every score [raters, cells] the mean of the other raters' in that cell; NaN where nobody else has one."""
+    given = ~np.isnan(scores)
+    count = given.sum(0) - given
+    total = np.nansum(scores, axis=0) - np.nan_to_num(scores)
+    return np.where(given & (count > 0), total / np.maximum(count, 1), np.nan)
+
+
+def _correlation(ratings: Sequence[Rating], rules: Rules) -> dict[str, str]:
+    raters, scores = _table(ratings)
+    found: dict[str, str] = {}
+    while len(raters) > 2:  # of two who disagree nobody can say who is right
+        means = others_means(scores)
+        figures = [_related(*pair, rules.fewest) for pair in zip(scores, means, strict=True)]
+        worst = int(np.argmin(figures))
+        if figures[worst] >= rules.correlation:
+            break
+        found[raters[worst]] = f"correlation {figures[worst]:.2f} with the other raters' means, less than {rules.correlation:g}"
+        raters, scores = raters[:worst] + raters[worst + 1 :], np.delete(scores, worst, axis=0)
+    return found
+
+
+def _related(own: np.ndarray, others: np.ndarray, fewest: int) -> float:
+    """Pearson's correlation over the cells that both have; 0 for constant scores; infinity where too few cells allow no judgement."""
+    both = ~np.isnan(own) & ~np.isnan(others)
+    if both.sum() < fewest or np.ptp(others[both]) == 0:
+        return math.inf
+    return float(np.corrcoef(own[both], others[both])[0, 1]) if np.ptp(own[both]) > 0 else 0.0
+
+
+def _deviation(ratings: Sequence[Rating], rules: Rules) -> dict[str, str]:
+    raters, scores = _table(ratings)
+    if len(raters) < 3:
+        return {}
+    residuals = scores - others_means(scores)
+    counted = (~np.isnan(residuals)).sum(1)
+    spread = float(np.sqrt(np.nanmean(residuals**2))) if counted.any() else 0.0
+    found = {}
+    for rater, own, count in zip(raters, residuals, counted, strict=True):
+        above, below = int((own > rules.deviations * spread).sum()), int((own < -rules.deviations * spread).sum())
+        outside = above + below
+        if count < rules.fewest or outside <= rules.deviation_share * count:
+            continue
+        if abs(above - below) / outside < rules.deviation_balance:
+            bound = f"{rules.deviations * spread:.0f} points"
+            found[rater] = f"of {count} scores {above} lie more than {bound} above the other raters' means and {below} below"
+    return found
