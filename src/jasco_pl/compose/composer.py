@@ -12,10 +12,8 @@ from jasco_pl.compose.melody import melody_part
 from jasco_pl.compose.parts import Note, Span, bass_part, comp_part, pad_part
 from jasco_pl.compose.perform import Clock, monophonic, perform
 from jasco_pl.compose.song import Event, Part, Song, generator
-from jasco_pl.compose.theory import NO_CHORD, Chord
+from jasco_pl.compose.theory import MAJOR_KEYS, MINOR_KEYS, NO_CHORD, Chord
 
-_MINOR_KEYS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
-_MAJOR_KEYS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 _SHORTEST = 20.0
 _BRUSHES = 40
 _GENTLE_KITS = (32, _BRUSHES)
@@ -204,7 +202,7 @@ def compose(seed: int, split: str, index: int) -> Song:
     duration = max(_SHORTEST, round(clock(at) + rng.uniform(0.6, 1.4), 3))
     parts = score.perform()
     drum_parts, hits = score.perform_drums()
-    key = (_MINOR_KEYS if frame.mode == "minor" else _MAJOR_KEYS)[frame.key]
+    key = (MINOR_KEYS if frame.mode == "minor" else MAJOR_KEYS)[frame.key]
     return Song(
         style=frame.style_name,
         meter=frame.meter,

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 ROOTS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 TYPES = ("", "m", "6", "7", "maj7", "m7", "m6", "m7b5", "dim", "aug", "/3", "/5", "/b7", "/9", "7/3", "m7b5/b7")
 NO_CHORD = "N"
+# Keys by pitch class, spelled with the fewer accidentals.
+MAJOR_KEYS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+MINOR_KEYS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 
 # Upper structure in semitones above the root; for "/b7" and "/9" the foreign tone lies in the bass alone.
 UPPER: dict[str, tuple[int, ...]] = {

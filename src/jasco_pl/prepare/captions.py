@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
+from jasco_pl.errors import UserError
 from jasco_pl.seeding import stable_hash
 
 TAGS: dict[str, tuple[str, ...]] = {
@@ -53,14 +54,14 @@ class CaptionOptions:
     """How many captions are drawn for a track that has tags; equal ones count once. Every given caption is the start of at least one."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError, which jsonargparse shows with the option's name."""
+        """Look at what can be looked at without any data; raises UserError."""
         if unknown := [name for name in self.fields if name not in TAGS]:
-            raise ValueError(f"there is no tag {unknown[0]!r} to put into captions; there are {', '.join(TAGS)}")
+            raise UserError(f"there is no tag {unknown[0]!r} to put into captions; there are {', '.join(TAGS)}")
         for name in ("merge_probability", "drop_description", "drop_other"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: a probability from 0 to 1 is accepted")
+                raise UserError(f"{name} is {getattr(self, name)}: a probability from 0 to 1 is accepted")
         if self.variants < 1:
-            raise ValueError(f"variants is {self.variants}: at least one caption is drawn (use tags: none and given: false for none)")
+            raise UserError(f"variants is {self.variants}: at least one caption is drawn (use tags: none and given: false for none)")
 
 
 def read_tags(note: Mapping[str, Any]) -> Tags:
