@@ -9,6 +9,7 @@ import io
 import math
 import os
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,11 @@ from scipy.ndimage import minimum_filter1d
 from scipy.signal import fftconvolve
 from torch import Tensor
 
+from jasco_pl.decoding import AudioFile
 from jasco_pl.errors import UserError
 from jasco_pl.files import atomic_path
 
 SAMPLE_RATE = 32000
-_LOWEST_RATE = 1000  # a file that claims less is a broken header, not music
 _BLOCK = 1 << 16
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 _LIMIT_DB = 6.0  # most that the limiter takes off a peak; beyond it limiting is heard
@@ -46,40 +47,36 @@ def read_audio(path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE, max
         float32 [1, S].
 
     Raises:
-        UserError: the file is missing, a folder, unreadable, not audio, without samples, or holds NaN or infinity.
+        UserError: the file is missing, a folder, unreadable, not audio, without samples, breaks off, or holds NaN or infinity.
     """
-    name = os.fspath(path)
-    try:
-        with open(path, "rb"):  # the operating system says why, libsndfile says only "System error"
-            pass
-    except FileNotFoundError:
-        raise UserError(f"audio file {name!r} does not exist.") from None
-    except IsADirectoryError:
-        raise UserError(f"{name!r} is a folder, where an audio file (wav, flac, ogg, mp3) is wanted.") from None
-    except OSError as error:
-        raise UserError(f"audio file {name!r} cannot be read: {error.strerror}.") from None
-    try:
-        with soundfile.SoundFile(name) as file:
-            rate = int(file.samplerate)
-            limit = -1 if max_seconds is None else math.ceil(max_seconds * rate)
-            blocks = [block.mean(axis=1) for block in file.blocks(_BLOCK, frames=limit, dtype="float32", always_2d=True)]
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
-        raise UserError(f"{name!r} is not an audio file that can be read (wav, flac, ogg, mp3): {reason}.") from None
-    mono = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
-    if rate < _LOWEST_RATE:
-        raise UserError(f"audio file {name!r} says it has {rate} samples a second, where at least {_LOWEST_RATE} are accepted.")
-    if not len(mono):
-        raise UserError(f"audio file {name!r} holds no samples.")
-    bad = np.flatnonzero(~np.isfinite(mono))
-    if len(bad):
-        raise UserError(f"audio file {name!r} holds NaN or infinity, first at {bad[0] / rate:.3f} s; only finite samples are accepted.")
-    return torch.from_numpy(_resample(mono, rate, sample_rate))[None]
+    file = AudioFile(path)
+    limit = None if max_seconds is None else math.ceil(max_seconds * file.rate)
+    mono = np.concatenate([block.mean(axis=1) for block in file.blocks(stop=limit)])
+    return torch.from_numpy(_resample(mono, file.rate, sample_rate))[None]
 
 
 def resample(wav: Tensor, source_rate: int, target_rate: int) -> Tensor:
     """Change the rate of one clip [1, S] on the CPU; the result has round(S * target / source) samples."""
     return torch.from_numpy(_resample(wav.detach().cpu().float().reshape(-1).numpy(), source_rate, target_rate))[None]
+
+
+def resampled(blocks: Iterable[NDArray[np.float32]], source_rate: int, target_rate: int) -> Iterator[NDArray[np.float32]]:
+    """The same for a stream: blocks [n] or [n, channels] in, blocks of other lengths out, round(S * target / source) samples in all."""
+    if source_rate == target_rate:
+        yield from blocks
+        return
+    stream, taken, given = None, 0, 0
+    for block in blocks:
+        if stream is None:
+            stream = soxr.ResampleStream(source_rate, target_rate, block[:1].size, dtype="float32", quality="HQ")
+        out = stream.resample_chunk(np.ascontiguousarray(block))
+        taken, given = taken + len(block), given + len(out)
+        if len(out):
+            yield out
+    if stream is not None:
+        missing = max(0, round(taken * target_rate / source_rate) - given)
+        out = stream.resample_chunk(block[:0].copy(), last=True)[:missing]
+        yield np.concatenate([out, np.zeros((missing - len(out), *out.shape[1:]), dtype=np.float32)])
 
 
 def write_audio(path: str | os.PathLike[str], wav: Tensor, sample_rate: int, subtype: str | None = None) -> None:

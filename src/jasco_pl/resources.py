@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import nn
 
 from jasco_pl.errors import UserError
 
@@ -50,3 +54,12 @@ def unavailable(what: str, name: str | Path, error: Exception, offline: str) -> 
         f"the {what} {str(name)!r} is not available: it is no local folder and neither the Hub nor the Hub's cache (HF_HOME) holds it; "
         f"{offline!r} works offline."
     )
+
+
+def weights_fingerprint(network: nn.Module) -> str:
+    """Twelve hexadecimal digits that change with any of a network's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:12]

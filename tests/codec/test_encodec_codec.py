@@ -11,6 +11,8 @@ from transformers import EncodecConfig, EncodecModel
 
 from jasco_pl.codec import EncodecCodec, load_codec
 from jasco_pl.errors import UserError
+from jasco_pl.extract.latents import encode
+from jasco_pl.long_audio import InMemory
 
 
 def tiny(channels: int = 1) -> EncodecModel:
@@ -159,3 +161,15 @@ def test_folders_of_something_else_are_refused(folder: Path, tmp_path: Path) -> 
 def test_stereo_is_refused() -> None:
     with pytest.raises(UserError, match="2 channels is not supported"):
         EncodecCodec(tiny(channels=2))
+
+
+def test_windows_are_nearly_the_whole(folder: Path) -> None:
+    codec = EncodecCodec.from_pretrained(folder)
+    assert codec.context == 50
+    wav = 0.1 * torch.randn(1, 10 * 32000, generator=torch.Generator().manual_seed(0))
+    latents, codes = encode(codec, InMemory(wav, 32000), window_seconds=1.5)
+    with torch.no_grad():
+        whole = codec.encode(wav[None])
+        assert latents.shape == whole[0].shape
+        assert (latents - whole[0]).abs().max() < 1e-3 * whole.std()  # an untrained LSTM forgets quickly
+        assert (codes == codec.codes(whole)[0]).float().mean() > 0.99

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import subprocess
@@ -12,7 +13,8 @@ import torch
 from jasco_pl.controls import harmony
 from jasco_pl.errors import UserError
 from jasco_pl.extract import chordino as module
-from jasco_pl.extract.chordino import available, chordino, chordino_frames
+from jasco_pl.extract.chordino import available, chordino, chordino_frames, chordino_long
+from jasco_pl.long_audio import InMemory
 
 needs_plugin = pytest.mark.skipif(not available(), reason="the Chordino plugin is not installed (make setup)")
 PROGRESSION = (("C", (36, 60, 64, 67)), ("F", (41, 60, 65, 69)), ("G", (43, 59, 62, 67)), ("Am", (45, 60, 64, 69)))
@@ -88,3 +90,33 @@ def test_without_the_plugin_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(("written", "label"), [("C", "C"), ("Db:maj", "C#"), ("A#m7", "Bbm7"), ("what", "UNK")])
 def test_labels_outside_the_vocabulary_are_brought_into_it(written: str, label: str) -> None:
     assert module._in_vocabulary(written) == label
+
+
+@needs_plugin
+def test_windows_are_joined_where_they_overlap() -> None:
+    roots = np.random.default_rng(0).integers(0, 12, 24)
+    chords = [sum(harmonics(48 + int(root) + step, 2.5, 22050) for step in (-12, 0, 4, 7)) for root in roots]
+    samples = InMemory(torch.from_numpy(np.concatenate(chords)), 22050)
+    whole = chordino_long(samples)
+    assert whole == chordino(torch.from_numpy(samples[:])[None], 22050)
+    joined = chordino_long(samples, window_seconds=20.0, overlap_seconds=8.0)
+    times = [time for _, time in joined]
+    assert times == sorted(times)
+    assert all(first[0] != second[0] for first, second in itertools.pairwise(joined))
+    frames = [harmony.changes_to_frames(changes, 3000) for changes in (whole, joined)]
+    assert (frames[0] == frames[1]).mean() > 0.97
+    wanted = np.repeat([harmony.index(harmony.ROOTS[root]) for root in roots], 125)
+    assert (frames[1] == wanted).mean() > 0.85
+
+
+def test_a_joint_carries_on_what_sounds() -> None:
+    first = [("N", 0.0), ("C", 1.0), ("F", 4.9), ("G", 6.0)]
+    assert module._joined(first, [("N", 3.0), ("F", 4.8), ("G", 6.1)], 5.0) == [("N", 0.0), ("C", 1.0), ("F", 4.9), ("G", 6.1)]
+    assert module._joined(first, [("N", 3.0), ("C", 3.4), ("G", 6.1)], 5.0) == [*first[:3], ("C", 5.0), ("G", 6.1)]
+    assert module._joined([], [("N", 3.0)], 5.0) == [("N", 5.0)]
+
+
+def test_long_audio_without_the_plugin_tells_the_remedy_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "available", lambda: False)
+    with pytest.raises(UserError, match=r"pip install 'jasco-pl\[chords\]'"):
+        chordino_long(InMemory(torch.zeros(1, 22050), 22050))

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import save_file
 
@@ -11,6 +14,7 @@ from jasco_pl.extract import hcqt
 from jasco_pl.extract import salience as module
 from jasco_pl.extract.salience import Salience, melody_bins
 from jasco_pl.extract.salience_network import SalienceNetwork
+from jasco_pl.long_audio import LongAudio
 from jasco_pl.resources import CHECKOUT
 
 REFERENCE = CHECKOUT.parent / "shared" / "reference"
@@ -65,7 +69,7 @@ def test_a_line_over_chords_is_heard(pretrained: Salience, rate: int) -> None:
             assert (middle == midi - 43).mean() > 0.9, (midi, middle)
 
 
-def test_windows_change_nothing(random: Salience, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_change_nothing(random: Salience, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
     rate = hcqt.SAMPLE_RATE
     wav = tones([(int(draw.integers(40, 96)), 0.4) for _ in range(20)], rate) * torch.linspace(1, 0.1, 20 * round(0.4 * rate))
@@ -79,6 +83,10 @@ def test_windows_change_nothing(random: Salience, monkeypatch: pytest.MonkeyPatc
     assert whole.shape == windows.shape == (400, 53)
     assert (whole > 0).mean() > 0.01
     np.testing.assert_allclose(windows, whole, atol=2e-3)
+    path = tmp_path / "line.wav"
+    soundfile.write(path, wav[0].numpy(), rate, subtype="FLOAT")
+    with LongAudio(path) as audio:
+        np.testing.assert_array_equal(random.of(audio, 410), np.append(melody_bins(windows), [-1] * 10))
     assert (melody_bins(whole) == melody_bins(windows)).mean() > 0.995
 
 

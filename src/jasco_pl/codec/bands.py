@@ -85,6 +85,7 @@ class BandAnalysis(nn.Module):
         super().__init__()
         self.sample_rate = sample_rate
         self.low, self.high = Spectrum(LONG_WINDOW, hop), Spectrum(SHORT_WINDOW, hop)
+        self.context = -((hop - LONG_WINDOW) // (2 * hop))  # frames that the long window reaches into on either side, exactly
         self.register_buffer("low_filters", filterbank(LONG_WINDOW, sample_rate), persistent=False)
         self.register_buffer("high_filters", filterbank(SHORT_WINDOW, sample_rate), persistent=False)
         self.low_scale = 4.0 / float(self.low.window.sum()) ** 2

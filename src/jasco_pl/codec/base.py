@@ -17,12 +17,15 @@ class Codec(nn.Module, ABC):
         sample_rate: Hz.
         hop: samples a latent frame.
         dim: channels of the latents.
+        context: latent frames on either side of one that its value depends on, for encoding long audio in windows;
+            exact for convolutions and Fourier transforms, a fair number where a recurrent network remembers for ever.
         latent_mean, latent_std: statistics of the latents, [dim]; the flow model works on (latents - mean) / std.
     """
 
     sample_rate: int
     hop: int
     dim: int
+    context: int
     latent_mean: Tensor
     latent_std: Tensor
 

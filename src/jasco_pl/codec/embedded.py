@@ -66,6 +66,7 @@ class BandCodec(Codec):
         super().__init__()
         self.config, self.sample_rate, self.hop, self.dim = config, config.sample_rate, config.hop, BANDS
         self.analysis = BandAnalysis(config.sample_rate, config.hop)
+        self.context = self.analysis.context
         self.decoder: GriffinLim | Vocoder
         if config.decoder == "vocoder":
             self.decoder = Vocoder(self.analysis, config.iterations, config.width, config.layers)

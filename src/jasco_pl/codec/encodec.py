@@ -32,6 +32,7 @@ class EncodecCodec(Codec):
         self.model = model.eval()
         self.sample_rate, self.dim = model.config.sampling_rate, model.config.hidden_size
         self.hop = int(torch.tensor(model.config.upsampling_ratios).prod())
+        self.context = round(self.frame_rate)  # a second; approximate, because the memory of its LSTM has no end
         self.register_buffer("latent_mean", torch.full((self.dim,), mean), persistent=False)
         self.register_buffer("latent_std", torch.full((self.dim,), std), persistent=False)
 

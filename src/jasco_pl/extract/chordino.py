@@ -18,16 +18,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from jasco_pl.audio import resample
 from jasco_pl.controls import harmony
 from jasco_pl.controls.chord_text import parse_chord
 from jasco_pl.errors import UserError
+from jasco_pl.long_audio import Samples
 
 SAMPLE_RATE = 22050
 _PLUGIN = "nnls-chroma:chordino"
 # The defaults of chord-extractor, which made the paper's chords.
 _PARAMETERS = {"useNNLS": 1, "rollon": 1, "tuningmode": 0, "whitening": 1, "s": 0.7, "boostn": 0.1}
+_STEP = 2048  # samples between the plugin's blocks
+WINDOW_SECONDS = 240.0
+OVERLAP_SECONDS = 30.0
 
 
 @functools.cache
@@ -59,16 +64,63 @@ def chordino(wav: Tensor, sample_rate: int) -> list[tuple[str, float]]:
     Raises:
         UserError: the plugin is not installed, or the samples hold NaN or infinity.
     """
+    require()
+    if not bool(torch.isfinite(wav).all()):
+        raise UserError("cannot look for chords in audio that holds NaN or infinity.")
+    return _heard(resample(wav, sample_rate, SAMPLE_RATE)[0].numpy())
+
+
+def chordino_long(
+    samples: Samples, window_seconds: float = WINDOW_SECONDS, overlap_seconds: float = OVERLAP_SECONDS, progress: bool = False
+) -> list[tuple[str, float]]:
+    """Chords of audio of any length, in memory that does not grow with it.
+
+    What fits into one window is heard as a whole, as by `chordino`. Longer audio is heard in windows that overlap, on one grid of blocks,
+    and joined in the middle of each overlap. That may differ from hearing it at once: the plugin tunes itself to the mean of what it
+    hears, so to a window instead of the whole; and its Viterbi path takes more and less likely chords as the neighbours in reach allow,
+    so a chord near a joint can be another one, begin a few blocks of 93 ms earlier or later, or be cut in two.
+
+    Args:
+        samples: at 22,050 Hz.
+        window_seconds, overlap_seconds: of the windows.
+        progress: show a bar where there is more than one window.
+
+    Returns, raises: as `chordino`.
+    """
+    if samples.rate != SAMPLE_RATE:
+        raise ValueError(f"Chordino hears {SAMPLE_RATE} samples a second here, not {samples.rate}")
+    require()
+    window, overlap = (round(seconds * SAMPLE_RATE / _STEP) * _STEP for seconds in (window_seconds, overlap_seconds))
+    starts = [0, *range(window - overlap, len(samples) - overlap, window - overlap)]
+    changes: list[tuple[str, float]] = []
+    for start in tqdm(starts, desc="chords", unit="window", disable=not progress or len(starts) == 1):
+        found = [(label, start / SAMPLE_RATE + time) for label, time in _heard(samples[start : start + window])]
+        changes = _joined(changes, found, (start + overlap / 2) / SAMPLE_RATE) if start else found
+    return changes
+
+
+def _joined(first: list[tuple[str, float]], second: list[tuple[str, float]], at: float) -> list[tuple[str, float]]:
+    """The changes of `first` before a time and those of `second` from it on."""
+    kept = [change for change in first if change[1] < at]
+    holding = [label for label, time in second if time <= at]
+    if holding and (not kept or kept[-1][0] != holding[-1]):
+        kept.append((holding[-1], at))
+    return kept + [change for change in second if change[1] > at]
+
+
+def require() -> None:
+    """Raise the UserError that says how to install the plugin, where it is not installed."""
     if not available():
         raise UserError(
             "chord recognition needs the Chordino plugin, which is not installed: "
             "run `pip install 'jasco-pl[chords]'` and then `pip install --no-deps chord-extractor==0.1.3` (`make setup` does both)."
         )
-    if not bool(torch.isfinite(wav).all()):
-        raise UserError("cannot look for chords in audio that holds NaN or infinity.")
+
+
+def _heard(samples: NDArray[np.float32]) -> list[tuple[str, float]]:
+    """Chords of samples [S] at 22,050 Hz that are known to be finite."""
     import vamp
 
-    samples = resample(wav, sample_rate, SAMPLE_RATE)[0].numpy()
     found = vamp.collect(samples, SAMPLE_RATE, _PLUGIN, parameters=_PARAMETERS)
     return [(_in_vocabulary(item["label"]), float(item["timestamp"])) for item in found["list"]]
 

@@ -23,6 +23,8 @@ from jasco_pl.errors import UserError
 from jasco_pl.extract import hcqt
 from jasco_pl.extract.salience_network import BELOW, CONTEXT, SalienceNetwork
 from jasco_pl.extract.salience_weights import load_network
+from jasco_pl.long_audio import InMemory, LongAudio, Samples
+from jasco_pl.resources import weights_fingerprint
 
 THRESHOLD = 0.5
 # A clip is mostly cut from louder music, and the network was trained with decibels below the loudest moment of whole recordings.
@@ -53,6 +55,11 @@ class Salience:
         self.device = torch.device(device)
         self.network: SalienceNetwork = load_network(weights).to(self.device)
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the weights."""
+        return f"deepsalience-{weights_fingerprint(self.network)}"
+
     def __call__(self, wav: Tensor, sample_rate: int, frames: int | None = None, progress: bool = False) -> NDArray[np.int8]:
         """Melody of one clip.
 
@@ -68,7 +75,18 @@ class Salience:
         Raises:
             UserError: the samples hold NaN or infinity.
         """
-        return melody_bins(self.salience(wav, sample_rate, frames, progress))
+        return self._bins(_samples(wav, sample_rate), frames, progress)
+
+    def of(self, audio: LongAudio, frames: int | None = None, progress: bool = False) -> NDArray[np.int8]:
+        """The same of a file of any length, in memory that hardly grows with it (50 bytes a second); arguments as for a call."""
+        return self._bins(audio.samples(hcqt.SAMPLE_RATE), frames, progress)
+
+    def _bins(self, samples: Samples, frames: int | None, progress: bool) -> NDArray[np.int8]:
+        heard, wanted = _lengths(samples, frames)
+        bins = np.full(wanted, UNVOICED, dtype=np.int8)
+        for start, part in self._frames(samples, heard, progress):
+            bins[start : start + len(part)] = melody_bins(part)
+        return bins
 
     def salience(self, wav: Tensor, sample_rate: int, frames: int | None = None, progress: bool = False) -> NDArray[np.float32]:
         """Salience of the 53 semitones [T, 53] at 50 Hz, zero where it was under 0.5 before the interpolation; arguments as for a call.
@@ -76,17 +94,19 @@ class Salience:
         Music longer than a window is heard in windows that overlap by what a frame depends on, after a first pass which finds the loudest
         moment, the reference of all decibels; memory beyond the samples is that of one window.
         """
-        if not bool(torch.isfinite(wav).all()):
-            raise UserError("cannot look for a melody in audio that holds NaN or infinity.")
-        seconds = wav.shape[-1] / sample_rate
-        wanted = round(seconds * FRAME_RATE) if frames is None else frames
-        samples = resample(wav, sample_rate, hcqt.SAMPLE_RATE)[0].numpy()
-        if not samples.any():
-            return np.zeros((wanted, BINS), dtype=np.float32)
-        semitones = np.concatenate(list(self._windows(samples, progress)), axis=1)
-        return _at_frame_rate(semitones, min(wanted, round(seconds * FRAME_RATE)), wanted)
+        samples = _samples(wav, sample_rate)
+        heard, wanted = _lengths(samples, frames)
+        out = np.zeros((wanted, BINS), dtype=np.float32)
+        for start, part in self._frames(samples, heard, progress):
+            out[start : start + len(part)] = part
+        return out
 
-    def _windows(self, samples: NDArray[np.float32], progress: bool) -> Iterator[NDArray[np.float32]]:
+    def _frames(self, samples: Samples, heard: int, progress: bool) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Salience [n, 53] at 50 Hz of the first `heard` frames, part after part with its first frame; none of silence."""
+        if any(window.any() for window, _, _ in samples.windows(WINDOW * hcqt.HOP)):
+            yield from _at_frame_rate(self._windows(samples, progress), 1 + len(samples) // hcqt.HOP, heard)
+
+    def _windows(self, samples: Samples, progress: bool) -> Iterator[NDArray[np.float32]]:
         """Semitone salience [53, frames] at 86 Hz, window after window."""
         total = 1 + len(samples) // hcqt.HOP
         starts = range(0, total, WINDOW)
@@ -127,7 +147,20 @@ def melody_bins(salience: NDArray[np.float32]) -> NDArray[np.int8]:
     return np.where(salience.max(axis=1) > 0, salience.argmax(axis=1), UNVOICED).astype(np.int8)
 
 
-def _hcqt_window(samples: NDArray[np.float32], start: int, stop: int, context: int) -> NDArray[np.float32]:
+def _samples(wav: Tensor, sample_rate: int) -> Samples:
+    if not bool(torch.isfinite(wav).all()):
+        raise UserError("cannot look for a melody in audio that holds NaN or infinity.")
+    return InMemory(resample(wav, sample_rate, hcqt.SAMPLE_RATE), hcqt.SAMPLE_RATE)
+
+
+def _lengths(samples: Samples, frames: int | None) -> tuple[int, int]:
+    """Frames at 50 Hz that there is audio for, of those that are wanted, and the latter."""
+    there = round(samples.seconds * FRAME_RATE)
+    wanted = there if frames is None else frames
+    return min(there, wanted), wanted
+
+
+def _hcqt_window(samples: Samples, start: int, stop: int, context: int) -> NDArray[np.float32]:
     """Magnitudes [6, 360, frames] of the frames `start` to `stop` and `context` more on either side, where there are any."""
     total = 1 + len(samples) // hcqt.HOP
     start, stop = max(0, start - context), min(total, stop + context)
@@ -136,14 +169,17 @@ def _hcqt_window(samples: NDArray[np.float32], start: int, stop: int, context: i
     return hcqt.harmonic_cqt(part)[:, :, start - first : stop - first]
 
 
-def _at_frame_rate(semitones: NDArray[np.float32], heard: int, frames: int) -> NDArray[np.float32]:
-    """[53, frames at 86.13 Hz] -> [T, 53] at 50 Hz, linearly interpolated, the first `heard` frames; the others are zero."""
-    ratio = _FRAMES / FRAME_RATE
-    position = np.clip((np.arange(heard) + 0.5) * ratio - 0.5 - _LAG, 0, semitones.shape[1] - 1)
+def _at_frame_rate(windows: Iterator[NDArray[np.float32]], total: int, heard: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Windows [53, n] at 86.13 Hz, `total` frames in all -> the first `heard` frames at 50 Hz, linearly interpolated, with their number."""
+    position = np.clip((np.arange(heard) + 0.5) * _FRAMES / FRAME_RATE - 0.5 - _LAG, 0, total - 1)
     left = position.astype(np.int64)
-    right = np.minimum(left + 1, semitones.shape[1] - 1)
-    part = (position - left).astype(np.float32)
-    loud = np.where(semitones >= THRESHOLD, semitones, 0).T
-    out = np.zeros((frames, BINS), dtype=np.float32)
-    out[:heard] = loud[left] * (1 - part)[:, None] + loud[right] * part[:, None]
-    return out
+    right = np.minimum(left + 1, total - 1)
+    part = (position - left).astype(np.float32)[:, None]
+    loud, first, done = np.zeros((0, BINS), dtype=np.float32), 0, 0  # what of the windows is still needed, and its first frame
+    for window in windows:
+        loud = np.concatenate([loud, np.where(window >= THRESHOLD, window, 0).T])
+        stop = int(np.searchsorted(right, first + len(loud)))
+        now = slice(done, stop)
+        yield done, loud[left[now] - first] * (1 - part[now]) + loud[right[now] - first] * part[now]
+        needed = int(left[stop]) if stop < heard else first + len(loud)
+        loud, first, done = loud[needed - first :], needed, stop
