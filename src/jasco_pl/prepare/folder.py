@@ -59,7 +59,7 @@ def scan(folder: str | Path) -> Contents:
                 inside = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             name = portable(os.path.relpath(place, top))
-            found.rejected.append(Rejected(name, "unreadable", f"the folder {name!r} cannot be read: {error.strerror}."))
+            found.rejected.append(Rejected(name, "unreadable", f"the folder cannot be read: {error.strerror}."))
             continue
         for entry in inside:
             if entry.name.startswith("."):
@@ -78,15 +78,15 @@ def _take(path: str, name: str, found: Contents) -> None:
         return
     if ending in AUDIO_ENDINGS:
         missing = os.path.islink(path) and not os.path.exists(path)
-        detail = f"{name!r} is a link that leads nowhere." if missing else f"{name!r} is not a regular file."
+        detail = "it is a link that leads nowhere." if missing else "it is not a regular file."
         found.rejected.append(Rejected(name, "missing" if missing else "unreadable", detail))
         return
     accepted = ", ".join(ending[1:] for ending in AUDIO_ENDINGS)
     if ending in _FOREIGN_ENDINGS:
-        detail = f"{name!r} is of a kind that is not read: convert it to one of {accepted}."
+        detail = f"files of its kind are not read: convert it to one of {accepted}."
         found.rejected.append(Rejected(name, "not audio", detail))
     elif kind := _kind_by_content(path):
-        detail = f"{name!r} begins like {kind} but is not named so: give it one of the endings {accepted}."
+        detail = f"it begins like {kind} but is not named so: give it one of the endings {accepted}."
         found.rejected.append(Rejected(name, "wrong ending", detail))
     else:
         found.skipped["not audio"] += 1

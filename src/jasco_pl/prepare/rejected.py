@@ -14,4 +14,6 @@ class Rejected:
     reason: str
     """A short word to count by: missing, unreadable, not audio, bad entry, too short, silent, clipped, duplicate, ..."""
     detail: str = ""
-    """One sentence for a person."""
+    """One sentence for a person; "it" is the file."""
+    seconds: float | None = None
+    """What the file's header claims to last, where it could be read."""

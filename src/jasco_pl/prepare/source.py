@@ -115,7 +115,7 @@ def _from_list(path: Path, audio_dir: Path | None) -> tuple[dict[str, _Known], l
             name = f"{name}[{entry.start:g}-{'' if entry.stop is None else format(entry.stop, 'g')}]"
         if file is None:
             where = " or ".join(repr(str(place)) for place in (places if entry.path else places[:1]))
-            rejected.append(Rejected(name, "missing", f"{entry.path or entry.video!r} is not found in {where}."))
+            rejected.append(Rejected(name, "missing", f"it is not found in {where}."))
             continue
         one = known.setdefault(names.setdefault((file, start, stop), name), _Known(file, start, stop))
         one.given.extend(entry.captions)
