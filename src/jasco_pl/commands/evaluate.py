@@ -1,11 +1,15 @@
-"""Measure how a checkpoint follows its conditions, on composed pieces that it has not seen.
+"""Measure how checkpoints follow their conditions, and how near to the reference they sound, on music that they have not seen.
 
-  jasco evaluate --pieces data/pieces/test --limit 64
-  jasco evaluate --pieces data/pieces/test --checkpoint runs/mine --guidance all=2 --steps 32
-  jasco evaluate --pieces data/pieces/test --guidance-grid
+  jasco evaluate                                                     the shipped checkpoint on 64 composed pieces
+  jasco evaluate --checkpoint runs/mine --rows none chords all --steps 32
+  jasco evaluate --checkpoint runs/a --checkpoint runs/b --guidance all=2 --guidance all=3 --steps 10 --steps 32
+  jasco evaluate --guidance-grid
+  jasco evaluate --shards s3://bucket/musiccaps --limit 200
 
-Rows: the codec's ceiling, the caption alone, every control alone, all together. Chord IoU compares Chordino on the clip with Chordino on
-the reference; onset F1 counts pieces with drums; melody accuracy pieces with a melody. Interrupted runs go on.
+Rows: the codec's ceiling, the caption alone, every control alone, all together, in- and outpainting; for every checkpoint, guidance, solver
+and number of steps that is named (an option may be given several times). Chord IoU compares Chordino on the clip with Chordino on the
+reference; onset F1 counts clips with drums; melody accuracy clips with a melody. FAD, KL and CLAP of rows that give audio are measured with
+the audio of another piece, as in the paper. Figures whose weights are not here say so. Interrupted runs go on.
 
 With --guidance-grid: all controls together under the paper's eight combinations of guidance weights, one row each. The best is the one with
 the highest mean of chord IoU, onset F1 and melody accuracy; how good it sounds, and how well it matches the text, is not in that rule.
@@ -14,52 +18,93 @@ the highest mean of chord IoU, onset F1 and melody accuracy; how good it sounds,
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
-from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
-from jasco_pl.commands.generate import add_sampling_arguments, guidance_text, solver_config
 from jasco_pl.errors import UserError
-from jasco_pl.evaluation import COLUMNS, FOLLOWING, Settings, best_of, evaluate, evaluate_grid
+from jasco_pl.evaluation import ComposedPieces, PreparedSet, Settings, evaluate, find_listeners, grid_of, write_results
 from jasco_pl.flow.path import make_path
+from jasco_pl.flow.solver import Method, SolverConfig
 from jasco_pl.generate import DEFAULT_CHECKPOINT
-from jasco_pl.metrics.report import write_report
 from jasco_pl.model import read_config
 from jasco_pl.resources import locate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Pieces, checkpoint, sampling, output."""
-    parser.add_argument("--pieces", default="data/pieces/test", metavar="DIR", help="composed pieces (default %(default)s)")
-    parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, metavar="DIR", help="model folder (default: the shipped %(default)s)")
-    parser.add_argument("--limit", type=int, default=64, help="pieces (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of a clip (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the clips' noise (default %(default)s)")
-    add_sampling_arguments(parser)
-    parser.add_argument("--guidance-grid", action="store_true", help="compare the paper's eight combinations of guidance weights")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    parser.add_argument("-o", "--out", default="out/eval", metavar="DIR", help="folder of clips, table and JSON (default %(default)s)")
+    """Music, matrix, output."""
+    what = parser.add_argument_group("music")
+    what.add_argument("--pieces", default="data/pieces/test", metavar="DIR", help="composed pieces (default %(default)s)")
+    what.add_argument("--shards", metavar="DIR", help="a prepared set instead, folder or URL; compared with the codec's reconstructions")
+    what.add_argument("--limit", type=int, default=64, help="pieces (default %(default)s)")
+    what.add_argument("--seconds", type=float, default=10.0, help="length of a clip (default %(default)s)")
+    what.add_argument("--seed", type=int, default=0, help="of the clips' noise (default %(default)s)")
+    matrix = parser.add_argument_group("matrix; what is given several times makes rows of each")
+    matrix.add_argument(
+        "--rows", nargs="+", metavar="SET", help="ceiling, none, all, a control, or several joined by + (default: all there are)"
+    )
+    matrix.add_argument("--checkpoint", action="append", metavar="DIR", help=f"model folder (default: the shipped {DEFAULT_CHECKPOINT})")
+    matrix.add_argument(
+        "--guidance", action="append", nargs="+", metavar="SET=WEIGHT", help="as for `jasco generate` (default: the checkpoint's own)"
+    )
+    matrix.add_argument("--guidance-grid", action="store_true", help="the paper's eight combinations of guidance weights instead")
+    matrix.add_argument("--solver", action="append", choices=get_args(Method), help="default auto: midpoint, or ddim for v-diffusion")
+    default = SolverConfig()
+    matrix.add_argument("--steps", action="append", type=int, help=f"steps of the fixed-step solvers (default {default.steps})")
+    matrix.add_argument("--tolerance", type=float, default=default.tolerance, help="of dopri5 (default %(default)s)")
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--salience", metavar="FILE", help="weights of deep salience, 7 CPU seconds a clip (default: where they may lie; none)"
+    )
+    how.add_argument(
+        "--allow-few", action="store_true", help="Frechet distances of fewer embeddings than dimensions, which are mostly bias"
+    )
+    how.add_argument("--device", default="cpu", help="cpu, cuda, mps (default %(default)s)")
+    how.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    how.add_argument("-o", "--out", default="out/eval", metavar="DIR", help="folder of clips, tables and the page (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
     if args.limit < 1:
         raise UserError(f"--limit must be at least 1, not {args.limit}.")
-    folder = locate(args.checkpoint)
-    if args.guidance_grid and args.guidance:
-        raise UserError("--guidance-grid tries guidances of its own: leave --guidance out.")
-    config = read_config(Path(folder))
-    solver = solver_config(args).resolved(make_path(config.objective))
-    settings = Settings(folder, guidance_text(args) or config.guidance, solver, args.seconds, args.seed)
-    name, title, first = ("guidance_grid", "Guidance grid", "guidance") if args.guidance_grid else ("report", "Evaluation", "conditions")
-    compute = evaluate_grid if args.guidance_grid else evaluate
-    rows = compute(args.pieces, settings, args.out, limit=args.limit, workers=args.workers)
-    about = f"{args.limit} held-out composed pieces of {args.seconds:g} s; means over clips with 95 % bootstrap intervals."
-    described = {**asdict(settings), "checkpoint": args.checkpoint, "pieces": args.pieces, "limit": args.limit}
+    if args.guidance_grid and (args.guidance or args.rows):
+        raise UserError("--guidance-grid tries guidances of its own in one row each: leave --guidance and --rows out.")
+    matrix = settings_of(args)
     if args.guidance_grid:
-        described = {**described, "guidance": best_of(rows).name}
-        about += f"\n\nBest: `{best_of(rows).name}`, by the highest mean of {', '.join(FOLLOWING)}."
-    path = Path(args.out) / f"{name}.md"
-    print(write_report(path, rows, COLUMNS, title=title, about=about, settings=described, first=first))
-    print(f"\nwrote {path} and {name}.json; clips in {args.out}")
+        matrix = grid_of(matrix)
+    source = PreparedSet(args.shards) if args.shards else ComposedPieces(args.pieces)
+    results = evaluate(
+        source,
+        matrix,
+        args.out,
+        rows=["all"] if args.guidance_grid else args.rows,
+        limit=args.limit,
+        workers=args.workers,
+        listeners=find_listeners(args.salience, args.device),
+        allow_few=args.allow_few,
+    )
+    folder = Path(args.out) / "guidance-grid" if args.guidance_grid else Path(args.out)
+    title = "Guidance grid" if args.guidance_grid else "Evaluation"
+    print(write_results(results, folder, title=title, grid=args.guidance_grid))
+    print(f"wrote report.md, report.csv, clips.csv, results.json and index.html to {folder}; clips in {args.out}")
     return 0
+
+
+def settings_of(args: argparse.Namespace) -> list[Settings]:
+    """Every checkpoint under every guidance, solver and number of steps."""
+    found: dict[Settings, None] = {}
+    for checkpoint in args.checkpoint or [DEFAULT_CHECKPOINT]:
+        folder = locate(checkpoint)
+        config = read_config(Path(folder))
+        guidances = [" ".join(parts) for parts in args.guidance or []] or [config.guidance]
+        solvers = [
+            SolverConfig(*pair, args.tolerance) for pair in itertools.product(args.solver or ["auto"], args.steps or [SolverConfig().steps])
+        ]
+        for guidance, solver in itertools.product(guidances, solvers):
+            resolved = solver.resolved(make_path(config.objective))
+            if resolved.method == "dopri5":  # which has no steps
+                resolved = SolverConfig("dopri5", tolerance=args.tolerance)
+            found[Settings(folder, guidance, resolved, args.seconds, args.seed)] = None
+    return list(found)

@@ -17,7 +17,10 @@ from jasco_pl.metrics.bootstrap import bootstrap_interval
 
 @dataclass(frozen=True)
 class Figure:
-    """A mean over clips with its confidence interval, or the reason why there is none."""
+    """A mean over clips with its confidence interval, or the reason why there is none.
+
+    What a whole set has, a distance for one, has no interval (NaN), and as `clips` the number of its samples.
+    """
 
     mean: float
     low: float
@@ -59,7 +62,7 @@ class Row:
 
 
 def markdown_table(rows: Sequence[Row], columns: Sequence[Column], *, first: str = "") -> str:
-    """An aligned Markdown table; cells read `mean ± half the interval`, and `–` with a numbered footnote where a figure is missing.
+    """An aligned Markdown table; cells read `mean ± half the interval` or `distance (samples)`; `–` with a footnote where there is none.
 
     Args:
         rows: in the order wanted.
@@ -96,6 +99,8 @@ def _cell(figure: Figure | None, decimals: int, notes: list[str]) -> str:
         if figure.missing not in notes:
             notes.append(figure.missing)
         return f"– [{notes.index(figure.missing) + 1}]"
+    if math.isnan(figure.low):
+        return f"{figure.mean:.{decimals}f} ({figure.clips})"
     return f"{figure.mean:.{decimals}f} ± {(figure.high - figure.low) / 2:.{decimals}f}"
 
 
@@ -140,4 +145,5 @@ def _plain(figure: Figure) -> dict[str, Any]:
     """A figure as JSON, which has no NaN."""
     if figure.missing is not None:
         return {"missing": figure.missing}
-    return {"mean": figure.mean, "low": figure.low, "high": figure.high, "clips": figure.clips}
+    interval = {} if math.isnan(figure.low) else {"low": figure.low, "high": figure.high}
+    return {"mean": figure.mean, **interval, "clips": figure.clips}

@@ -1,0 +1,220 @@
+"""One row of a few pieces: generate, write down, listen, measure. What an interrupted run has written is not made again.
+
+    OUT/<key of the settings>/<set>/<row>/<id>.flac, .json, .npz     a clip, its figures, and what the networks made of it
+    OUT/references/<set>/...                                         what is heard in the references, for all rows, settings and checkpoints
+
+A clip's JSON is written last and says what the clip was heard with; one that lacks something which can be had by now is heard again from
+its FLAC, not generated again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from jasco_pl.audio import read_audio, write_audio
+from jasco_pl.controls import AudioControl, Painting
+from jasco_pl.controls.painting_input import splice
+from jasco_pl.evaluation.listeners import Listeners
+from jasco_pl.evaluation.measure import Part, asked_lanes, lanes, measure
+from jasco_pl.evaluation.references import Reference, Source, recalled
+from jasco_pl.evaluation.settings import CEILING, REDONE, Settings
+from jasco_pl.files import atomic_path, write_json
+from jasco_pl.flow.guidance import parse_guidance
+from jasco_pl.generate import Jasco, Request
+from jasco_pl.heard import Heard
+from jasco_pl.seeding import stable_hash
+
+REFERENCE = "reference "  # before the names of what the networks make of a part of the reference
+WORKER = "JASCO_EVALUATION_WORKER"  # set in processes of one thread each
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some clips of a row.
+
+    Attributes:
+        given: the controls.
+        other: take audio conditions from another piece, and hear the clip by the networks alone: for FAD, KL and CLAP.
+        names: ids of the pieces.
+        clips, references: folders.
+    """
+
+    settings: Settings
+    source: Source
+    listeners: Listeners
+    row: str
+    given: tuple[str, ...]
+    other: bool
+    names: tuple[str, ...]
+    clips: Path
+    references: Path
+
+    def path(self, name: str) -> Path:
+        """A clip's JSON."""
+        return self.clips / (self.row.replace(" ", "-") + ("-other-audio" if self.other else "")) / f"{name}.json"
+
+    def reference_path(self, name: str) -> Path:
+        """What the networks make of a reference; beside it .flac, .json and .heard.npz."""
+        return self.references / f"{self.source.digest(name)}-{self.settings.seconds:g}s.npz"
+
+    def state(self, name: str) -> str:
+        """What is there of a clip: "done", "heard again" (with more than it was) or "made"."""
+        try:
+            record = json.loads(self.path(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return "made"
+        other = self.source.other(name) if self.other else None
+        if (record.get("reference"), record.get("other")) != (self.source.digest(name), other):
+            return "made"
+        return "done" if set(self.listeners.marks) <= set(record["heard_with"]) else "heard again"
+
+
+@lru_cache(maxsize=1)
+def load_jasco(checkpoint: str, device: str) -> Jasco:
+    """The model of a checkpoint, kept for the tasks that follow."""
+    if os.environ.get(WORKER):
+        torch.set_num_threads(1)
+    return Jasco.from_pretrained(checkpoint, device)
+
+
+def hear_references(task: Task) -> int:
+    """Hear a few references, for all rows; their number."""
+    for reference in _references(task):
+        recall(task, reference)
+    return len(task.names)
+
+
+def make_clips(task: Task) -> int:
+    """Make, hear and measure the clips of a task, each written down as soon as it is known; their number."""
+    states = {name: task.state(name) for name in task.names}
+    references = {reference.id: reference for reference in _references(task)}
+    missing = [references[name] for name, state in states.items() if state == "made"]
+    costs = dict(zip((reference.id for reference in missing), _generate(task, missing), strict=True)) if missing else {}
+    for name, state in states.items():
+        if state != "done":
+            _hear(task, references[name], costs.get(name))
+    return len(task.names)
+
+
+def _references(task: Task) -> list[Reference]:
+    codec = load_jasco(task.settings.checkpoint, task.listeners.device).codec
+    return [task.source.reference(name, task.settings.seconds, codec, task.references) for name in task.names]
+
+
+def recall(task: Task, reference: Reference) -> NDArray[np.int8] | None:
+    """Let a reference recall what is heard in it, or hear it and write it down; the melody by salience, if there is salience."""
+    path, marks = task.reference_path(reference.id), task.listeners.marks
+    recalled(reference.heard, path.with_suffix(".heard.npz"), ["chords", "onsets", "pitch_classes"])
+    found = read_arrays(path)
+    if not path.exists() or not set(marks) <= set(found["heard_with"].tolist()):
+        found = dict(task.listeners.hear(reference.audio, reference.sample_rate, reference.caption))
+        melody = task.listeners.melody(reference.audio, reference.sample_rate, reference.heard.frames)
+        found |= {} if melody is None else {"salience": melody}
+        write_audio(path.with_suffix(".flac"), reference.audio / reference.audio.abs().max().clamp(min=1.0), reference.sample_rate)
+        write_json(path.with_suffix(".json"), lanes(reference.heard, reference, melody))
+        _write_arrays(path, {**found, "heard_with": np.array(marks)})
+    return found.get("salience")
+
+
+@torch.inference_mode()
+def _generate(task: Task, references: Sequence[Reference]) -> list[dict[str, Any]]:
+    """Write the clips as FLAC; what each cost."""
+    settings, jasco = task.settings, load_jasco(task.settings.checkpoint, task.listeners.device)
+    frames, rate = jasco.frames(settings.seconds), jasco.codec.sample_rate
+    costs: list[dict[str, Any]] = [{} for _ in references]
+    if task.row == CEILING:
+        audios = [jasco.decode(jasco.codec.encode(reference.audio[None].to(jasco.device)))[0] for reference in references]
+    else:
+        sources = references
+        if task.other:
+            others = [task.source.other(reference.id) for reference in references]
+            sources = [task.source.reference(name, settings.seconds, jasco.codec) for name in others]
+        asked = [conditions_of(reference, task.given, jasco, frames, audio) for reference, audio in zip(references, sources, strict=True)]
+        seeds = [stable_hash(settings.seed, reference.id) for reference in references]
+        started = time.perf_counter()
+        conditions = jasco.conditions([reference.caption for reference in references], asked, frames)
+        latents, evaluations = jasco.sample(conditions, seeds, settings.guidance, settings.solver, frames=frames)
+        audios = list(jasco.decode(latents))
+        seconds = (time.perf_counter() - started) / len(references)
+        branches = len(parse_guidance(settings.guidance, jasco.model.controls.names))
+        costs = [{"real_time_factor": seconds / settings.seconds, "evaluations": evaluations * branches} for _ in references]
+        if Painting.name in task.given:
+            kept = [~np.isnan(item[Painting.name]).any(axis=1) for item in asked]
+            audios = [splice(*item, jasco.codec.hop, rate) for item in zip(audios, [item.audio for item in references], kept, strict=True)]
+    for reference, audio in zip(references, audios, strict=True):
+        write_audio(task.path(reference.id).with_suffix(".flac"), audio / audio.abs().max().clamp(min=1.0), rate)
+    return costs
+
+
+def conditions_of(
+    reference: Reference, given: Iterable[str], jasco: Jasco, frames: int, audio: Reference | None = None
+) -> dict[str, np.ndarray]:
+    """Raw conditions of one clip; those that are audio come from `audio`, where it is another reference."""
+    asked: dict[str, np.ndarray] = {}
+    for name in given:
+        control = jasco.model.controls[name]
+        if isinstance(control, AudioControl):
+            asked[name] = (audio or reference).codes(control)
+        elif isinstance(control, Painting):
+            stretch = [(share * frames / jasco.codec.frame_rate) for share in REDONE]
+            asked[name] = jasco.read(Request(paint=reference.audio, redo=[(stretch[0], stretch[1])]), frames).asked[name]
+        else:
+            asked[name] = reference.conditions[name]
+    return asked
+
+
+def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None) -> None:
+    """Hear a clip as it was written and write down its figures; `cost` is None for one that is heard again."""
+    path, rate, listeners = task.path(reference.id), reference.sample_rate, task.listeners
+    if cost is None:
+        cost = json.loads(path.read_text(encoding="utf-8"))["cost"]
+    audio = read_audio(path.with_suffix(".flac"), rate)[:, : reference.audio.shape[-1]]
+    record: dict[str, Any] = {
+        "id": reference.id,
+        "caption": reference.caption,
+        "given": list(task.given),
+        "seconds": task.settings.seconds,
+        "reference": task.source.digest(reference.id),
+        "other": task.source.other(reference.id) if task.other else None,
+        "cost": cost,
+        "heard_with": listeners.marks,
+    }
+    part = Part(*(round(share * reference.heard.frames) for share in REDONE)) if Painting.name in task.given else None
+    inside = part.samples(rate) if part else slice(None)
+    found = listeners.hear(audio[:, inside], rate, reference.caption)
+    if part:
+        of_reference = listeners.hear(reference.audio[:, inside], rate, reference.caption)
+        found |= {f"{REFERENCE}{name}": value for name, value in of_reference.items()}
+    if not task.other:
+        wanted = recall(task, reference)
+        clip, melody = Heard(audio, rate), listeners.melody(audio, rate, reference.heard.frames)
+        figures = measure(clip, reference, melody, wanted, part)
+        record["figures"] = {name: None if np.isnan(value) else value for name, value in figures.items()}
+        record["heard"] = lanes(clip, reference, melody)
+        record["asked"] = asked_lanes(reference, task.given)
+    _write_arrays(path.with_suffix(".npz"), found)
+    write_json(path, record)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """What `hear_references` and `make_clips` wrote as .npz, by name; nothing where there is no file."""
+    if not path.exists():
+        return {}
+    with np.load(path, allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)

@@ -1,0 +1,175 @@
+"""The matrix of an evaluation: every checkpoint under every guidance and solver, in every row; made by several processes, and resumable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from jasco_pl.controls import CONTROLS
+from jasco_pl.errors import UserError
+from jasco_pl.evaluation.clips import WORKER, Task, hear_references, make_clips
+from jasco_pl.evaluation.listeners import Listeners
+from jasco_pl.evaluation.references import Source
+from jasco_pl.evaluation.settings import ALL, CEILING, Settings, chosen_rows, guidance_grid, rows_of, takes_audio
+from jasco_pl.evaluation.table import Measured, read_row
+from jasco_pl.metrics.report import Figure
+from jasco_pl.model import read_config
+from jasco_pl.processes import end_with_parent
+
+FOLLOWING = ("chord_iou", "onset_f1", "melody_accuracy")  # one figure a control, for choosing between settings
+
+
+@dataclass
+class ResultRow:
+    """A row: a condition set under one checkpoint, guidance and solver."""
+
+    name: str
+    settings: Settings
+    given: tuple[str, ...]
+    task: Task
+    measured: Measured
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """By column key."""
+        return self.measured.figures
+
+
+@dataclass
+class Results:
+    """All rows, what was heard with, and what a reader has to know."""
+
+    rows: list[ResultRow]
+    listeners: Listeners
+    source: Source
+    names: list[str]
+    notes: list[str] = field(default_factory=list)
+
+
+def evaluate(
+    source: Source,
+    matrix: Sequence[Settings],
+    out: str | Path,
+    *,
+    rows: Sequence[str] | None = None,
+    limit: int = 64,
+    workers: int = 1,
+    batch: int = 4,
+    listeners: Listeners | None = None,
+    allow_few: bool = False,
+) -> Results:
+    """Make and measure what is missing, then read all figures.
+
+    Args:
+        source: the music whose conditions are given, and which clips are compared with.
+        matrix: checkpoint, guidance, solver, seed; of one length.
+        out: folder for a folder of clips a setting, and one of what is heard in the references; a second run with the same settings
+            computes only what the first did not.
+        rows: names as for `chosen_rows`; None is all of `rows_of`.
+        limit: number of pieces, the first by id.
+        workers: processes of one thread each; with one, all threads of the machine.
+        batch: clips that are generated together; their number does not change them.
+        listeners: the networks to hear with; None are none.
+        allow_few: Frechet distances even from fewer embeddings than they have dimensions, mostly bias.
+
+    Raises:
+        UserError: there is no piece of that length, or no row that one of the checkpoints has.
+    """
+    listeners = listeners or Listeners()
+    notes: list[str] = []
+    usable = [name for name in source.ids if source.long_enough(name, matrix[0].seconds)]
+    if not usable:
+        raise UserError(f"{source.location!r} holds nothing that lasts {matrix[0].seconds:g} seconds.")
+    if len(usable) < len(source.ids):
+        notes.append(f"{len(source.ids) - len(usable)} of {len(source.ids)} are shorter than {matrix[0].seconds:g} s and were left out.")
+    names = tuple(usable[:limit])
+    plan = list(_plan(source, matrix, Path(out), rows, names, listeners, notes))
+    if not plan:
+        raise UserError(f"no row is left: {'; '.join(notes) or 'no checkpoint has the controls that --rows names'}.")
+    parts = [part for _, own, other in plan for part in (own, other) if part is not None]
+    tasks = [
+        replace(part, names=tuple(missing[start : start + batch]))
+        for part in parts
+        if (missing := [name for name in names if part.state(name) != "done"])
+        for start in range(0, len(missing), batch)
+    ]
+    total, todo = sum(len(part.names) for part in parts), sum(len(task.names) for task in tasks)
+    needed = sorted({name for task in tasks for name in task.names})
+    with _pool(workers) as run:
+        with tqdm(total=len(needed), desc="references", unit="piece", disable=not needed) as bar:
+            for done in run(hear_references, [replace(plan[0][1], names=(name,)) for name in needed]):
+                bar.update(done)
+        with tqdm(total=total, initial=total - todo, desc="evaluate", unit="clip") as bar:
+            for done in run(make_clips, tasks):
+                bar.update(done)
+    made = [ResultRow(own.row, own.settings, own.given, own, read_row(own, other, allow_few)) for _, own, other in plan]
+    return Results(made, listeners, source, list(names), notes)
+
+
+def _plan(
+    source: Source,
+    matrix: Sequence[Settings],
+    out: Path,
+    rows: Sequence[str] | None,
+    names: tuple[str, ...],
+    listeners: Listeners,
+    notes: list[str],
+) -> Iterator[tuple[str, Task, Task | None]]:
+    """Every row's name, its clips, and the clips with other audio where it gives audio. A codec's ceiling is a row once."""
+    ceilings: set[str] = set()
+    for settings in matrix:
+        config = read_config(Path(settings.checkpoint))
+        controls = [name for name in config.controls if not source.lacks(CONTROLS[name])]
+        if lacking := [name for name in config.controls if name not in controls]:
+            notes.append(f"{source.location} has nothing to feed {', '.join(lacking)} with.")
+        for row, given in (rows_of(controls) if rows is None else chosen_rows(rows, controls)).items():
+            if row == CEILING:
+                if config.codec in ceilings:
+                    continue
+                ceilings.add(config.codec)
+            clips, references = out / settings.key() / source.folder, out / "references" / source.folder
+            own = Task(settings, source, listeners, row, given, False, names, clips, references)
+            yield row, own, replace(own, other=True) if takes_audio(given) else None
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[..., Iterator[int]]]:
+    """A `map` over processes of one thread each, or over nothing but this one."""
+    if workers <= 1:
+        yield map
+        return
+    before = os.environ.get(WORKER)
+    os.environ[WORKER] = "1"
+    try:
+        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent) as pool:
+            yield pool.map
+    finally:
+        if before is None:
+            del os.environ[WORKER]
+
+
+def best_of(rows: Sequence[ResultRow]) -> ResultRow:
+    """The row with the highest mean of `FOLLOWING` (those that are defined); the first of several."""
+    return max(rows, key=lambda row: np.nanmean([row.figures[key].mean for key in FOLLOWING]))
+
+
+def grid_of(settings: Sequence[Settings]) -> list[Settings]:
+    """The same under the paper's eight combinations of guidance weights.
+
+    Raises:
+        UserError: a model has no local control to weigh against the text.
+    """
+    for setting in settings:
+        if ALL not in (rows := rows_of(list(read_config(Path(setting.checkpoint)).controls))) and len(rows) < 3:
+            raise UserError(
+                f"the guidance grid weighs local controls against the text, and {setting.checkpoint!r} has none that is measured."
+            )
+    return [replace(setting, guidance=guidance) for setting in settings for guidance in guidance_grid()]

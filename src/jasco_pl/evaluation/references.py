@@ -1,0 +1,249 @@
+"""Where clips take their conditions from, and what they are compared with: composed pieces, or any prepared set."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jasco_pl.codec import Codec
+from jasco_pl.controls import CONTROLS, AudioControl, Control
+from jasco_pl.data.datamodule import crop
+from jasco_pl.data.shards import ShardReader
+from jasco_pl.data.stretch import has_chords, has_melody, place, read_stretch
+from jasco_pl.errors import UserError
+from jasco_pl.heard import Heard
+from jasco_pl.seeding import stable_hash
+
+PURPOSE = "evaluation"  # of the hash that places a stretch
+_AUDIBLE = 1e-3
+_DRUMMED = 0.1  # share of frames whose drum code is not that of silence, for there to be drums
+
+
+@dataclass
+class Reference:
+    """A stretch of music and what is known of it.
+
+    Attributes:
+        audio: [1, S] at `sample_rate`.
+        conditions: raw frames of the conditions that are known without a codec (chords, melody), [T] each.
+        codes: raw frames of an audio control [T], made when they are asked for.
+        drums: whether it has drums to follow.
+        heard: the stretch alone, as generated clips are heard.
+    """
+
+    id: str
+    caption: str
+    audio: Tensor
+    sample_rate: int
+    conditions: dict[str, NDArray[np.generic]]
+    codes: Callable[[AudioControl], NDArray[np.generic]]
+    drums: bool
+    heard: Heard = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.heard = Heard(self.audio, self.sample_rate)
+
+    @property
+    def melody(self) -> NDArray[np.generic] | None:
+        """The melody's bins [T], where there is one to follow."""
+        bins = self.conditions.get("melody")
+        return bins if bins is not None and has_melody(bins) else None
+
+    @property
+    def harmonic(self) -> bool:
+        """Whether chords are heard in it."""
+        return has_chords(self.heard.chords)
+
+
+class Source(ABC):
+    """A set of music by id."""
+
+    location: str
+    about: str  # what its references are, in words
+
+    @property
+    @abstractmethod
+    def ids(self) -> list[str]:
+        """All of them, sorted."""
+
+    @property
+    @abstractmethod
+    def folder(self) -> str:
+        """A folder's name for what is kept of this set."""
+
+    @abstractmethod
+    def lacks(self, control: type[Control]) -> bool:
+        """Whether it has nothing to feed a control with."""
+
+    def long_enough(self, name: str, seconds: float) -> bool:
+        """Whether it holds a clip of that length, as far as can be told without reading it."""
+        return True
+
+    @abstractmethod
+    def digest(self, name: str) -> str:
+        """Changes with the music of that id."""
+
+    @abstractmethod
+    def reference(self, name: str, seconds: float, codec: Codec, cache: Path | None = None) -> Reference:
+        """A stretch, placed by the hash of the id.
+
+        Args:
+            name: its id.
+            seconds: how much of it.
+            codec: of the model that shall follow it.
+            cache: folder for what takes long to find out; without one it is left out, and the reference is good for its codes alone.
+
+        Raises:
+            UserError: it cannot be read, is shorter, or belongs to another codec.
+        """
+
+    def other(self, name: str) -> str:
+        """Another id, the same one whatever else is evaluated: UserError where there is none."""
+        others = [other for other in self.ids if other != name]
+        if not others:
+            raise UserError(
+                f"{self.location!r} holds one piece alone, and FAD, KL and CLAP under audio conditions need the audio of another."
+            )
+        return min(others, key=lambda other: stable_hash("other", name, other))
+
+
+class ComposedPieces(Source):
+    """A folder that `jasco compose` filled.
+
+    Chords are what Chordino hears in the whole piece (the paper's protocol), the melody is the composed one, audio comes from the stems.
+
+    Raises:
+        UserError: it holds none.
+    """
+
+    about = "composed pieces; references are the renderings themselves"
+    folder = "pieces"
+
+    def __init__(self, folder: str | Path) -> None:
+        self.location = str(folder)
+        if not self.ids:
+            raise UserError(f"{self.location!r} holds no composed pieces (*.json); `jasco compose --split test --out {folder}` makes some.")
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return sorted(path.stem for path in Path(self.location).glob("*.json"))
+
+    def lacks(self, control: type[Control]) -> bool:
+        return False
+
+    def digest(self, name: str) -> str:
+        try:
+            return hashlib.blake2b((Path(self.location) / f"{name}.mix.flac").read_bytes(), digest_size=8).hexdigest()
+        except OSError as error:
+            raise UserError(f"the mix of the piece {name!r} cannot be read ({error.strerror}).") from error
+
+    def reference(self, name: str, seconds: float, codec: Codec, cache: Path | None = None) -> Reference:
+        stretch = read_stretch(Path(self.location) / f"{name}.json", seconds, codec.sample_rate, codec.frame_rate, PURPOSE)
+        conditions: dict[str, NDArray[np.generic]] = {"melody": stretch.melody}
+        if cache is not None:
+            whole = recalled(Heard(stretch.whole, codec.sample_rate), cache / f"{self.digest(name)}-whole.npz", ["chords"])
+            conditions["chords"] = whole.chords[stretch.first : stretch.first + stretch.frames]
+
+        @torch.inference_mode()
+        def codes(control: AudioControl) -> NDArray[np.generic]:
+            wav = control.filtered(stretch.stem(control.asked_by) if control.asked_by != "mix" else stretch.mix, codec.sample_rate)
+            return codec.codes(codec.encode(wav[None].to(codec.latent_mean.device)))[0].cpu().numpy()
+
+        drums = float(stretch.stem("drums").abs().max()) > _AUDIBLE
+        return Reference(name, stretch.note["captions"][0], stretch.mix, codec.sample_rate, conditions, codes, drums)
+
+
+class PreparedSet(Source):
+    """Prepared shards: a folder or a URL.
+
+    Conditions are the stored fields; the audio to compare with is what the codec makes of the stored latents, since shards hold no audio.
+
+    Raises:
+        UserError: there is no prepared data.
+    """
+
+    about = "a prepared set; references are the codec's reconstructions of its stored latents, for shards hold no audio"
+
+    def __init__(self, location: str | Path) -> None:
+        self.location = str(location)
+        self._positions = {entry["id"]: position for position, entry in enumerate(_reader(self.location).entries)}
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return sorted(self._positions)
+
+    @property
+    def folder(self) -> str:
+        return f"prepared-{stable_hash('prepared', self.location) % 2**32:08x}"
+
+    def _entry(self, name: str) -> dict:
+        return _reader(self.location).entries[self._positions[name]]
+
+    def lacks(self, control: type[Control]) -> bool:
+        fields = self._fields(control)
+        return not all(any(field in entry["crc32"] for field in fields) for entry in _reader(self.location).entries)
+
+    def long_enough(self, name: str, seconds: float) -> bool:
+        return self._entry(name)["frames"] >= round(seconds * float(_reader(self.location).codec["frame_rate"]))
+
+    @staticmethod
+    def _fields(control: type[Control]) -> list[str]:
+        return ["chords_heard", "chords"] if control.field == "chords" else [control.field]  # the first there is
+
+    def digest(self, name: str) -> str:
+        return f"{self._entry(name)['crc32']['latents']:08x}-{stable_hash(name) % 2**32:08x}"
+
+    def reference(self, name: str, seconds: float, codec: Codec, cache: Path | None = None) -> Reference:
+        reader = _reader(self.location)
+        check_codec(reader, codec)
+        sample = reader.read(self._positions[name])
+        frames = round(seconds * codec.frame_rate)
+        stored = crop(sample, place(name, sample.frames, frames, seconds, PURPOSE), frames)
+        with torch.inference_mode():
+            audio = codec.decode(stored["latents"][None].to(codec.latent_mean.device))[0].cpu()
+        silence = int(codec.codes(codec.silence[None, None])[0, 0])
+        conditions = {}
+        for control in CONTROLS.values():
+            if not issubclass(control, AudioControl) and control.field != "latents":
+                found = next((field for field in self._fields(control) if field in stored), None)
+                if found is not None:
+                    conditions[control.name] = stored[found].numpy()
+        drums = "codes_drums" not in stored or float((stored["codes_drums"] != silence).float().mean()) > _DRUMMED
+        caption = sample.captions[0] if sample.captions else ""
+        return Reference(name, caption, audio, codec.sample_rate, conditions, lambda control: stored[control.field].numpy(), drums)
+
+
+@lru_cache(maxsize=2)
+def _reader(location: str) -> ShardReader:
+    return ShardReader(location)
+
+
+def check_codec(reader: ShardReader, codec: Codec) -> None:
+    """Raise UserError unless a prepared set was made with this codec, as far as the statistics of its latents tell."""
+    mean, std = (torch.tensor(reader.codec[key]).expand(codec.dim) if reader.codec["dim"] == codec.dim else None for key in ("mean", "std"))
+    same = mean is not None and std is not None and float(reader.codec["frame_rate"]) == codec.frame_rate
+    if not (
+        same
+        and torch.allclose(mean, codec.latent_mean.cpu(), atol=1e-3)  # type: ignore[arg-type]
+        and torch.allclose(std, codec.latent_std.cpu(), atol=1e-3)  # type: ignore[arg-type]
+    ):
+        raise UserError(
+            f"the set {reader.location!r} was prepared with the codec {reader.codec['name']!r}, and the checkpoint has another."
+        )
+
+
+def recalled(heard: Heard, path: Path, names: Sequence[str]) -> Heard:
+    """What is heard, taken from a file or written to it."""
+    if path.exists():
+        return heard.recall(path)
+    heard.save(path, names)
+    return heard

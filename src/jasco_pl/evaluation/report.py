@@ -1,0 +1,194 @@
+"""An evaluation on paper: Markdown, CSV, JSON and a page to listen to it."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of
+from jasco_pl.evaluation.settings import CEILING, REDONE, takes_audio
+from jasco_pl.evaluation.table import groups, of_set
+from jasco_pl.files import atomic_path, write_json
+from jasco_pl.metrics.report import Figure, Row, markdown_table
+
+
+def write_results(results: Results, folder: str | Path, *, title: str, grid: bool = False) -> str:
+    """Write report.md, report.csv (a line a row), clips.csv (a line a clip), results.json and a page; return the Markdown.
+
+    Args:
+        results: of `evaluate`.
+        folder: where to.
+        title: the heading.
+        grid: name the best row, and by what rule.
+    """
+    folder = Path(folder)
+    text = markdown(results, title, grid)
+    with atomic_path(folder / "report.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    rows = [_line(name, row) for name, row in zip(row_names(results.rows), results.rows, strict=True)]
+    _write_csv(folder / "report.csv", rows)
+    _write_csv(folder / "clips.csv", _clip_lines(results))
+    data = as_json(results, folder, title, grid)
+    write_json(folder / "results.json", data)
+    if importlib.util.find_spec("jasco_pl.pages.evaluation"):
+        importlib.import_module("jasco_pl.pages.evaluation").write_page(folder, data)
+    return text
+
+
+def row_names(rows: Sequence[ResultRow]) -> list[str]:
+    """The condition sets, and after them what else differs between the rows."""
+    parts = [[_checkpoint(row), row.settings.guidance, row.settings.solver_name] for row in rows]
+    varies = [len({part[index] for part in parts}) > 1 for index in range(3)]
+    sets = [row.name for row in rows] if len({row.name for row in rows}) > 1 or not any(varies) else ["" for _ in rows]
+    names = []
+    for row, name, part in zip(rows, sets, parts, strict=True):
+        seen = [part[0]] * varies[0] if row.name == CEILING else [value for value, differs in zip(part, varies, strict=True) if differs]
+        names.append(" · ".join([*([name] if name else []), *seen]))
+    return names
+
+
+def _checkpoint(row: ResultRow) -> str:
+    return os.path.relpath(row.settings.checkpoint)
+
+
+def markdown(results: Results, title: str, grid: bool) -> str:
+    """Heading, what was measured on what, a table for every group of columns, notes."""
+    names = row_names(results.rows)
+    first = results.rows[0].settings
+    lines = [
+        f"# {title}",
+        f"{len(results.names)} clips of {first.seconds:g} s; {results.source.about} ({results.source.location}). Seed {first.seed}. "
+        "Means over clips with 95 % bootstrap intervals; distances between sets with the number of generated embeddings in brackets.",
+    ]
+    if grid:
+        best = names[results.rows.index(best_of(results.rows))]
+        lines.append(f"Best: `{best}`, by the highest mean of {', '.join(FOLLOWING)}.")
+    for group in groups(results.listeners):
+        table = [Row(name, row.figures) for name, row in zip(names, results.rows, strict=True)]
+        lines += [f"## {group.title}", markdown_table(table, group.columns, first="conditions").rstrip()]
+        counted = {
+            column.title: _range([row.figures[column.key] for row in results.rows if column.key in row.figures]) for column in group.columns
+        }
+        lines.append("Clips counted: " + "; ".join(f"{name} {count}" for name, count in counted.items() if count) + ".")
+    return "\n\n".join([*lines, *notes(results)]) + "\n"
+
+
+def _range(figures: Sequence[Figure]) -> str:
+    counts = sorted({figure.clips for figure in figures if figure.missing is None and not math.isnan(figure.low)})
+    return "" if not counts else str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def notes(results: Results) -> list[str]:
+    """What a reader has to know, a sentence or two each."""
+    found = list(dict.fromkeys(results.notes))
+    if any(takes_audio(row.given) for row in results.rows):
+        found.append(
+            "Rows that give audio (drums, mix ...): adherence is measured with the reference's own audio; FD, FAD, KAD, KL and CLAP with "
+            "the audio of another piece, chosen by hash, as in the paper's section 5. Those clips are not among the players."
+        )
+    if any("painting" in row.given for row in results.rows):
+        first, last = (f"{share:.0%}" for share in REDONE)
+        found.append(
+            f"The row painting keeps the reference up to {first} and from {last} of its length; only what lies between is measured."
+        )
+    if any(row.name == CEILING for row in results.rows):
+        found.append("The row of the codec's ceiling is the reference itself, encoded and decoded.")
+    found.append(
+        "Real-time factor: seconds of computing for a second of audio in one of the processes, generation and decoding. Evaluations: "
+        "passes of a clip through the network, every branch of guidance counted."
+    )
+    return found
+
+
+def as_json(results: Results, folder: Path, title: str, grid: bool) -> dict[str, Any]:
+    """Everything, with paths of audio relative to `folder`; what `pages.evaluation.write_page` draws."""
+    settings = [dict(values) for values in {json.dumps(asdict(row.settings)): asdict(row.settings) for row in results.rows}.values()]
+    described = {"source": results.source.location, "about": results.source.about, "clips": len(results.names), "matrix": settings}
+    columns = [column for group in groups(results.listeners) for column in group.columns]
+    rows, names = [], row_names(results.rows)
+    for name, row in zip(names, results.rows, strict=True):
+        clips = [
+            {
+                **{key: clip[key] for key in ("id", "caption", "figures", "asked", "heard", "seconds")},
+                "audio": os.path.relpath(row.task.path(clip["id"]).with_suffix(".flac"), folder),
+            }
+            for clip in row.measured.clips
+        ]
+        rows.append(
+            {
+                "name": name,
+                "conditions": row.name,
+                "checkpoint": _checkpoint(row),
+                "guidance": row.settings.guidance,
+                "solver": row.settings.solver_name,
+                "given": list(row.given),
+                "figures": {key: figure_as_json(figure) for key, figure in row.figures.items()},
+                "clips": clips,
+            }
+        )
+    task = results.rows[0].task
+    references = {
+        name: {
+            "audio": os.path.relpath(task.reference_path(name).with_suffix(".flac"), folder),
+            "heard": json.loads(task.reference_path(name).with_suffix(".json").read_text(encoding="utf-8")),
+        }
+        for name in results.names
+    }
+    return {
+        "title": title,
+        "settings": {**described, **({"best": names[results.rows.index(best_of(results.rows))], "rule": list(FOLLOWING)} if grid else {})},
+        "columns": [
+            {
+                "key": column.key,
+                "title": column.title,
+                "digits": column.decimals,
+                "higher_is_better": column.higher_is_better,
+                "per": "set" if of_set(column.key) else "clip",
+            }
+            for column in columns
+        ],
+        "rows": rows,
+        "references": references,
+        "notes": notes(results),
+    }
+
+
+def figure_as_json(figure: Figure) -> dict[str, Any]:
+    """Mean, interval and count, null where there is none, or why the figure is missing."""
+    mean, low, high = (None if math.isnan(value) else value for value in (figure.mean, figure.low, figure.high))
+    return {"mean": mean, "low": low, "high": high, "count": figure.clips, "missing": figure.missing}
+
+
+def _line(name: str, row: ResultRow) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "row": name,
+        "conditions": row.name,
+        "checkpoint": _checkpoint(row),
+        "guidance": row.settings.guidance,
+        "solver": row.settings.solver_name,
+    }
+    for key, figure in row.figures.items():
+        found = figure_as_json(figure)
+        line |= {key: found["mean"], f"{key}_low": found["low"], f"{key}_high": found["high"], f"{key}_count": found["count"]}
+    return line
+
+
+def _clip_lines(results: Results) -> list[dict[str, Any]]:
+    pairs = zip(row_names(results.rows), results.rows, strict=True)
+    return [
+        {"row": name, "id": clip["id"], "caption": clip["caption"], **clip["figures"]} for name, row in pairs for clip in row.measured.clips
+    ]
+
+
+def _write_csv(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for line in lines for key in line)))
+        writer.writeheader()
+        writer.writerows(lines)
