@@ -196,6 +196,7 @@ class LongAudio:
         scratch: folder of temporary files, made at need; None is the system's.
         start, stop: the stretch of the file that is meant, in seconds; None goes to the end.
         progress: show a bar while more than five minutes are decoded.
+        start, stop: seconds between which the file is taken for the whole; None is its end.
 
     Attributes:
         source_rate: samples a second in the file.
@@ -224,7 +225,7 @@ class LongAudio:
         self.claimed_seconds = max(0.0, end - start)
         self._resources = contextlib.ExitStack()
         self._samples: dict[int, Samples] = {}
-        self._seconds: float | None = None
+        self._frames: int | None = None
 
     def __enter__(self) -> LongAudio:
         return self
@@ -240,11 +241,15 @@ class LongAudio:
     @property
     def seconds(self) -> float:
         """The length that decodes; known for nothing once anything was read, else the file is decoded for it."""
-        if self._seconds is None:
+        return self.length(self.source_rate) / self.source_rate
+
+    def length(self, rate: int) -> int:
+        """How many samples it has at a rate; at what cost see `seconds`."""
+        if self._frames is None:
             for _ in self._decoded():
                 pass
-        assert self._seconds is not None
-        return self._seconds
+        assert self._frames is not None
+        return round(self._frames * rate / self.source_rate)
 
     def samples(self, rate: int) -> Samples:
         """The mean of the channels at `rate`: decoded at the first call, kept until `close`. Equal to `read_audio` up to rounding."""
@@ -287,4 +292,4 @@ class LongAudio:
                 done += len(block)
                 bar.update(done // self.source_rate - bar.n)
                 yield block
-        self._seconds = done / self.source_rate
+        self._frames = done

@@ -1,0 +1,123 @@
+"""A recording taken apart into its drums and the rest."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from functools import cached_property
+
+import librosa
+import numpy as np
+import torch
+from demucs.apply import BagOfModels
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from jasco_pl.audio import SAMPLE_RATE, resampled
+from jasco_pl.errors import UserError
+from jasco_pl.extract import demucs_stream
+from jasco_pl.extract.demucs_weights import load_demucs
+from jasco_pl.long_audio import LongAudio, Samples
+from jasco_pl.resources import weights_fingerprint
+
+DEFAULT = "htdemucs"
+HPSS = "hpss"
+_HPSS_WINDOW = 512 * 1024  # samples
+# What a sample depends on on either side: a Fourier frame of 2048 reaches over two hops of 512, the median over 15 frames, and the frames
+# in that over two hops again.
+_HPSS_CONTEXT = 512 * (2 + 15 + 2)
+
+
+class Separator:
+    """Takes the drums out of recordings; the model is loaded once.
+
+    `htdemucs` (default) and `hdemucs_mmi`, the paper's, are networks trained to separate drums, bass, vocals and the rest. `hpss` is no
+    such thing: it is librosa's harmonic-percussive separation (Fitzgerald 2010), which needs no weights and knows no instruments. It takes
+    whatever is short in time and wide in frequency, attacks of a piano and consonants too, and leaves what rings of a tom or a bass drum
+    behind. It is used only where it is asked for by name.
+
+    Args:
+        name: of a model of Demucs', or `hpss`.
+        repo: folder of Demucs' weights, see `demucs_weights.load_demucs`.
+        device: where Demucs runs.
+
+    Raises:
+        UserError: there is no such model, its weights are not to be had, or it has no drums.
+    """
+
+    def __init__(self, name: str = DEFAULT, repo: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu") -> None:
+        self.name, self.device = name, torch.device(device)
+        self.model: BagOfModels | None = None
+        if name != HPSS:
+            self.model = load_demucs(name, repo).to(self.device)
+            if "drums" not in self.model.sources:
+                raise UserError(f"Demucs' {name} separates {', '.join(self.model.sources)}, and no drums.")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with what the stems depend on: the model and its weights."""
+        return self.name if self.model is None else f"{self.name}-{weights_fingerprint(self.model)}"
+
+    def separate(self, audio: LongAudio, rate: int = SAMPLE_RATE, progress: bool = False) -> tuple[Samples, Samples]:
+        """Drums and drumless of a file of any length, in flat memory.
+
+        Drumless is the sum of Demucs' other stems, or what `hpss` leaves of the mix.
+
+        Args:
+            audio: the file; a stereo one is separated in stereo, and both sides' mean is given.
+            rate: of the result in Hz.
+            progress: show a bar.
+
+        Returns:
+            Both as long as `audio.samples(rate)`; they last until `audio` is closed.
+        """
+        pairs = self._percussive(audio.samples(rate), progress) if self.model is None else self._demucs(self.model, audio, rate, progress)
+        drums, drumless = audio.spool(rate), audio.spool(rate)
+        try:
+            for pair in pairs:
+                drums.append(pair[:, 0])
+                drumless.append(pair[:, 1])
+        except BaseException:
+            drums.close()
+            drumless.close()
+            raise
+        return drums.samples(), drumless.samples()
+
+    def _percussive(self, mix: Samples, progress: bool) -> Iterator[NDArray[np.float32]]:
+        with tqdm(total=round(mix.seconds), desc="drums", unit="s", disable=not progress) as bar:
+            for window, before, own in mix.windows(_HPSS_WINDOW, _HPSS_CONTEXT):
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", message="n_fft=")  # clips shorter than a Fourier frame, padded with silence
+                    drums = librosa.effects.percussive(window)[before : before + own]
+                yield np.stack([drums, window[before : before + own] - drums], axis=1)
+                bar.update(own / mix.rate)
+
+    def _demucs(self, model: BagOfModels, audio: LongAudio, rate: int, progress: bool) -> Iterator[NDArray[np.float32]]:
+        mean, std = _statistics(audio, model.samplerate)
+        wanted, given = audio.length(rate), 0
+        for block in resampled(self._pairs(model, audio, mean, std, progress), model.samplerate, rate):
+            yield block[: wanted - given]  # rounded by way of the model's rate, it can be a sample longer or shorter
+            given += len(block)
+        if given < wanted:
+            yield np.zeros((wanted - given, 2), dtype=np.float32)
+
+    def _pairs(self, model: BagOfModels, audio: LongAudio, mean: float, std: float, progress: bool) -> Iterator[NDArray[np.float32]]:
+        """(drums, drumless) [n, 2] at the model's rate."""
+        place = model.sources.index("drums")
+        with tqdm(total=round(audio.seconds), desc="drums", unit="s", disable=not progress) as bar:
+            for stems in demucs_stream.stems(model, audio.stereo(model.samplerate), mean, std, self.device):
+                mono = stems.mean(dim=1)
+                drums = mono[place] * std
+                yield torch.stack([drums, mono.sum(dim=0) * std - drums + mean], dim=1).numpy()
+                bar.update(stems.shape[-1] / model.samplerate)
+
+
+def _statistics(audio: LongAudio, rate: int) -> tuple[float, float]:
+    """Mean and standard deviation of the channels' mean, by which Demucs makes all music equally loud to itself."""
+    count, total, squares = 0, 0.0, 0.0
+    for block in audio.stereo(rate):
+        mono = block.mean(axis=1, dtype=np.float64)
+        count, total, squares = count + len(mono), total + float(mono.sum()), squares + float(np.square(mono).sum())
+    mean = total / count
+    return mean, max(0.0, (squares - count * mean**2) / max(1, count - 1)) ** 0.5 + 1e-8
