@@ -68,7 +68,7 @@ def build(
     Raises:
         UserError: bad names, questions, numbers or folders; no common clips; no caption; unreadable or differing audio.
     """
-    _check(systems, questions, clips, per_rater, post)
+    _check(systems, questions, {"--clips": clips, "--per-rater": per_rater, "--seconds": seconds}, post)
     target = Path(out)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{str(out)!r} holds something already: a test is built into a new folder, so that no key is lost.")
@@ -102,7 +102,7 @@ def build(
     return key, notes + _loudness_notes(key)
 
 
-def _check(systems: Mapping[str, str | Path], questions: Sequence[str], clips: int | None, per_rater: int | None, post: str | None) -> None:
+def _check(systems: Mapping[str, str | Path], questions: Sequence[str], numbers: Mapping[str, float | None], post: str | None) -> None:
     if not systems:
         raise UserError("a listening test needs at least one system, given as NAME=FOLDER.")
     for name in systems:
@@ -113,9 +113,9 @@ def _check(systems: Mapping[str, str | Path], questions: Sequence[str], clips: i
         raise UserError(f"there is no question {', '.join(map(repr, unknown)) or 'at all'}; there are {', '.join(QUESTIONS)}.")
     if len(set(questions)) != len(questions) or {"melody", "rhythm"} <= set(questions):
         raise UserError(f"questions {','.join(questions)!r}: each may be asked once, and only one of melody and rhythm.")
-    for option, value in (("--clips", clips), ("--per-rater", per_rater)):
+    for option, value in numbers.items():
         if value is not None and value < 1:
-            raise UserError(f"{option} must be at least 1, not {value}.")
+            raise UserError(f"{option} must be at least 1, not {value:g}.")
     if post is not None and (urlsplit(post).scheme not in ("http", "https") or not urlsplit(post).netloc):
         raise UserError(f"--post {post!r} is no web address; it must begin with http:// or https://.")
 
@@ -211,13 +211,16 @@ def _study(
 
 
 def _loudness_notes(key: Key) -> list[str]:
-    levels = {clip.name: [stimulus.loudness for stimulus in clip.stimuli.values()] for clip in key.clips.values()}
-    silent = [name for name, known in levels.items() if None in known]
-    quiet = [min(known) for name, known in levels.items() if name not in silent and min(known) < TARGET - 1]
-    notes = [f"{name}: a version is silent; it is in the test as it is" for name in silent]
+    notes, quiet = [], []
+    for clip in key.clips.values():
+        known = [stimulus.loudness for stimulus in clip.stimuli.values() if stimulus.loudness is not None]
+        if len(known) < len(clip.stimuli):
+            notes.append(f"{clip.name}: a version is silent; it is in the test as it is")
+        if known and min(known) < TARGET - 1:
+            quiet.append(min(known))
     if quiet:
         notes.append(
-            f"{len(quiet)} of {len(levels)} pieces are as loud as the most peaky of their versions can be without clipping, "
+            f"{len(quiet)} of {len(key.clips)} pieces are as loud as the most peaky of their versions can be without clipping, "
             f"{min(quiet):.1f} to {max(quiet):.1f} LUFS instead of {TARGET:g}; within every piece all versions are equally loud"
         )
     return notes

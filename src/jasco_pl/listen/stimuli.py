@@ -110,7 +110,7 @@ def matched(paths: Mapping[str, Path], anchor_of: str | None, seconds: float | N
             "must be the same stretch of it, or --seconds must say how much of their beginnings is to be heard."
         )
     wanted = lengths[short] if seconds is None else seconds
-    if lengths[short] < max(wanted - 1e-6, SHORTEST):
+    if lengths[short] < max(wanted, SHORTEST):
         raise UserError(f"{str(paths[short])!r} lasts only {lengths[short]:.2f} s, where {max(wanted, SHORTEST):g} s are wanted.")
     versions = {system: _faded(wav[:, : round(wanted * SAMPLE_RATE)]) for system, wav in versions.items()}
     if anchor_of is not None:
