@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jasco_pl.prepare.rejected import Rejected
 
+NOTE_ENDINGS = (".txt", ".json")
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aiff", ".aif")
 # Music all the same, but nothing that libsndfile decodes: whoever has a folder of it must be told.
 _FOREIGN_ENDINGS = (".m4a", ".aac", ".wma", ".ape", ".wv", ".mpc", ".mka", ".alac", ".dsf", ".dff", ".amr", ".ra", ".mp4", ".webm")
@@ -21,6 +22,8 @@ class Contents:
 
     files: dict[str, str] = field(default_factory=dict)
     """Name -> absolute path of each audio file."""
+    notes: set[str] = field(default_factory=set)
+    """Absolute paths of texts and JSON with the name of an audio file: to ask a distant disk about each possible one would take long."""
     rejected: list[Rejected] = field(default_factory=list)
     """Folders that cannot be opened, audio under an ending that is not read."""
     skipped: Counter[str] = field(default_factory=Counter)
@@ -64,27 +67,35 @@ def scan(folder: str | Path) -> Contents:
         for entry in inside:
             if entry.name.startswith("."):
                 found.skipped["hidden"] += 1
-            elif entry.is_dir(follow_symlinks=True):
+            elif os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():  # the former bears links to themselves
                 (links if entry.is_symlink() else pending).append(entry.path)
             else:
                 _take(entry.path, portable(os.path.relpath(entry.path, top)), found)
+    stems = {os.path.splitext(path)[0] for path in found.files.values()}
+    for note in sorted(note for note in found.notes if os.path.splitext(note)[0] not in stems):
+        found.notes.remove(note)
+        _pass_over(note, portable(os.path.relpath(note, top)), found)
     return found
 
 
 def _take(path: str, name: str, found: Contents) -> None:
     ending = os.path.splitext(name)[1].lower()
-    if ending in AUDIO_ENDINGS and os.path.isfile(path):
+    if ending in NOTE_ENDINGS:
+        found.notes.add(path)
+    elif ending not in AUDIO_ENDINGS:
+        _pass_over(path, name, found)
+    elif os.path.isfile(path):
         found.files[name] = path
-        return
-    if ending in AUDIO_ENDINGS:
-        missing = os.path.islink(path) and not os.path.exists(path)
-        detail = "it is a link that leads nowhere." if missing else "it is not a regular file."
-        found.rejected.append(Rejected(name, "missing" if missing else "unreadable", detail))
-        return
+    elif os.path.islink(path) and not os.path.exists(path):
+        found.rejected.append(Rejected(name, "missing", "it is a link that leads nowhere."))
+    else:
+        found.rejected.append(Rejected(name, "unreadable", "it is not a regular file."))
+
+
+def _pass_over(path: str, name: str, found: Contents) -> None:
     accepted = ", ".join(ending[1:] for ending in AUDIO_ENDINGS)
-    if ending in _FOREIGN_ENDINGS:
-        detail = f"files of its kind are not read: convert it to one of {accepted}."
-        found.rejected.append(Rejected(name, "not audio", detail))
+    if os.path.splitext(name)[1].lower() in _FOREIGN_ENDINGS:
+        found.rejected.append(Rejected(name, "not audio", f"files of its kind are not read: convert it to one of {accepted}."))
     elif kind := _kind_by_content(path):
         detail = f"it begins like {kind} but is not named so: give it one of the endings {accepted}."
         found.rejected.append(Rejected(name, "wrong ending", detail))

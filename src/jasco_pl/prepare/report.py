@@ -18,7 +18,7 @@ from jasco_pl.prepare.rejected import Rejected
 from jasco_pl.prepare.report_page import report_html
 
 REPORT, PAGE = "report.json", "report.html"
-_DURATIONS = (0, 10, 20, 30, 60, 90, 120, 180, 240, 300, 420, 600, 1200, 3600, math.inf)
+_DURATIONS = (0, 10, 20, 30, 45, 60, 90, 120, 180, 240, 300, 420, 600, 1200, 3600, math.inf)
 _TEMPI = (0, *range(50, 210, 10), math.inf)
 _LOUDNESS = (-math.inf, *range(-40, -4, 2), math.inf)
 _SHARES = tuple(number / 10 for number in range(11))

@@ -14,7 +14,7 @@ from jasco_pl.pages.base import join, page, table
 from jasco_pl.prepare.bar_chart import STYLE, bar_chart
 
 _MOST_FILES = 300  # of one reason that the page names; rejected.jsonl has them all
-_TYPE_NAMES = {"": "maj", "m": "min"}
+_TYPE_NAMES = {"": "maj", "m": "min", "m7b5": "ø7", "m7b5/b7": "ø7/b7"}
 _STYLE = (
     STYLE
     + """
@@ -90,7 +90,7 @@ def _figures(report: Mapping[str, Any]) -> Markup:
         _keys(report["key"]),
         _chords("Chords by root", chords["roots"], list(chords["roots"]), heard, "root"),
         _chords(
-            "Chords by type", chords["types"], [_TYPE_NAMES.get(one, one) for one in types], "degrees after a slash are in the bass", "type"
+            "Chords by type", chords["types"], [_TYPE_NAMES.get(one, one) for one in types], "ø7 is m7b5; after a slash: the bass", "type"
         ),
         _histogram("Melody", report["melody_share"], "{:.0%}".format, "share of a recording in which one is heard", every=2),
         _histogram("Onsets", report["onsets_per_second"], "{:.0f}".format, "a second", unit=" a second"),

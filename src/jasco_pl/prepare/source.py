@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from jasco_pl.errors import UserError
 from jasco_pl.prepare.captions import CaptionOptions, Tags, make_captions, read_tags
-from jasco_pl.prepare.folder import AUDIO_ENDINGS, portable, scan
+from jasco_pl.prepare.folder import AUDIO_ENDINGS, NOTE_ENDINGS, portable, scan
 from jasco_pl.prepare.listing import CAPTION_COLUMNS, LIST_ENDINGS, Entry, decode_text, is_list, read_list
 from jasco_pl.prepare.rejected import Rejected
 
@@ -95,7 +95,7 @@ def _from_folder(folder: Path) -> tuple[dict[str, _Known], list[Rejected]]:
         log.info("%s: passed over %s", folder, ", ".join(f"{count} {kind}" for kind, count in sorted(found.skipped.items())))
     known = {name: _Known(path) for name, path in found.files.items()}
     for one in known.values():
-        _read_beside(one)
+        _read_notes(one, [path for path in _beside(one.path) if path in found.notes])
     return known, found.rejected
 
 
@@ -121,7 +121,7 @@ def _from_list(path: Path, audio_dir: Path | None) -> tuple[dict[str, _Known], l
         one.given.extend(entry.captions)
         one.tags.update(tags := read_tags(entry.tags))
         if not (entry.captions or tags):
-            _read_beside(one, entry.info_path and _locate(entry.info_path, places))
+            _read_notes(one, [*_beside(one.path), entry.info_path and _locate(entry.info_path, places)])
     return known, rejected
 
 
@@ -164,13 +164,17 @@ class _Videos:
         return (whole, 0.0, None) if is_clip else (whole, entry.start, entry.stop)
 
 
-def _read_beside(one: _Known, info_path: str | None = None) -> None:
-    """Add what the `.txt` and `.json` of the same name say, and the file at `info_path`."""
-    stem = os.path.splitext(one.path)[0]
-    if text := _read(stem + ".txt"):
-        one.given.extend(line.strip() for line in text.splitlines() if line.strip())
-    for path in dict.fromkeys(filter(None, (stem + ".json", info_path))):
+def _beside(path: str) -> list[str]:
+    return [os.path.splitext(path)[0] + ending for ending in NOTE_ENDINGS]
+
+
+def _read_notes(one: _Known, paths: Iterable[str | None]) -> None:
+    """Add what text files (a caption a line) and JSON files (description and tags) say; a missing one says nothing."""
+    for path in dict.fromkeys(filter(None, paths)):
         if (text := _read(path)) is None:
+            continue
+        if path.endswith(NOTE_ENDINGS[0]):
+            one.given.extend(filter(str.strip, text.splitlines()))
             continue
         try:
             note = json.loads(text)
