@@ -134,6 +134,25 @@ def test_refused_writing_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+def test_blocks_are_written_as_the_whole_is(tmp_path: Path, suffix: str) -> None:
+    wav = 1.5 * tone(3.0, amplitude=0.8)
+    audio.write_audio(tmp_path / f"whole.{suffix}", wav, 32000)
+    audio.write_blocks(tmp_path / f"blocks.{suffix}", (block.numpy() for block in wav[0].split(70_000)), 32000)
+    whole, blocks = (audio.read_audio(tmp_path / f"{name}.{suffix}") for name in ("whole", "blocks"))
+    assert (whole - blocks).abs().max() < 1e-3
+
+
+def test_blocks_that_end_in_an_error_leave_nothing(tmp_path: Path) -> None:
+    def blocks() -> Iterator[np.ndarray]:
+        yield np.zeros(100, dtype=np.float32)
+        raise UserError("no more")
+
+    with pytest.raises(UserError, match="no more"):
+        audio.write_blocks(tmp_path / "out.wav", blocks(), 32000)
+    assert not list(tmp_path.iterdir())
+
+
 def plucks(crest: float) -> torch.Tensor:
     """Ten seconds of a quiet chord with short loud attacks four times a second."""
     time = torch.arange(320000) / 32000

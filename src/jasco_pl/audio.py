@@ -91,9 +91,7 @@ def write_audio(path: str | os.PathLike[str], wav: Tensor, sample_rate: int, sub
     Raises:
         UserError: unknown extension, NaN or infinity in the samples, no permission, disk full.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in _SUBTYPES:
-        raise UserError(f"cannot write audio to {os.fspath(path)!r}: the name must end in one of {', '.join(_SUBTYPES)}.")
+    suffix = check_suffix(path)
     data = np.atleast_2d(wav.detach().cpu().float().numpy()).T
     if not np.isfinite(data).all():
         raise UserError(f"cannot write audio to {os.fspath(path)!r}: the samples hold NaN or infinity.")
@@ -105,6 +103,30 @@ def write_audio(path: str | os.PathLike[str], wav: Tensor, sample_rate: int, sub
             file.write(data[start : start + _BLOCK])
     with atomic_path(path) as temporary:
         temporary.write_bytes(encoded.getvalue())
+
+
+def write_blocks(path: str | os.PathLike[str], blocks: Iterable[NDArray[np.float32]], sample_rate: int) -> None:
+    """The same for mono audio of any length, as blocks [n] of finite samples; 16 bits a sample (VORBIS in ogg)."""
+    suffix = check_suffix(path)
+    with (
+        atomic_path(path) as temporary,
+        soundfile.SoundFile(temporary, "w", sample_rate, 1, subtype=_SUBTYPES[suffix], format=suffix[1:].upper()) as file,
+    ):
+        for block in blocks:
+            for start in range(0, len(block), _BLOCK):
+                file.write(block[start : start + _BLOCK])
+
+
+def check_suffix(path: str | os.PathLike[str]) -> str:
+    """The extension in small letters.
+
+    Raises:
+        UserError: it is not one that audio is written to.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _SUBTYPES:
+        raise UserError(f"cannot write audio to {os.fspath(path)!r}: the name must end in one of {', '.join(_SUBTYPES)}.")
+    return suffix
 
 
 def measure_loudness(wav: Tensor, sample_rate: int) -> float | None:

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 from safetensors.torch import load_file
 
+from jasco_pl.audio import read_audio
 from jasco_pl.cli import main
 from jasco_pl.controls.chord_text import parse_chords
 from jasco_pl.controls.melody_input import read_melody
@@ -43,7 +44,22 @@ def test_latents(song: Path, tiny_codec_folder: Path, tmp_path: Path) -> None:
     assert {name: list(tensor.shape) for name, tensor in tensors.items()} == {"latents": [100, 128], "codes": [100]}
 
 
-@pytest.mark.parametrize(("what", "out"), [("melody", "a.wav"), ("chords", "a.txt"), ("latents", "a.npy")])
+@pytest.mark.parametrize(("what", "out"), [("melody", "a.wav"), ("chords", "a.txt"), ("latents", "a.npy"), ("drums", "a.mid")])
 def test_wrong_endings_are_told_before_the_work(what: str, out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["extract", what, str(tmp_path / "missing.wav"), "-o", str(tmp_path / out)]) == 2
     assert "must end in" in capsys.readouterr().err
+
+
+def test_drums_and_the_rest_are_the_mix(song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    drums, rest = tmp_path / "out" / "drums.wav", tmp_path / "out" / "rest.flac"
+    assert main(["extract", "drums", str(song), "-o", str(drums), "--drumless", str(rest), "--model", "hpss"]) == 0
+    assert "2.0 s by hpss" in capsys.readouterr().out
+    np.testing.assert_allclose(read_audio(drums) + read_audio(rest), read_audio(song), atol=1e-4)
+    assert read_audio(rest).std() > 5 * read_audio(drums).std()
+
+
+def test_missing_weights_of_demucs_are_told_and_leave_nothing(song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "drums.wav"
+    assert main(["extract", "drums", str(song), "-o", str(out), "--demucs-repo", str(tmp_path)]) == 2
+    assert "955717e8-8726e21a.th is missing there" in capsys.readouterr().err
+    assert not out.exists()

@@ -1,12 +1,17 @@
-"""What an extractor hears in one audio file.
+"""What an extractor hears in one audio file, of any length.
 
   jasco extract chords song.flac -o song.lab             chords by Chordino, in Harte's syntax: start end label
   jasco extract melody song.mp3 -o song.mid              melody by deep salience, one note a run of frames
   jasco extract melody song.mp3 -o song.npy              the same as float32 [T, 53] at 50 Hz: MIDI 43..95, one 1 a frame or none
+  jasco extract drums song.ogg -o drums.wav              the drums by Demucs, 32 kHz mono; --drumless REST.wav writes the rest
   jasco extract latents song.wav -o song.safetensors     the codec's latents [T, dim] and first-codebook codes [T]
 
+Long files are heard in windows: memory does not grow with them. More than five minutes of samples are kept in a temporary file, in the
+folder that TMPDIR names (0.5 GB an hour and rate).
+
 The weights of deep salience are fetched from their authors' repository once, into the user's cache, unless --weights or JASCO_SALIENCE
-names a file.
+names a file. Demucs' weights are looked for in the caches that Demucs fills and otherwise fetched once, unless --demucs-repo names a
+folder that holds them (955717e8-8726e21a.th for htdemucs).
 """
 
 from __future__ import annotations
@@ -16,38 +21,49 @@ import os
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors.torch import save_file
 
-from jasco_pl.audio import read_audio
 from jasco_pl.errors import UserError
 from jasco_pl.files import atomic_path
+from jasco_pl.long_audio import LongAudio
 
 _CODEC = "checkpoints/codec-mini"
+_BLOCK = 1 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Subcommands chords, melody and latents."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="chords|melody|latents")
+    """Subcommands chords, melody, drums and latents."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="chords|melody|drums|latents")
     for name, text, endings in (
         ("chords", "chords by Chordino", ".lab"),
         ("melody", "melody by deep salience", ".mid or .npy"),
+        ("drums", "the drums alone", ".wav, .flac or .ogg"),
         ("latents", "latents and codes of a codec", ".safetensors"),
     ):
         action = actions.add_parser(name, help=text)
-        action.add_argument("file", metavar="FILE", help="audio: wav, flac, ogg, mp3, opus; any rate and channels")
+        action.add_argument("file", metavar="FILE", help="audio: wav, flac, ogg, mp3, opus; any rate, channels and length")
         action.add_argument("-o", "--out", required=True, metavar="OUT", help=f"file to write: {endings}")
         if name == "melody":
             action.add_argument("--weights", metavar="FILE", help="weights of deep salience, .safetensors or the authors' .h5")
         if name == "latents":
             action.add_argument("--codec", default=_CODEC, metavar="DIR", help="codec folder or Hub id (default %(default)s)")
+        if name == "drums":
+            action.add_argument(
+                "--model",
+                default="htdemucs",
+                metavar="NAME",
+                help="htdemucs (default), hdemucs_mmi (the paper's), another of Demucs' models, or hpss: librosa's harmonic-percussive "
+                "separation, which needs no weights and takes every sharp attack for a drum",
+            )
+            action.add_argument("--demucs-repo", metavar="DIR", help="folder of Demucs' weights, SIGNATURE-CHECKSUM.th")
+            action.add_argument("--drumless", metavar="OUT2", help="also write everything but the drums")
         if name != "chords":
             action.add_argument("--device", default="cpu", help="cpu, cuda, mps (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    {"chords": _chords, "melody": _melody, "latents": _latents}[args.action](args)
+    {"chords": _chords, "melody": _melody, "drums": _drums, "latents": _latents}[args.action](args)
     return 0
 
 
@@ -58,37 +74,50 @@ def _ends_in(path: str, suffix: str) -> None:
 
 def _chords(args: argparse.Namespace) -> None:
     from jasco_pl.controls.chord_lab import write_lab
-    from jasco_pl.extract.chordino import SAMPLE_RATE, chordino
+    from jasco_pl.extract import chordino
 
     _ends_in(args.out, ".lab")
-    wav = read_audio(args.file, SAMPLE_RATE)
-    changes = chordino(wav, SAMPLE_RATE)
-    write_lab(args.out, changes, wav.shape[1] / SAMPLE_RATE)
+    with LongAudio(args.file, progress=True) as audio:
+        chordino.require()
+        changes = chordino.chordino_long(audio.samples(chordino.SAMPLE_RATE), progress=True)
+        write_lab(args.out, changes, audio.seconds)
     print(f"{len(changes)} chords: {args.out}")
 
 
 def _melody(args: argparse.Namespace) -> None:
     from jasco_pl.controls.melody_file import check_suffix, write_melody
-    from jasco_pl.extract.hcqt import SAMPLE_RATE
     from jasco_pl.extract.salience import Salience
 
     check_suffix(args.out)
-    wav = read_audio(args.file, SAMPLE_RATE)
-    bins = Salience(args.weights, args.device)(wav, SAMPLE_RATE, progress=True)
+    with LongAudio(args.file, progress=True) as audio:
+        bins = Salience(args.weights, args.device).of(audio, progress=True)
     write_melody(args.out, bins)
     share = float(np.mean(bins >= 0)) if len(bins) else 0.0
     print(f"a melody sounds in {100 * share:.0f} % of {len(bins)} frames: {os.fspath(args.out)}")
 
 
+def _drums(args: argparse.Namespace) -> None:
+    from jasco_pl.audio import check_suffix, write_blocks
+    from jasco_pl.extract.separation import Separator
+
+    wanted = [path for path in (args.out, args.drumless) if path is not None]
+    for path in wanted:
+        check_suffix(path)
+    with LongAudio(args.file, progress=True) as audio:
+        stems = Separator(args.model, args.demucs_repo, args.device).separate(audio, progress=True)
+        for path, samples in zip(wanted, stems, strict=False):
+            write_blocks(path, (window for window, _, _ in samples.windows(_BLOCK)), samples.rate)
+            print(f"{'drums' if samples is stems[0] else 'the rest'}, {samples.seconds:.1f} s by {args.model}: {path}")
+
+
 def _latents(args: argparse.Namespace) -> None:
     from jasco_pl.codec import load_codec
+    from jasco_pl.extract.latents import encode
 
     _ends_in(args.out, ".safetensors")
-    codec = load_codec(args.codec).to(args.device)
-    wav = read_audio(args.file, codec.sample_rate)
-    with torch.inference_mode():
-        latents = codec.encode(wav[None].to(args.device))
-        codes = codec.codes(latents)
+    with LongAudio(args.file, progress=True) as audio:
+        codec = load_codec(args.codec).to(args.device)
+        latents, codes = encode(codec, audio.samples(codec.sample_rate), progress=True)
     with atomic_path(args.out) as temporary:
-        save_file({"latents": latents[0].cpu().contiguous(), "codes": codes[0].short().cpu().contiguous()}, temporary)
-    print(f"{latents.shape[1]} latents of {latents.shape[2]} channels: {args.out}")
+        save_file({"latents": latents, "codes": codes}, temporary)
+    print(f"{len(latents)} latents of {latents.shape[1]} channels: {args.out}")
