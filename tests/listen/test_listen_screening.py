@@ -25,14 +25,14 @@ WORLDS = {
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_spammers_are_found_and_honest_raters_stay(name: str):
-    world, honest = WORLDS[name]
+    world, honest = replace(WORLDS[name][0], slip=0), WORLDS[name][1]
     kept, total = Counter(), Counter()
     for seed in range(8):
         for judgement in screen(simulate(world, honest, dict.fromkeys(SPAMMERS, 1), seed)):
             kind = judgement.rater.split("-")[0]
             total[kind] += 1
             kept[kind] += judgement.removed_by is None
-    assert kept["honest"] / total["honest"] > 0.9  # nearly all others slipped on the reference
+    assert kept["honest"] / total["honest"] > 0.98
     assert sum(kept[kind] for kind in SPAMMERS) <= 0.03 * sum(total[kind] for kind in SPAMMERS)
 
 
