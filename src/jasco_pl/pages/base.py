@@ -27,7 +27,7 @@ from jasco_pl.files import atomic_path
 
 def join(parts: Iterable[object], between: str = "\n") -> Markup:
     """Several pieces, escaped unless they are `Markup`, with `between` (HTML) between them."""
-    return Markup(between).join(parts)
+    return Markup(between).join(escape(part) for part in parts)
 
 
 @cache
