@@ -160,7 +160,7 @@ def _sentence(tags: Tags, rng: Random) -> str:
 
 
 _VOWEL = re.compile(
-    r"(?!uni|eu|us|uk\b|ut|one\b)[aeiou]|hour|honest|8|11\b|18\b"  # "a unison", "an 80s tune"
+    r"(?!uni|eu|us|uk|ut|one\b)[aeiou]|hour|honest|8|1[18](?!\d)"  # "a unison", "an 80s tune"
     r"|(?-i:[FLMNRSX](?:[A-Z&]|\b))|(?:r&b|fm|mpb)\b",  # letters that are spelled out: "an R&B tune"
     re.IGNORECASE,
 )

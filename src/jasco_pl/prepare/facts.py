@@ -22,6 +22,7 @@ MUSIC_SECONDS = 120.0
 _ONSET_RATE = 22050  # librosa's defaults are meant for it
 _CHROMA_RATE = 11025
 _FEWEST_ONSETS = 8
+_LEAST_STRENGTH = 1.0  # dB: a steady tone flickers by 0.05, the gentlest of 70 composed pieces rises by 5.6
 _LEAST_CORRELATION = 0.6
 _LEAST_SPREAD = 0.08  # of the twelve means over their own mean: noise has 0.01 to 0.03, composed pieces at least 0.2
 
@@ -65,7 +66,7 @@ def measure_rhythm(samples: NDArray[np.float32]) -> tuple[float | None, float | 
     if not strength.any():
         return None, 0.0
     onsets = len(librosa.onset.onset_detect(onset_envelope=strength, sr=_ONSET_RATE))
-    if onsets < _FEWEST_ONSETS:
+    if onsets < _FEWEST_ONSETS or strength.max() < _LEAST_STRENGTH:
         return None, onsets / seconds
     return float(librosa.feature.tempo(onset_envelope=strength, sr=_ONSET_RATE)[0]), onsets / seconds
 
