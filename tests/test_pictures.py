@@ -51,6 +51,18 @@ def test_png_is_written_whole_and_nothing_else(tmp_path: Path) -> None:
     assert {"100 % exact\n100 % triads", "100 % pitch\nclass agrees", "F1 1.00\n(50 ms)", "F♯m7♭5"} <= set(words(figure))
 
 
+def test_a_part_is_a_lane_of_its_own_and_the_rows_are_called_as_told() -> None:
+    plain = draw(asked_chords=CHORDS, heard_chords=CHORDS, asked_onsets=ONSETS, heard_onsets=ONSETS)
+    rows = {"asked_chords": CHORDS, "heard_chords": CHORDS, "asked_onsets": ONSETS, "heard_onsets": ONSETS}
+    figure = draw(**rows, parts={"drums": 0.5 * WAV}, names=("given", "found"))
+    assert [len(figure.axes), len(plain.axes)] == [5, 4]
+    assert "drums" in words(figure)
+    assert {"peak\n−10.5 dB", "peak\n−16.5 dB"} <= set(words(figure))
+    for drawn, names in ((plain, ["asked", "heard"]), (figure, ["given", "found"])):
+        for axes in drawn.axes[-2:]:
+            assert [label.get_text() for label in axes.get_yticklabels()] == names
+
+
 def test_image_for_tensorboard() -> None:
     image = figure_to_image(draw(asked_chords=CHORDS))
     assert image.dtype == np.uint8

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -67,6 +67,8 @@ def draw_clip(
     heard_melody: ArrayLike | None = None,
     asked_onsets: ArrayLike | None = None,
     heard_onsets: ArrayLike | None = None,
+    parts: Mapping[str, Tensor] | None = None,
+    names: tuple[str, str] = ("asked", "heard"),
 ) -> Figure:
     """Draw a clip and, when a path is given, save it as PNG.
 
@@ -80,6 +82,8 @@ def draw_clip(
         asked_chords, heard_chords: vocabulary indices [T] at 50 Hz; NULL where nothing was asked for.
         asked_melody, heard_melody: melody bins [T] at 50 Hz (0 = MIDI 43), -1 for none.
         asked_onsets, heard_onsets: times in seconds.
+        parts: name -> audio [1, S] that is drawn as a waveform under the clip's own: a stem, say.
+        names: what the two rows of chords and of onsets are called.
 
     Raises:
         UserError: the audio is not [1, S], or the file cannot be written.
@@ -92,10 +96,12 @@ def draw_clip(
         _Lane("sound", 0.75, lambda axes: _draw_waveform(axes, samples[0].numpy(), seconds)),
         _Lane("spectrum", 1.75, lambda axes: _draw_spectrum(axes, samples, sample_rate, seconds)),
     ]
+    for name, part in (parts or {}).items():
+        lanes.append(_Lane(name, 0.5, partial(_draw_waveform, samples=part[0].detach().float().cpu().numpy(), seconds=seconds)))
     for name, asked, heard, heights, draw in (
-        ("chords", asked_chords, heard_chords, (0.42, 0.84), _draw_chords),
+        ("chords", asked_chords, heard_chords, (0.42, 0.84), partial(_draw_chords, names=names)),
         ("melody", asked_melody, heard_melody, (2.1, 2.1), _draw_melody),
-        ("onsets", asked_onsets, heard_onsets, (0.4, 0.7), _draw_onsets),
+        ("onsets", asked_onsets, heard_onsets, (0.4, 0.7), partial(_draw_onsets, names=names)),
     ):
         sides = (asked is not None) + (heard is not None)
         if sides:
@@ -191,8 +197,8 @@ def _draw_spectrum(axes: Axes, wav: Tensor, sample_rate: int, seconds: float) ->
     return ""
 
 
-def _draw_chords(axes: Axes, asked: ArrayLike | None, heard: ArrayLike | None) -> str:
-    rows = [(name, np.asarray(frames)) for name, frames in (("asked", asked), ("heard", heard)) if frames is not None]
+def _draw_chords(axes: Axes, asked: ArrayLike | None, heard: ArrayLike | None, names: tuple[str, str]) -> str:
+    rows = [(name, np.asarray(frames)) for name, frames in zip(names, (asked, heard), strict=True) if frames is not None]
     axes.set_ylim(0, len(rows))
     axes.set_yticks([len(rows) - 0.5 - number for number in range(len(rows))], [name for name, _ in rows])
     for number, (_, frames) in enumerate(rows):
@@ -309,11 +315,11 @@ def _draw_note(axes: Axes, midi: int, start: int, end: int, height: float, colou
     axes.add_patch(Rectangle(place, (end - start) / FRAME_RATE, height, facecolor=colour, linewidth=0, zorder=zorder))
 
 
-def _draw_onsets(axes: Axes, asked: ArrayLike | None, heard: ArrayLike | None) -> str:
+def _draw_onsets(axes: Axes, asked: ArrayLike | None, heard: ArrayLike | None, names: tuple[str, str]) -> str:
     wanted, found = (None if times is None else np.sort(np.asarray(times, dtype=np.float64)) for times in (asked, heard))
     axes.set_ylim(-1 if found is not None else 0, 1 if wanted is not None else 0)
     axes.axhline(0, color=SOFT, linewidth=0.6)
-    sides = [(0.5, "asked", wanted), (-0.5, "heard", found)]
+    sides = [(0.5, names[0], wanted), (-0.5, names[1], found)]
     axes.set_yticks([place for place, _, times in sides if times is not None], [name for _, name, times in sides if times is not None])
     pairs = [] if wanted is None or found is None else mir_eval.util.match_events(wanted, found, WINDOW)
     matched = {1: {pair[0] for pair in pairs}, -1: {pair[1] for pair in pairs}}

@@ -1,63 +1,122 @@
-"""Prepared data: build shards from composed pieces, verify every byte of them, say what they hold.
+"""Prepared data: build shards from composed pieces, verify every byte of them, say what they hold, see and hear one sample.
 
 jasco shards build --pieces data/pieces/train --out data/shards/train --workers 2
 jasco shards verify data/shards/train
 jasco shards info s3://bucket/shards/train
+jasco shards show data/shards/train train-1-000004 --stems
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.shards import ShardReader
+from jasco_pl.errors import UserError
+
+_DIR = "folder or URL (s3://, gs://, hf://, file://)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Subcommands build, verify, info."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="build|verify|info")
+    """Subcommands build, verify, info, show."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="build|verify|info|show")
     build = actions.add_parser("build", help="encode composed pieces into shards; goes on where it was interrupted")
     build.add_argument("--pieces", required=True, metavar="DIR", help="folder that `jasco compose` filled")
     build.add_argument("--out", required=True, metavar="DIR", help="folder of the shards")
     build.add_argument("--codec", default="checkpoints/codec-mini", metavar="P", help="codec folder or Hub id (default %(default)s)")
     build.add_argument("--workers", type=int, default=1, help="processes (default %(default)s); the result is the same")
     build.add_argument("--pieces-per-shard", type=int, default=24, help="pieces in one file (default %(default)s)")
-    for name, text in (("verify", "read every field and compare its checksum"), ("info", "say what the shards hold")):
-        actions.add_parser(name, help=text).add_argument("folder", metavar="DIR", help="folder or URL (s3://, gs://, hf://, file://)")
+
+    verify = actions.add_parser("verify", help="read every field and compare its checksum")
+    verify.add_argument("folder", metavar="DIR", help=_DIR)
+
+    info = actions.add_parser("info", help="say what the shards hold")
+    info.add_argument("folder", metavar="DIR", help=_DIR)
+    read = "samples whose chords and melody are looked at, or `all` (default: 400 of a folder, none of a URL)"
+    info.add_argument("--read", type=_count, metavar="N", help=read)
+    info.add_argument("--json", action="store_true", help="print JSON")
+
+    show = actions.add_parser("show", help="draw one sample and write its sound")
+    show.add_argument("folder", metavar="DIR", help=_DIR)
+    show.add_argument("id", nargs="?", metavar="ID", help="of the sample, or the beginning of it (default: the first)")
+    show.add_argument("--random", action="store_true", help="take any sample")
+    show.add_argument("--seed", type=int, help="of that choice")
+    show.add_argument("--start", type=float, default=0.0, metavar="S", help="second to begin at (default %(default)g)")
+    show.add_argument("--seconds", type=float, default=30.0, metavar="S", help="how long (default %(default)g)")
+    show.add_argument("--stems", action="store_true", help="write the parts too, decoded from their codes: all that a model hears of them")
+    show.add_argument("--codec", metavar="P", help="codec folder or Hub id, if it is not where it was when the set was made")
+    show.add_argument("--format", choices=("flac", "wav"), default="flac", help="of the sound (default %(default)s)")
+    show.add_argument("-o", "--out", default="out/show", metavar="DIR", help="where the files go (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """0, or 1 if `verify` found damage."""
-    if args.action == "build":
-        from jasco_pl.data.build import build_shards
+    return {"build": _build, "verify": _verify, "info": _info, "show": _show}[args.action](args)
 
-        index = build_shards(args.pieces, args.out, args.codec, args.workers, args.pieces_per_shard)
-        print(f"{sum(len(shard['samples']) for shard in index['shards'])} samples in {len(index['shards'])} shards: {args.out}")
-        return 0
-    if args.action == "verify":
-        with tempfile.TemporaryDirectory() as anew:  # what the store holds is to be verified, not what was fetched some time ago
-            return _verify(ShardReader(args.folder, check=False, cache=CacheOptions(anew, prefetch=0)))
-    reader = ShardReader(args.folder)
-    frames = sum(entry["frames"] for entry in reader.entries)
-    print(f"samples   {len(reader)}")
-    print(f"shards    {len(set(reader.files))}")
-    print(f"length    {frames / float(reader.codec['frame_rate']) / 3600:.2f} h")
-    print(f"codec     {reader.codec['name']} ({reader.codec['dim']} channels at {reader.codec['frame_rate']:g} Hz)")
-    print(f"fields    {', '.join(reader.entries[0]['crc32'])}")
-    print(f"captions  {sum(len(entry['captions']) for entry in reader.entries)}")
+
+def _count(text: str) -> int:
+    if text == "all":
+        return 2**62
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of samples nor `all`")
+    return int(text)
+
+
+def _build(args: argparse.Namespace) -> int:
+    from jasco_pl.data.build import build_shards
+
+    index = build_shards(args.pieces, args.out, args.codec, args.workers, args.pieces_per_shard)
+    print(f"{sum(len(shard['samples']) for shard in index['shards'])} samples in {len(index['shards'])} shards: {args.out}")
     return 0
 
 
-def _verify(reader: ShardReader) -> int:
+def _verify(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     damaged = 0
-    with tqdm(total=len(reader), desc="verify", unit="sample") as bar:
-        for samples, error in reader.verify():
-            if error is not None:
-                damaged += samples
-                bar.write(str(error))
-            bar.update(samples)
+    with tempfile.TemporaryDirectory() as anew:  # what the store holds is to be verified, not what was fetched some time ago
+        reader = ShardReader(args.folder, check=False, cache=CacheOptions(anew, prefetch=0))
+        with tqdm(total=len(reader), desc="verify", unit="sample") as bar:
+            for samples, error in reader.verify():
+                if error is not None:
+                    damaged += samples
+                    bar.write(str(error))
+                bar.update(samples)
     print(f"{len(reader) - damaged} of {len(reader)} samples are sound.")
     return 1 if damaged else 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    from jasco_pl.data.summary import READ, as_text, summarize
+
+    reader = ShardReader(args.folder, cache=CacheOptions(prefetch=0))
+    default = 0 if reader.remote else READ
+    summary = summarize(reader, default if args.read is None else args.read)
+    print(json.dumps(summary, indent=1, ensure_ascii=False) if args.json else as_text(summary))
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from jasco_pl.codec import load_codec
+    from jasco_pl.data import show
+    from jasco_pl.data.build import fingerprint
+    from jasco_pl.data.summary import fingerprints
+
+    if args.random and args.id is not None:
+        raise UserError(f"either the id {args.id!r} or --random, not both.")
+    if args.seed is not None and not args.random:
+        raise UserError("--seed belongs to --random.")
+    reader = ShardReader(args.folder, cache=CacheOptions(prefetch=0))
+    position = show.draw_position(reader, args.seed) if args.random else 0 if args.id is None else show.find(reader, args.id)
+    codec = load_codec(args.codec or reader.codec["name"], args.folder)
+    made_by = fingerprints(reader)
+    excerpt = show.decode(reader.read(position), codec, args.start, args.seconds, args.stems)
+    print(show.describe(excerpt, codec.frame_rate))
+    for path in show.write(args.out, excerpt, codec, f".{args.format}", args.stems):
+        print(path)
+    if made_by and made_by != [f"{fingerprint(codec):08x}"]:
+        name = args.codec or reader.codec["name"]
+        print(f"note: the codec {name} is not the one that made the set, or was fitted anew since: judge nothing by the sound")
+    return 0
