@@ -62,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--device", default="cpu", help="cpu, cuda, mps (default %(default)s)")
     how.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    how.add_argument("-o", "--out", default="out/eval", metavar="DIR", help="folder of clips, tables and the page (default %(default)s)")
+    how.add_argument(
+        "-o", "--out", metavar="DIR", help="folder of clips, tables and the page (default out/eval; out/guidance-grid for a grid)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,21 +76,21 @@ def run(args: argparse.Namespace) -> int:
     matrix = settings_of(args)
     if args.guidance_grid:
         matrix = grid_of(matrix)
+    out = args.out or ("out/guidance-grid" if args.guidance_grid else "out/eval")
     source = PreparedSet(args.shards) if args.shards else ComposedPieces(args.pieces)
     results = evaluate(
         source,
         matrix,
-        args.out,
+        out,
         rows=["all"] if args.guidance_grid else args.rows,
         limit=args.limit,
         workers=args.workers,
         listeners=find_listeners(args.salience, args.device),
         allow_few=args.allow_few,
     )
-    folder = Path(args.out) / "guidance-grid" if args.guidance_grid else Path(args.out)
     title = "Guidance grid" if args.guidance_grid else "Evaluation"
-    print(write_results(results, folder, title=title, grid=args.guidance_grid))
-    print(f"wrote report.md, report.csv, clips.csv, results.json and index.html to {folder}; clips in {args.out}")
+    print(write_results(results, out, title=title, grid=args.guidance_grid))
+    print(f"wrote report.md, report.csv, clips.csv, results.json, index.html and the clips to {out}")
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import math
 import os
@@ -17,6 +16,7 @@ from jasco_pl.evaluation.settings import CEILING, REDONE, takes_audio
 from jasco_pl.evaluation.table import groups, of_set
 from jasco_pl.files import atomic_path, write_json
 from jasco_pl.metrics.report import Figure, Row, markdown_table
+from jasco_pl.pages.evaluation import write_page
 
 
 def write_results(results: Results, folder: str | Path, *, title: str, grid: bool = False) -> str:
@@ -37,8 +37,7 @@ def write_results(results: Results, folder: str | Path, *, title: str, grid: boo
     _write_csv(folder / "clips.csv", _clip_lines(results))
     data = as_json(results, folder, title, grid)
     write_json(folder / "results.json", data)
-    if importlib.util.find_spec("jasco_pl.pages.evaluation"):
-        importlib.import_module("jasco_pl.pages.evaluation").write_page(folder, data)
+    write_page(folder, data)
     return text
 
 
@@ -111,7 +110,7 @@ def as_json(results: Results, folder: Path, title: str, grid: bool) -> dict[str,
     """Everything, with paths of audio relative to `folder`; what `pages.evaluation.write_page` draws."""
     settings = [dict(values) for values in {json.dumps(asdict(row.settings)): asdict(row.settings) for row in results.rows}.values()]
     described = {"source": results.source.location, "about": results.source.about, "clips": len(results.names), "matrix": settings}
-    columns = [column for group in groups(results.listeners) for column in group.columns]
+    columns = [(group.title, column) for group in groups(results.listeners) for column in group.columns]
     rows, names = [], row_names(results.rows)
     for name, row in zip(names, results.rows, strict=True):
         clips = [
@@ -125,6 +124,7 @@ def as_json(results: Results, folder: Path, title: str, grid: bool) -> dict[str,
             {
                 "name": name,
                 "conditions": row.name,
+                "ceiling": row.name == CEILING,
                 "checkpoint": _checkpoint(row),
                 "guidance": row.settings.guidance,
                 "solver": row.settings.solver_name,
@@ -148,11 +148,12 @@ def as_json(results: Results, folder: Path, title: str, grid: bool) -> dict[str,
             {
                 "key": column.key,
                 "title": column.title,
+                "group": group,
                 "digits": column.decimals,
                 "higher_is_better": column.higher_is_better,
                 "per": "set" if of_set(column.key) else "clip",
             }
-            for column in columns
+            for group, column in columns
         ],
         "rows": rows,
         "references": references,
