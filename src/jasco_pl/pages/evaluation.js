@@ -155,7 +155,7 @@ function height(entry) {
 const gutter = (width) => (width < NARROW ? 48 : 108);
 
 function draw(entry) {
-  const width = entry.lanesNode.clientWidth, left = gutter(width), total = height(entry);
+  const width = entry.lanesNode.clientWidth, wide = width >= NARROW, left = gutter(width), total = height(entry);
   if (!width || !total) return;
   const svg = shape(entry.lanesNode, "svg", { height: total, viewBox: `0 0 ${width} ${total}`, role: "img" });
   shape(svg, "title", {}, `${entry.name}: ${Object.keys(entry.lanes).join(", ")}, asked for and heard`);
@@ -165,11 +165,12 @@ function draw(entry) {
     const given = entry.given.includes(kind);
     const group = shape(svg, "g", { class: given ? "" : "not-given" });
     const middle = top + LANES[kind] / 2;
-    if (left > NARROW / 10) {
-      shape(group, "text", { x: 0, y: given ? middle + 4 : middle - 2 }, kind);
-      if (!given) shape(group, "text", { x: 0, y: middle + 11, "font-size": 10 }, "not given");
-    } else if (kind !== "melody") shape(group, "text", { x: 0, y: middle + 4 }, given ? kind : "(" + kind.slice(0, 5) + ")");
-    DRAW[kind](group, lane, top, LANES[kind], x, left, [given ? "asked" : "reference", "heard"]);
+    const beside = given ? (lane.octaves === false ? "pitch class" : "") : "not given";
+    if (wide || kind !== "melody") { // where it is narrow, the names of the pitches take its place
+      shape(group, "text", { x: 0, y: beside ? middle - 2 : middle + 4 }, kind);
+      if (beside) shape(group, "text", { x: 0, y: middle + 11, "font-size": 10 }, beside);
+    }
+    DRAW[kind](group, lane, top, LANES[kind], x, left, wide ? [given ? "asked" : "reference", "heard"] : ["", ""]);
     top += LANES[kind] + GAP;
   }
   const step = [0.5, 1, 2, 5, 10, 30, 60].find((size) => (width - left) / (entry.seconds / size) > 46) || 120;
@@ -192,18 +193,19 @@ const DRAW = {
     const half = high / 2 - 1;
     for (const [index, sideName] of ["asked", "heard"].entries()) {
       const y = top + index * (half + 2);
-      if (left > NARROW / 10) shape(group, "text", { class: "side", x: left - 6, y: y + half / 2 + 4 }, said[index]);
+      shape(group, "text", { class: "side", x: left - 6, y: y + half / 2 + 4 }, said[index]);
       for (const [label, start, end, verdict] of lane[sideName]) {
         const hint = `${pretty(label)}, ${start.toFixed(2)}–${end.toFixed(2)} s` + (verdict === undefined ? "" : `: ${VERDICTS[verdict]}`);
         box(group, `chord-box ${sideName} ${verdict === undefined ? "" : "v" + verdict}`, x(start), x(end), y, half, hint);
       }
-      for (const [label, start, end] of merged(lane[sideName])) {
-        const text = pretty(label);
-        if (x(end) - x(start) > 6.4 * text.length + 4) shape(group, "text", { class: "chord", x: (x(start) + x(end)) / 2, y: y + half / 2 + 4 }, text);
+      for (const places of labelled(lane[sideName])) {
+        const text = pretty(places[0][0]);
+        const fits = places.find(([, start, end]) => x(end) - x(start) > 6.4 * text.length + 4);
+        if (fits) shape(group, "text", { class: "chord", x: (x(fits[1]) + x(fits[2])) / 2, y: y + half / 2 + 4 }, text);
       }
     }
   },
-  melody(group, lane, top, high, x, left, said) {
+  melody(group, lane, top, high, x, left) {
     const pitches = lane.asked.map((note) => note[0]);
     const low = Math.min(...pitches) - 4, top_ = Math.max(...pitches) + 4, unit = high / (top_ - low + 1);
     const y = (midi) => top + (top_ - Math.min(Math.max(midi, low), top_)) * unit; // stray notes stand at the rim
@@ -212,7 +214,7 @@ const DRAW = {
       shape(group, "line", { class: "line", x1: left, x2: x(Infinity), y1: y(midi) + unit / 2, y2: y(midi) + unit / 2 });
       shape(group, "text", { class: "side", x: left - 6, y: y(midi) + unit / 2 + 4 }, pitchName(midi));
     }
-    for (const [midi, start, end] of lane.asked) box(group, "asked", x(start), x(end), y(midi) - 1, unit + 2, `${said[0]}: ${pitchName(midi)}`);
+    for (const [midi, start, end] of lane.asked) box(group, "asked", x(start), x(end), y(midi) - 1, unit + 2, `asked: ${pitchName(midi)}`);
     const thick = Math.max(2, unit * 0.55);
     for (const [midi, start, end, verdict] of lane.heard) {
       const hint = `${lane.octaves ? pitchName(midi) : SHARPS[midi % 12]}: ${VERDICTS[verdict]}`;
@@ -224,7 +226,7 @@ const DRAW = {
     shape(group, "line", { class: "line", x1: left, x2: x(Infinity), y1: middle, y2: middle });
     for (const [index, sideName] of ["asked", "heard"].entries()) {
       const sign = index ? 1 : -1;
-      if (left > NARROW / 10) shape(group, "text", { class: "side", x: left - 6, y: middle + sign * 10 + 4 }, said[index]);
+      shape(group, "text", { class: "side", x: left - 6, y: middle + sign * 10 + 4 }, said[index]);
       const lines = ["", "", "", ""];
       for (const [time, verdict] of lane[sideName]) {
         const at = x(time).toFixed(1), end = middle + sign * (verdict === 1 ? 17 : 10), cross = middle + sign * 14;
@@ -235,14 +237,14 @@ const DRAW = {
   },
 };
 
-// Neighbours of one label and different verdicts are written once.
-function merged(stretches) {
-  const found = [];
-  for (const [label, start, end] of stretches) {
-    if (found.length && found.at(-1)[0] === label) found.at(-1)[2] = end;
-    else found.push([label, start, end]);
-  }
-  return found;
+// A chord is named once, whatever the verdicts over its time: each chord's stretches, the longest first, and all of them together last.
+function labelled(stretches) {
+  const chords = [];
+  for (const stretch of stretches) chords.at(-1)?.[0][0] === stretch[0] ? chords.at(-1).push(stretch) : chords.push([stretch]);
+  return chords.map((parts) => {
+    const whole = [parts[0][0], parts[0][1], parts.at(-1)[2]];
+    return [...parts.sort((a, b) => b[2] - b[1] - (a[2] - a[1])), whole];
+  });
 }
 
 // ---- playing

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from jasco_pl.pages.base import data_element, escape, join, packaged, page, source, table, write_html
 from jasco_pl.pages.lanes import KINDS, compare
 
+SAID = "Mean over clips; under it the 95 % bootstrap interval and the number of clips. Shaded: the best of a column, the ceiling left out."
 ARROWS = {True: " ↑", False: " ↓", None: ""}
 
 
@@ -69,10 +70,7 @@ def _said(value: Any) -> str:
 
 def _summary(results: Mapping[str, Any]) -> Markup:
     """A table for each group of columns: mean, interval, count; a click on a figure leads to its worst clips."""
-    rows, reasons, parts = results["rows"], list[str](), list[Markup]()
-    said = (
-        "Mean over clips; under it the 95 % bootstrap interval and the number of clips. Shaded: the best of a column, the ceiling left out."
-    )
+    rows, reasons, parts = results["rows"], list[str](), [Markup('<p class="note">{}</p>').format(SAID)]
     for group, of_group in itertools.groupby(results["columns"], key=lambda column: column.get("group") or ""):
         columns = list(of_group)
         best = {column["key"]: _best(rows, column) for column in columns}
@@ -82,7 +80,7 @@ def _summary(results: Mapping[str, Any]) -> Markup:
             lines.append([name, *(_cell(row, column, best[column["key"]], reasons) for column in columns)])
         headings = ["", *(column["title"] + ARROWS[column.get("higher_is_better")] for column in columns)]
         parts += [Markup("<h2>{}</h2>").format(group)] if group else []
-        parts.append(table(headings, lines, caption="" if len(parts) > 1 else said))
+        parts.append(table(headings, lines))
     if reasons:
         notes = (Markup('<li id="reason-{}">{}</li>').format(number, reason) for number, reason in enumerate(reasons, 1))
         parts.append(Markup('<ol class="note">{}</ol>').format(join(notes)))
@@ -180,7 +178,8 @@ _CLIPS = """<section id="clips" hidden>
 <p class="legend note">Above what was asked for, below what is heard:
 <span class="key right"></span>right <span class="key near"></span>same triad <span class="key wrong"></span>wrong
 <span class="key free"></span>not asked for.
-<kbd>↑</kbd> <kbd>↓</kbd> other clip, <kbd>space</kbd> play, <kbd>R</kbd> clip or reference; a click into a lane plays from there.</p>
+A click into a lane plays from there.
+<span class="keys"><kbd>↑</kbd> <kbd>↓</kbd> other clip, <kbd>space</kbd> play, <kbd>R</kbd> clip or reference.</span></p>
 <svg class="defs" width="0" height="0" aria-hidden="true"><defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse"
 patternTransform="rotate(45)"><rect width="6" height="6" class="under"></rect><rect width="2" height="6" class="stripe"></rect></pattern>
 </defs></svg>
