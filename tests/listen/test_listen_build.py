@@ -171,6 +171,21 @@ def test_a_folder_without_common_clips_or_with_damaged_audio(recordings: Path, t
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_references_may_be_those_of_an_evaluation(recordings: Path, tmp_path: Path):
+    shutil.copytree(recordings / "reference", tmp_path / "references/set")
+    audio = {name: {"audio": f"references/set/{name}.flac", "heard": {}} for name in NAMES}
+    (tmp_path / "results.json").write_text(json.dumps({"references": audio}))
+    folders = (tmp_path / "results.json", recordings / "reference")
+    one, other = (build({"alpha": recordings / "alpha"}, path, tmp_path / str(i), seed=1)[0] for i, path in enumerate(folders))
+    assert one.version == other.version
+    (tmp_path / "references/set/night-12.flac").unlink()
+    with pytest.raises(UserError, match=r"night-12\.flac', which is not there"):
+        build({"alpha": recordings / "alpha"}, tmp_path / "results.json", tmp_path / "out")
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(UserError, match=r"is no results\.json of an evaluation"):
+        build({"alpha": recordings / "alpha"}, tmp_path / "results.json", tmp_path / "out")
+
+
 def test_captions_from_files(tmp_path: Path):
     (tmp_path / "c.csv").write_text('clip,caption\na,"slow, sad"\n')
     (tmp_path / "c.json").write_text('{"a": "slow, sad"}')

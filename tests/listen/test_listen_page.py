@@ -96,7 +96,8 @@ def test_nobody_rates_what_was_not_heard_and_a_reload_loses_nothing(page: Page, 
     assert page.run('[...document.querySelectorAll(".score")].every((slider) => slider.disabled)')
     assert page.run('$(".primary").disabled')
     # jumping to the end is not hearing it
-    page.run('players[0].audio.currentTime = 1.0; document.querySelector(".version .play").click()')
+    assert page.run('until(() => !$(".version .seek").disabled)')
+    page.run('$(".version .seek").value = 1.0; $(".version .seek").dispatchEvent(new Event("input")); $(".version .play").click()')
     assert page.run("until(() => players[0].audio.ended)")
     assert page.run("scores(0)[0].disabled")
     assert page.run('$(".needs").textContent') == "Still to do: hear A, B, C, D to the end."
@@ -136,7 +137,7 @@ def test_order_is_the_raters_own(page: Page, folder: Path):
 
 def test_from_answers_in_the_browser_to_the_report(page: Page, folder: Path, downloads: Path, capsys: pytest.CaptureFixture):
     files = []
-    for number, shift in enumerate((-3, 0, 3)):
+    for number, shift in enumerate((-3, 3)):
         rate_all(page, folder, f"r{number}", shift)
         assert page.run('document.querySelector("h1").textContent') == "Thank you"
         files.append(downloaded(page, downloads, f"r{number}"))
@@ -145,13 +146,13 @@ def test_from_answers_in_the_browser_to_the_report(page: Page, folder: Path, dow
     assert all(float(row["listened"]) >= 0.95 for row in rows)
     assert {row["rater"] for row in rows} == {"r0"}
     assert main(["listen", "analyse", "--key", str(folder / "key.json"), *map(str, files)]) == 0
-    assert "3 raters, 0 left out, 3 counted" in capsys.readouterr().out
+    assert "2 raters, 0 left out, 2 counted" in capsys.readouterr().out
     report = json.loads((folder / "analysis/report.json").read_text())
     for number, question in enumerate(("quality", "text", "melody")):
         for system, score in GIVEN.items():
             found = report["means"][question][system]
             assert found["mean"] == pytest.approx(score - number)
-            assert found["ratings"] == 9
+            assert found["ratings"] == 6
 
 
 def test_results_are_sent_where_the_study_says(page: Page, recordings: Path, tmp_path: Path):

@@ -1,7 +1,7 @@
 """Let people listen: build a blind test as a static page, and analyse what its raters answered.
 
-  jasco listen build --systems ours=out/eval/KEY/all-controls base=out/eval/KEY/no-control --reference originals \\
-      --questions quality,text --out out/listen
+  jasco listen build --systems ours=out/eval/KEY/SET/all-controls base=out/eval/KEY/SET/no-control \\
+      --reference out/eval/results.json --questions quality,text --out out/listen
   jasco listen analyse --key out/listen/key.json results/*.csv
 
 `build` writes DIR/site, the folder to hand out (it works from a disk and from any web server), and DIR/key.json, which stays at home.
@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="build|analyse")
     build = actions.add_parser("build", help="make a blind test as a static page")
     build.add_argument("--systems", nargs="+", required=True, metavar="NAME=DIR", help="folders of recordings; clips go by file stem")
-    build.add_argument("--reference", required=True, metavar="DIR", help="folder of the original recordings")
+    build.add_argument(
+        "--reference", required=True, metavar="PATH", help="folder of the original recordings, or an evaluation's results.json"
+    )
     build.add_argument(
         "--questions", default="quality", metavar="LIST", help="of quality, text, and melody or rhythm (default %(default)s)"
     )

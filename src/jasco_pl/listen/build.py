@@ -21,7 +21,7 @@ from jasco_pl.audio import SAMPLE_RATE, write_audio
 from jasco_pl.errors import UserError
 from jasco_pl.files import explain_os_error
 from jasco_pl.listen.page import script, write_page
-from jasco_pl.listen.stimuli import TARGET, caption_beside, find_clips, matched
+from jasco_pl.listen.stimuli import TARGET, caption_beside, find_clips, find_references, matched
 from jasco_pl.listen.study import ANCHOR, FINISHED, QUESTIONS, REFERENCE, Clip, Key, Stimulus
 from jasco_pl.pages.base import write_html
 from jasco_pl.seeding import stable_hash
@@ -50,7 +50,8 @@ def build(
 
     Args:
         systems: folder of recordings by system name.
-        reference: folder of the original recordings; they are hidden among the systems, and played openly for melody and rhythm.
+        reference: folder of the original recordings, or results.json of an evaluation, which names its own; they are hidden among the
+            systems, and played openly for melody and rhythm.
         out: a folder that does not exist yet, or is empty.
         questions: keys of `QUESTIONS`, at most one of melody and rhythm.
         captions: caption by clip; without them they are read from the JSON beside the recordings.
@@ -74,7 +75,7 @@ def build(
         raise UserError(f"{str(out)!r} holds something already: a test is built into a new folder, so that no key is lost.")
     seed = secrets.randbits(48) if seed is None else seed
     draw = random.Random(stable_hash("listening test", seed))
-    folders = {REFERENCE: find_clips(reference), **{name: find_clips(folder) for name, folder in systems.items()}}
+    folders = {REFERENCE: find_references(reference), **{name: find_clips(folder) for name, folder in systems.items()}}
     names, notes = _common(folders, clips, draw)
     texts = _captions(names, folders, captions) if "text" in questions else {}
     work = _work_folder(target)

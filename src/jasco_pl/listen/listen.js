@@ -3,6 +3,7 @@
 const STUDY = JSON.parse(document.getElementById("study").textContent);
 const COLUMNS = ["rater", "version", "clip", "stimulus", "question", "score", "listened", "seconds", "timestamp"];
 const stage = document.getElementById("stage");
+const [PLAY, PAUSE] = ["▶\ufe0e", "❚❚\ufe0e"]; // as text, where a telephone would draw a coloured picture
 let players = []; // of the screen that is shown
 let storable = true;
 
@@ -134,9 +135,9 @@ function clear(level, title) { // an empty screen with its heading
 function makePlayer(id, clip, name, onheard = null) { // without onheard it is a sample: what is heard of it does not count
   const audio = new Audio(`audio/${id}.wav`);
   audio.preload = "auto";
-  const button = el("button", { class: "play", type: "button", "aria-label": `Play ${name}`, onclick: toggle }, "▶");
+  const button = el("button", { class: "play", type: "button", "aria-label": `Play ${name}`, onclick: toggle }, PLAY);
   const seek = el("input", {
-    type: "range", class: "seek", min: 0, max: clip.seconds, step: 0.1, value: 0, "aria-label": `Position in ${name}`,
+    type: "range", class: "seek", min: 0, max: clip.seconds, step: 0.1, value: 0, disabled: true, "aria-label": `Position in ${name}`,
     oninput: () => (audio.currentTime = Number(seek.value)),
   });
   const note = el("span", { class: "heard" });
@@ -172,15 +173,16 @@ function makePlayer(id, clip, name, onheard = null) { // without onheard it is a
     frame = audio.paused ? 0 : requestAnimationFrame(follow);
   }
 
+  audio.addEventListener("loadedmetadata", () => (seek.disabled = false)); // Chromium takes what an earlier jump left out for played
   audio.addEventListener("timeupdate", listen);
   audio.addEventListener("play", () => {
-    button.textContent = "❚❚";
+    button.textContent = PAUSE;
     button.setAttribute("aria-label", `Pause ${name}`);
     follow();
   });
   for (const event of ["pause", "ended"])
     audio.addEventListener(event, () => {
-      button.textContent = "▶";
+      button.textContent = PLAY;
       button.setAttribute("aria-label", `Play ${name}`);
       listen();
       save();

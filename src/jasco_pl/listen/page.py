@@ -54,7 +54,7 @@ def _instructions(study: dict[str, Any]) -> str:
         f"<p>You will hear {heard} short {'piece' if heard == 1 else 'pieces'} of music, in {versions} versions each. "
         f"It takes about {minutes} {'minute' if minutes == 1 else 'minutes'}.</p>"
         f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
-        f'<p class="note">Keys: {keys}; <kbd>Tab</kbd> goes to the next control, the arrows move a slider. '
+        f'<p class="note"><span class="keys">Keys: {keys}; <kbd>Tab</kbd> goes to the next control, the arrows move a slider. </span>'
         "Your answers are kept in this browser, so you can close the page and go on later. What is recorded: your scores, how much of each "
         "recording was played, and the time it took. No name is asked for.</p>"
     )

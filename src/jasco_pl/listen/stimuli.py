@@ -42,6 +42,24 @@ def find_clips(folder: str | Path) -> dict[str, Path]:
     return found
 
 
+def find_references(path: str | Path) -> dict[str, Path]:
+    """Original recordings by clip: a folder's, or those that the results.json of an evaluation names.
+
+    Raises:
+        UserError: as `find_clips`; the file holds no results, or names recordings that are not there.
+    """
+    if not Path(path).is_file():
+        return find_clips(path)
+    try:
+        found = {name: Path(path).parent / entry["audio"] for name, entry in json.loads(Path(path).read_bytes())["references"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{str(path)!r} is no results.json of an evaluation; that, or a folder of recordings, is wanted.") from None
+    for recording in found.values():
+        if not recording.is_file():
+            raise UserError(f"{str(path)!r} names the recording {str(recording)!r}, which is not there.")
+    return found
+
+
 def read_captions(path: str | Path) -> dict[str, str]:
     """Captions by clip from a JSON object, or from a CSV with the columns `clip` and `caption`."""
     try:
