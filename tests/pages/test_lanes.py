@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from jasco_pl.controls import harmony
+from jasco_pl.metrics.chord_iou import chord_iou
+from jasco_pl.metrics.melody import LOWEST_MIDI, melody_accuracy
+from jasco_pl.metrics.onset_f1 import onset_f1
+from jasco_pl.pages.lanes import FREE, NEAR, RIGHT, WRONG, compare
+
+SECONDS, FRAMES = 4.0, 200
+
+
+def time_of(stretches: list[list], *verdicts: int) -> float:
+    return sum(stretch[-2] - stretch[-3] for stretch in stretches if stretch[-1] in verdicts)
+
+
+def steps(draw: np.random.Generator, low: int, high: int) -> NDArray[np.int64]:
+    """Labels that stay for a while."""
+    return np.repeat(draw.integers(low, high, 20), FRAMES // 20)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_chords_are_judged_as_the_metric_does(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    asked = steps(draw, 0, 16)
+    heard = np.where(steps(draw, 0, 3) > 0, asked, steps(draw, 0, 16))
+    heard[50:90] = harmony.N
+    lane = compare({"chords": harmony.frames_to_changes(asked)}, {"chords": harmony.frames_to_changes(heard)}, SECONDS)["chords"]
+    for verdicts, level in (((RIGHT,), "exact"), ((RIGHT, NEAR), "triad")):
+        share = time_of(lane["heard"], *verdicts) / SECONDS
+        assert share / (2 - share) == pytest.approx(chord_iou(heard, asked, level))
+    assert [stretch[0] for stretch in lane["asked"]] == [name for name, _ in harmony.frames_to_changes(asked)]
+    assert lane["heard"][0][1] == 0
+    assert lane["heard"][-1][2] == SECONDS
+
+
+def test_nothing_right_can_be_played_to_an_unknown_chord() -> None:
+    lane = compare({"chords": [["UNK", 0.0], ["C", 2.0]]}, {"chords": [["C", 0.0]]}, SECONDS)["chords"]
+    assert lane["heard"] == [["C", 0.0, 2.0, FREE], ["C", 2.0, 4.0, RIGHT]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_melody_is_judged_as_the_metric_does_in_any_octave(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    asked = np.where(steps(draw, 0, 4) > 0, steps(draw, 5, 40), -1)
+    heard = np.where(steps(draw, 0, 3) > 0, asked, steps(draw, 0, 53))
+    heard = np.where((heard >= 12) & (steps(draw, 0, 2) > 0), heard - 12, heard)
+
+    def notes(bins: NDArray[np.int64]) -> list[list[float]]:
+        return [[int(pitch) + LOWEST_MIDI, frame / 50, (frame + 1) / 50] for frame, pitch in enumerate(bins) if pitch >= 0]
+
+    whole = compare({"melody": notes(asked)}, {"melody": notes(heard)}, SECONDS)["melody"]
+    classes = [[pitch % 12, *times] for pitch, *times in notes(heard)]
+    folded = compare({"melody": notes(asked)}, {"melody": [], "pitch_classes": classes}, SECONDS)["melody"]
+    for lane, octaves in ((whole, True), (folded, False)):
+        voiced = sum(off - on for _, on, off in lane["asked"])
+        assert time_of(lane["heard"], RIGHT) / voiced == pytest.approx(melody_accuracy(heard, asked))
+        assert lane["octaves"] is octaves
+    rights = [note for note in folded["heard"] if note[-1] == RIGHT]
+    asked_of = {round(on * 50): pitch for pitch, on, _ in notes(asked)}
+    assert rights
+    assert all(asked_of[round(on * 50)] == pitch for pitch, on, _, _ in rights)  # it lies on the note it agrees with
+    assert max(abs(note[0] - whole_note) for note in folded["heard"] for whole_note in [asked_of.get(round(note[1] * 50), note[0])]) <= 6
+
+
+def test_onsets_are_judged_as_the_metric_does() -> None:
+    asked, heard = [0.5, 1.0, 1.5, 2.0, 3.9], [0.54, 1.06, 1.49, 1.52, 2.0, 2.5]
+    lane = compare({"onsets": asked}, {"onsets": heard}, SECONDS)["onsets"]
+    hits = [verdict == RIGHT for _, verdict in lane["heard"]]
+    assert hits == [True, False, True, False, True, False] or hits == [True, False, False, True, True, False]
+    assert [verdict for _, verdict in lane["asked"]] == [RIGHT, WRONG, RIGHT, RIGHT, WRONG]
+    assert 2 * sum(hits) / (len(asked) + len(heard)) == pytest.approx(onset_f1(heard, asked))
+
+
+def test_what_was_not_asked_for_gets_no_lane_and_silence_is_wrong() -> None:
+    assert compare({"chords": [], "onsets": []}, {"chords": [["C", 0.0]], "onsets": [1.0]}, SECONDS) == {}
+    lanes = compare({"chords": [["C", 0.0]], "melody": [[60, 0, 1]], "onsets": [1.0]}, {}, SECONDS)
+    assert lanes["chords"]["heard"] == [["N", 0.0, SECONDS, WRONG]]
+    assert lanes["melody"]["heard"] == lanes["onsets"]["heard"] == []
+    assert lanes["onsets"]["asked"] == [[1.0, WRONG]]
