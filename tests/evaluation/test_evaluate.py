@@ -237,3 +237,14 @@ def test_the_best_follows_most(tiny_settings: Settings) -> None:
     rows = [row("a", 0.2, 0.5, 0.5), row("b", 0.6, 0.5, 0.4), row("c", 0.9, 0.3, 0.3)]
     assert best_of(rows).name == "b"
     assert best_of([*rows, row("d", 0.7, float("nan"), 0.7)]).name == "d"
+
+
+def test_without_chordino_the_rest_is_measured(
+    pieces: Path, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chordino, "available", lambda: False)
+    results = evaluate(ComposedPieces(pieces), [tiny_settings], tmp_path, rows=["chords"], limit=1)
+    figures = results.rows[0].figures
+    assert "Chordino is not installed" in (figures["chord_iou"].missing or "")
+    assert figures["chroma_similarity"].clips == 1
+    assert results.rows[0].measured.clips[0]["asked"]["chords"]  # as composed

@@ -29,6 +29,7 @@ from jasco_pl.evaluation.listeners import Listeners
 from jasco_pl.evaluation.measure import Part, asked_lanes, lanes, measure
 from jasco_pl.evaluation.references import Reference, Source, recalled
 from jasco_pl.evaluation.settings import CEILING, REDONE, Settings
+from jasco_pl.extract import chordino
 from jasco_pl.files import atomic_path, write_json
 from jasco_pl.flow.guidance import parse_guidance
 from jasco_pl.generate import Jasco, Request
@@ -115,7 +116,8 @@ def _references(task: Task) -> list[Reference]:
 def recall(task: Task, reference: Reference) -> NDArray[np.int8] | None:
     """Let a reference recall what is heard in it, or hear it and write it down; the melody by salience, if there is salience."""
     path, marks = task.reference_path(reference.id), task.listeners.marks
-    recalled(reference.heard, path.with_suffix(".heard.npz"), ["chords", "onsets", "pitch_classes"])
+    names = [*(["chords"] if chordino.available() else []), "onsets", "pitch_classes"]
+    recalled(reference.heard, path.with_suffix(".heard.npz"), names)
     found = read_arrays(path)
     if not path.exists() or not set(marks) <= set(found["heard_with"].tolist()):
         found = dict(task.listeners.hear(reference.audio, reference.sample_rate, reference.caption))

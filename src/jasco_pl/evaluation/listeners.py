@@ -87,13 +87,16 @@ class Listeners:
         return None if self.salience is None else _salience(self.salience, self.device)(audio, sample_rate, frames)
 
 
-def find_listeners(salience: str | None = None, device: str = "cpu", wanted: Collection[str] = tuple(LISTENERS)) -> Listeners:
+def find_listeners(
+    salience: str | None = None, device: str = "cpu", wanted: Collection[str] = tuple(LISTENERS), fetch: bool = True
+) -> Listeners:
     """Load what can be had, once, to see that it works; what is missing is fetched where its address answers.
 
     Args:
         salience: file of deep salience's weights; None takes them from where they may lie and fetches nothing, "none" leaves them out.
         device: where the networks shall run.
         wanted: names of `LISTENERS`.
+        fetch: whether weights may be fetched.
 
     Raises:
         UserError: a file that was named is not there.
@@ -101,14 +104,18 @@ def find_listeners(salience: str | None = None, device: str = "cpu", wanted: Col
     from huggingface_hub import constants  # here, because the import takes a moment
 
     hub, github = urlsplit(constants.ENDPOINT).hostname or "", "github.com"
-    answers = {host: reachable(host) for host in (hub, github)}
+    answers = {host: fetch and reachable(host) for host in (hub, github)}
     names, missing = {}, {}
     for name in wanted:
         host = hub if name == "clap" else github
         try:
             names[name] = _loaded(name, device, answers[host]).name
         except UserError as error:
-            missing[name] = str(error) if _told_to_stay_offline() else str(error).replace(_TOLD, f"{host} does not answer")
+            missing[name] = (
+                str(error)
+                if _told_to_stay_offline()
+                else str(error).replace(_TOLD, f"{host} does not answer" if fetch else "nothing is fetched here")
+            )
     weights = None if salience == "none" else find_weights(salience, fetch=False)
     if weights is None:
         how = f"--salience FILE or {VARIABLE} names them, or `jasco extract melody` fetches them once"

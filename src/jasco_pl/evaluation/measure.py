@@ -13,6 +13,7 @@ from jasco_pl.controls import harmony
 from jasco_pl.controls.melody import LOWEST_MIDI
 from jasco_pl.evaluation.references import Reference
 from jasco_pl.evaluation.settings import takes_audio
+from jasco_pl.extract import chordino
 from jasco_pl.heard import Heard
 from jasco_pl.metrics.chord_accuracy import VOCABULARIES, chord_accuracy
 from jasco_pl.metrics.chord_iou import chord_iou
@@ -101,7 +102,7 @@ def lanes(heard: Heard, reference: Reference, melody: NDArray[np.int8] | None) -
     """
     classes = heard.pitch_classes if reference.melody is not None else np.zeros(0, dtype=np.int64)
     return {
-        "chords": chord_lane(heard.chords),
+        "chords": chord_lane(heard.chords) if chordino.available() else [],
         "melody": [] if melody is None else note_lane(melody, LOWEST_MIDI),
         "pitch_classes": note_lane(classes),
         "onsets": onset_lane(heard.onsets),

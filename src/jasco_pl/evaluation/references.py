@@ -20,6 +20,7 @@ from jasco_pl.data.datamodule import crop
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.data.stretch import has_chords, has_melody, place, read_stretch
 from jasco_pl.errors import UserError
+from jasco_pl.extract import chordino
 from jasco_pl.heard import Heard
 from jasco_pl.seeding import stable_hash
 
@@ -60,8 +61,8 @@ class Reference:
 
     @property
     def harmonic(self) -> bool:
-        """Whether chords are heard in it."""
-        return has_chords(self.heard.chords)
+        """Whether chords are heard in it; never where Chordino is not installed."""
+        return chordino.available() and has_chords(self.heard.chords)
 
 
 class Source(ABC):
@@ -119,7 +120,8 @@ class Source(ABC):
 class ComposedPieces(Source):
     """A folder that `jasco compose` filled.
 
-    Chords are what Chordino hears in the whole piece (the paper's protocol), the melody is the composed one, audio comes from the stems.
+    Chords are what Chordino hears in the whole piece (the paper's protocol; the composed ones where it is not installed), the melody is the
+    composed one, audio comes from the stems.
 
     Raises:
         UserError: it holds none.
@@ -149,7 +151,9 @@ class ComposedPieces(Source):
     def reference(self, name: str, seconds: float, codec: Codec, cache: Path | None = None) -> Reference:
         stretch = read_stretch(Path(self.location) / f"{name}.json", seconds, codec.sample_rate, codec.frame_rate, PURPOSE)
         conditions: dict[str, NDArray[np.generic]] = {"melody": stretch.melody}
-        if cache is not None:
+        if cache is not None and not chordino.available():
+            conditions["chords"] = stretch.chords
+        elif cache is not None:
             whole = recalled(Heard(stretch.whole, codec.sample_rate), cache / f"{self.digest(name)}-whole.npz", ["chords"])
             conditions["chords"] = whole.chords[stretch.first : stretch.first + stretch.frames]
 

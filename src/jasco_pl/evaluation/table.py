@@ -16,8 +16,9 @@ from jasco_pl.errors import UserError
 from jasco_pl.evaluation.clips import REFERENCE, Task, read_arrays
 from jasco_pl.evaluation.listeners import SALIENCE as BY_SALIENCE
 from jasco_pl.evaluation.listeners import Listeners
-from jasco_pl.evaluation.measure import FOLLOWS, SALIENCE
+from jasco_pl.evaluation.measure import CHORDS, FOLLOWS, SALIENCE
 from jasco_pl.evaluation.settings import CEILING
+from jasco_pl.extract import chordino
 from jasco_pl.metrics.clap_score import clap_score
 from jasco_pl.metrics.frechet import FrechetDistance
 from jasco_pl.metrics.kernel_distance import KernelDistance
@@ -87,6 +88,8 @@ def read_row(own: Task, other: Task | None, allow_few: bool = False) -> Measured
     for name, why in listeners.missing.items():
         keys = [column.key for column in SALIENCE] if name == BY_SALIENCE else [f"{kind}_{name}" for kind in ("frechet", "kernel", "kl")]
         figures |= {key: Figure.absent(why) for key in ([*keys, "clap"] if name == "clap" else keys) if key in figures}
+    if not chordino.available():
+        figures |= {column.key: Figure.absent("Chordino is not installed: `make setup` brings it on Linux, x86-64.") for column in CHORDS}
     for index, clip in enumerate(clips):
         values = {**by_clip, **({} if other else of_others)}  # those of another clip would be taken for this one's
         clip["figures"] = {key: _plain(values[key][index]) if key in values else None for key in figures if not of_set(key)}

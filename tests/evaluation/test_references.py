@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from jasco_pl.codec import BandCodec
+from jasco_pl.controls import CONTROLS, harmony
+from jasco_pl.data.schema import Sample
+from jasco_pl.data.shards import write_index, write_shard
+from jasco_pl.errors import UserError
+from jasco_pl.evaluation import ComposedPieces, PreparedSet, Settings, evaluate
+from jasco_pl.evaluation.references import PURPOSE
+from jasco_pl.evaluation.report import as_json
+from jasco_pl.extract import chordino
+from jasco_pl.seeding import stable_hash
+
+needs_chordino = pytest.mark.skipif(not chordino.available(), reason="Chordino is not installed")
+
+
+@pytest.fixture(scope="module")
+def codec(tiny_codec_folder: Path) -> BandCodec:
+    return BandCodec.from_pretrained(tiny_codec_folder)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, codec: BandCodec) -> Path:
+    """Real latents of three tunes of one note each, and a short one; without a melody, without drums in the second."""
+    samples = []
+    silence = int(codec.codes(codec.silence[None, None])[0, 0])
+    for number, seconds in enumerate((3, 4, 5, 1)):
+        time = torch.arange(seconds * codec.sample_rate) / codec.sample_rate
+        wav = 0.3 * torch.sin(2 * torch.pi * 220 * 2 ** (number / 3) * time)[None, None]
+        with torch.inference_mode():
+            latents = codec.encode(wav)[0]
+        frames = len(latents)
+        codes = torch.full((frames,), silence, dtype=torch.int16) if number == 1 else torch.arange(frames).remainder(16).short()
+        chords = torch.full((frames,), 16 * number, dtype=torch.int16)
+        tensors = {"latents": latents.half(), "codes_drums": codes, "chords": chords, "chords_heard": chords + 1}
+        samples.append(Sample(f"tune-{number}", tensors, [f"tune {number}"]))
+    write_shard(tmp_path / "set", "shard-00000", samples)
+    about = {"name": "tiny", "frame_rate": 50.0, "dim": codec.dim, "mean": codec.latent_mean.tolist(), "std": codec.latent_std.tolist()}
+    write_index(tmp_path / "set", about, ["shard-00000"])
+    return tmp_path / "set"
+
+
+def test_a_prepared_set_gives_its_fields_and_the_codecs_reconstruction(prepared: Path, codec: BandCodec) -> None:
+    source = pickle.loads(pickle.dumps(PreparedSet(prepared)))  # as a worker gets it
+    assert source.ids == ["tune-0", "tune-1", "tune-2", "tune-3"]
+    assert [source.long_enough(name, 2.0) for name in source.ids] == [True, True, True, False]
+    found = source.reference("tune-2", 2.0, codec)
+    first = stable_hash(PURPOSE, "tune-2") % (250 - 100 + 1)
+    assert found.conditions["chords"].tolist() == [33] * 100  # what Chordino heard comes before what was composed
+    control = CONTROLS["drums"](16, codec.dim)
+    assert found.codes(control).tolist() == [(first + frame) % 16 for frame in range(100)]
+    assert found.audio.shape == (1, 2 * codec.sample_rate)
+    assert found.caption == "tune 2"
+    assert found.melody is None
+    assert found.drums
+    assert not source.reference("tune-1", 2.0, codec).drums
+    assert source.lacks(CONTROLS["melody"])
+    assert not source.lacks(CONTROLS["drums"])
+    assert not source.lacks(CONTROLS["painting"])
+
+
+def test_a_set_of_another_codec_is_refused(prepared: Path, codec: BandCodec) -> None:
+    other = BandCodec(codec.config, codec.latent_mean + 1, codec.latent_std, torch.randn(2, 16, 128))
+    with pytest.raises(UserError, match="was prepared with the codec 'tiny', and the checkpoint has another"):
+        PreparedSet(prepared).reference("tune-0", 2.0, other)
+
+
+@needs_chordino
+def test_rows_of_a_prepared_set(prepared: Path, tiny_settings: Settings, tmp_path: Path) -> None:
+    results = evaluate(PreparedSet(prepared), [tiny_settings], tmp_path / "out", limit=1)
+    assert [row.name for row in results.rows] == ["codec ceiling", "no control", "chords", "drums", "all controls", "painting"]
+    assert results.rows[4].given == ("chords", "drums")
+    assert results.names == ["tune-0"]
+    assert any("nothing to feed melody with" in note for note in results.notes)
+    assert any("1 of 4 are shorter than 2 s" in note for note in results.notes)
+    about = as_json(results, tmp_path / "out", "Evaluation", False)["settings"]["about"]
+    assert "the codec's reconstructions of its stored latents" in about
+
+
+def test_another_piece_is_the_same_whatever_else_there_is(tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / f"p{number:02}.json").touch()
+    before = ComposedPieces(tmp_path)
+    chosen = {name: before.other(name) for name in before.ids}
+    assert all(name != other for name, other in chosen.items())
+    assert len(set(chosen.values())) > 10
+    gone = "p07"
+    (tmp_path / f"{gone}.json").unlink()
+    after = ComposedPieces(tmp_path)
+    assert {name: after.other(name) for name in after.ids if chosen[name] != gone} == {
+        name: other for name, other in chosen.items() if name != gone and other != gone
+    }
+    with pytest.raises(UserError, match="holds no composed pieces"):
+        ComposedPieces(tmp_path / "absent")
+
+
+@needs_chordino
+def test_what_is_kept_of_a_piece_is_what_was_heard(pieces: Path, tmp_path: Path, codec: BandCodec, calls: list[int]) -> None:
+    source = ComposedPieces(pieces)
+    name = source.ids[0]
+    first, again = (source.reference(name, 2.0, codec, tmp_path) for _ in range(2))
+    assert len(calls) == 1
+    assert np.array_equal(first.conditions["chords"], again.conditions["chords"])
+    assert "chords" not in source.reference(name, 2.0, codec).conditions  # good for its audio alone: Chordino need not listen
+    source.reference(name, 3.0, codec, tmp_path)  # another stretch of the same piece
+    assert len(calls) == 1
+    assert (first.conditions["chords"] <= harmony.NULL).all()

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from jasco_pl.errors import UserError
+from jasco_pl.evaluation.settings import chosen_rows, rows_of, takes_audio
+
+
+def test_painting_stands_alone() -> None:
+    assert list(rows_of(["chords", "painting"])) == ["codec ceiling", "no control", "chords", "painting"]
+    rows = rows_of(["chords", "melody", "painting"])
+    assert rows["all controls"] == ("chords", "melody")
+    assert rows["painting"] == ("painting",)
+    with pytest.raises(UserError, match="stands alone"):
+        chosen_rows(["chords+painting"], ["chords", "painting"])
+
+
+def test_rows_by_name() -> None:
+    controls = ["chords", "melody", "drums", "painting"]
+    chosen = chosen_rows(["none", "drums+chords", "all", "mix", "ceiling"], controls)
+    assert chosen == {  # this model has no mix
+        "no control": (),
+        "drums+chords": ("drums", "chords"),
+        "all controls": ("chords", "melody", "drums"),
+        "codec ceiling": (),
+    }
+    assert chosen_rows(["all"], ["chords", "painting"]) == {"all controls": ("chords",)}
+    assert chosen_rows(["all"], []) == {}
+    with pytest.raises(UserError, match=r"ceiling, none, all, chords.*not 'chrods'"):
+        chosen_rows(["chrods"], controls)
+
+
+def test_rows_that_give_audio() -> None:
+    assert takes_audio(("chords", "drums"))
+    assert takes_audio(("drumless",))
+    assert not takes_audio(("chords", "melody"))
+    assert not takes_audio(("painting",))
