@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from jasco_pl import __version__, cli
-from jasco_pl.cli import COMMANDS, LIGHTNING, main
+from jasco_pl.cli import COMMANDS, CONFIGURED, main
 from jasco_pl.errors import UserError
 
 
@@ -24,12 +24,12 @@ def test_help_and_version_import_nothing_heavy():
 def test_the_overview_names_every_command(capsys):
     assert main([]) == 0
     overview = capsys.readouterr().out
-    for name, (_, text) in {**COMMANDS, **LIGHTNING}.items():
+    for name, (_, text) in {**COMMANDS, **CONFIGURED}.items():
         assert f"  {name} " in overview
         assert text in overview
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, *LIGHTNING])
+@pytest.mark.parametrize("name", [*COMMANDS, *CONFIGURED])
 def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as caught:
         main([name, "--help"])

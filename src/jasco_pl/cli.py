@@ -25,7 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("jasco_pl.commands.export", "turn a training checkpoint into a folder for generation"),
     "doctor": ("jasco_pl.doctor", "report the state of the environment, with remedies"),
 }
-LIGHTNING: dict[str, tuple[str, str]] = {
+CONFIGURED: dict[str, tuple[str, str]] = {  # these read their options from YAML, too
+    "prepare": ("jasco_pl.commands.prepare", "turn recordings into training shards"),
     "fit": ("jasco_pl.training.cli", "train a model from a configuration"),
     "validate": ("jasco_pl.training.cli", "run the validation of a configuration"),
     "test": ("jasco_pl.training.cli", "run the test of a configuration"),
@@ -41,7 +42,7 @@ def overview() -> str:
         "Text to music that follows chords, a melody, drums and reference audio in time.",
         "",
         "commands:",
-        *(f"  {name:<10} {text}" for name, (_, text) in {**COMMANDS, **LIGHTNING}.items()),
+        *(f"  {name:<10} {text}" for name, (_, text) in {**COMMANDS, **CONFIGURED}.items()),
         "",
         "`jasco COMMAND --help` explains one. A first try:",
         '  jasco generate --text "calm piano ballad" --chords "C G Am F" --bpm 90 -o out/',
@@ -62,11 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name, rest = arguments[0], arguments[1:]
     try:
-        if name in LIGHTNING:
-            module = importlib.import_module(LIGHTNING[name][0])
+        if name in CONFIGURED:
+            module = importlib.import_module(CONFIGURED[name][0])
             return int(module.main(name, rest) or 0)
         if name not in COMMANDS:
-            raise UserError(f"there is no command {name!r}; there are: {', '.join([*COMMANDS, *LIGHTNING])}.")
+            raise UserError(f"there is no command {name!r}; there are: {', '.join([*COMMANDS, *CONFIGURED])}.")
         module = importlib.import_module(COMMANDS[name][0])
         parser = argparse.ArgumentParser(
             prog=f"jasco {name}",

@@ -1,0 +1,254 @@
+"""A source of music -> a set of shards, interrupted and continued at will.
+
+    DIR/shard-<hash>.safetensors, .json    samples; the name is a function of what is in it
+    DIR/index.json                         all shards together: written last, always true
+    DIR/rejected.jsonl                     what was not taken, and why
+    DIR/tracks.jsonl                       what is known of every recording that was
+    DIR/prepare.json                       which extractors made the set
+    DIR/report.json, report.html           the same for people
+    DIR/.work                              results of a run that is not through: a folder a track, a file a stage
+
+Shards, index and rejections are functions of the music and the options alone: not of the number of workers, of how often the run was
+killed, nor of whether a stage came with the others or later. Times are kept in tracks.jsonl and the report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from jasco_pl.data.build import fingerprint
+from jasco_pl.data.shards import write_index, write_shard
+from jasco_pl.errors import UserError
+from jasco_pl.files import explain_os_error, remove_leftovers, write_json
+from jasco_pl.prepare.config import STAGES, PrepareConfig
+from jasco_pl.prepare.held import Held, cut, find_held, read_tracks
+from jasco_pl.prepare.on_ray import run_ray
+from jasco_pl.prepare.plan import Planned, group, scan
+from jasco_pl.prepare.pool import run_here, run_processes
+from jasco_pl.prepare.records import describe, read_json, read_lines, write_lines
+from jasco_pl.prepare.rejected import Rejected
+from jasco_pl.prepare.report import write_report
+from jasco_pl.prepare.source import find_tracks
+from jasco_pl.prepare.stages import FIELDS, Stages
+from jasco_pl.prepare.track import FACTS, Job
+from jasco_pl.prepare.track import REJECTED as REFUSAL
+
+WORK, SETTINGS, TRACKS, REJECTED, RULES = ".work", "prepare.json", "tracks.jsonl", "rejected.jsonl", "rules.json"
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} min of music [{elapsed}<{remaining}] {postfix}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """What becomes one shard."""
+
+    jobs: list[Job]
+    """Tracks, with the stages that they lack."""
+    base: Held | None = None
+    """The shard that has the others already."""
+
+
+class Preparation:
+    """One run of `jasco prepare`.
+
+    Args:
+        source: a folder of audio, or a list of files (`source.find_tracks`).
+        out: folder of the set; one that is there already grows.
+        config: options.
+        audio_dir: what a list's paths are relative to.
+
+    Raises:
+        UserError: the set was made with another codec, extractor or segment length, or an extractor is not to be had.
+    """
+
+    def __init__(self, source: str | Path, out: str | Path, config: PrepareConfig, audio_dir: str | Path | None = None) -> None:
+        self.source, self.out, self.config, self.audio_dir = source, Path(out), config, audio_dir
+        self.work = self.out / WORK
+        fresh = {"stages": {}, "segment_seconds": config.segment_seconds, "rules": asdict(config.rules)}
+        self.settings = read_json(self.out / SETTINGS, fresh)
+        had = self.settings["stages"]
+        stages = Stages(config)
+        wanted = {*config.chosen, *had}  # what is added to a set gets all that the set has
+        self.stages = {stage: stages.fingerprint(stage) for stage in STAGES if stage in wanted}
+        if changed := [stage for stage, mark in had.items() if self.stages[stage] != mark]:
+            raise UserError(
+                f"the set in {str(out)!r} was prepared with another extractor for {changed[0]!r} than is named now: "
+                "name the same one, or another folder."
+            )
+        if self.settings["segment_seconds"] != config.segment_seconds:
+            raise UserError(
+                f"the set in {str(out)!r} has segments of {self.settings['segment_seconds']:g} s, not of {config.segment_seconds:g} s: "
+                "name the same length, or another folder."
+            )
+        codec = stages.codec
+        self.codec_mark = fingerprint(codec)
+        self.segment = round(config.segment_seconds * codec.frame_rate)
+        statistics = {"mean": codec.latent_mean.tolist(), "std": codec.latent_std.tolist()}
+        self.codec: dict[str, Any] = {"name": config.codec, "frame_rate": codec.frame_rate, "dim": codec.dim, **statistics}
+
+    def run(self) -> dict[str, Any]:
+        """Do what is missing.
+
+        Returns:
+            The report, as in report.json.
+
+        Raises:
+            UserError: the source names nothing or nothing that can be taken, another run works on the set, or it cannot be written.
+        """
+        with alone(self.work):
+            self._forget_old_rules()
+            tracks, refused = find_tracks(self.source, self.config.captions, self.audio_dir)
+            records = {record["id"]: record for record in read_lines(self.out / TRACKS)}
+            for path in sorted(self.work.glob("tracks-*.json")):  # of shards that a killed run had finished
+                records |= {record["id"]: record for record in read_json(path, [])}
+            planned, doubles = scan(tracks, self.work, {record["hash"]: record["id"] for record in records.values()})
+            by_id = {one.id: one for one in planned}
+            rejections = self._former_rejections({one.name for one in tracks} | {one.name for one in refused}, set(by_id))
+            rejections += [asdict(one) for one in [*refused, *doubles]]
+
+            held = find_held(self.out)
+            have = {track for shard in held for track in shard.tracks} | {one["id"] for one in rejections if "id" in one}
+            groups = [
+                Group([self._job(by_id[name], list(self.stages)) for name in ids])
+                for ids in group([one for one in planned if one.id not in have], self.config.shard_minutes, self.work)
+            ]
+            groups += [Group(jobs, shard) for shard in held if (jobs := self._lacking(shard, by_id))]
+            names = {shard.name for shard in held}
+            for one, name in self._carry_out(groups, by_id, records):
+                names -= {one.base.name} if one.base else set()
+                names |= {name} if name else set()
+                rejections += [{"id": job.id, **asdict(why)} for job in one.jobs if (why := job.rejected())]
+            return self._finish(sorted(names), records, rejections)
+
+    def _job(self, one: Planned, stages: Sequence[str]) -> Job:
+        track, marks = one.track, {stage: self.stages[stage] for stage in stages}
+        return Job(one.id, track.path, track.name, track.start, track.stop, one.seconds, marks, str(self.work / one.id))
+
+    def _lacking(self, shard: Held, by_id: Mapping[str, Planned]) -> list[Job]:
+        """What is left to do for the tracks of a shard; for those that the source no longer has nothing can be done."""
+        jobs = []
+        for track, fields in shard.tracks.items():
+            missing = [stage for stage in self.stages if not fields.issuperset(FIELDS[stage])]
+            if missing and track in by_id:
+                jobs.append(self._job(by_id[track], missing))
+        return jobs
+
+    def _carry_out(
+        self, groups: Sequence[Group], by_id: Mapping[str, Planned], records: dict[str, dict[str, Any]]
+    ) -> Iterator[tuple[Group, str | None]]:
+        """Let the jobs be done; yields every group as soon as it is through, with the name of its shard."""
+        todo = [[job for job in one.jobs if not job.done] for one in groups]
+        belongs = {job.id: number for number, jobs in enumerate(todo) for job in jobs}
+        left = [len(jobs) for jobs in todo]
+        jobs = [job for part in todo for job in part]
+        refused = sum(job.rejected() is not None for one in groups for job in one.jobs)
+        for number, one in enumerate(groups):
+            if not left[number]:
+                yield one, self._assemble(one, by_id, records)
+        if not jobs:
+            return
+        with tqdm(total=sum(job.seconds for job in jobs) / 60, desc="prepare", bar_format=BAR) as bar:
+            for job in self._workers(jobs):
+                refused += job.rejected() is not None
+                bar.set_postfix_str(f"{refused} refused" if refused else "", refresh=False)
+                bar.update(min(job.seconds / 60, bar.total - bar.n))
+                number = belongs[job.id]
+                left[number] -= 1
+                if not left[number]:
+                    yield groups[number], self._assemble(groups[number], by_id, records)
+
+    def _workers(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        if self.config.ray:
+            return run_ray(jobs, self.config)
+        return run_processes(jobs, self.config) if self.config.processes else run_here(jobs, self.config)
+
+    def _assemble(self, one: Group, by_id: Mapping[str, Planned], records: dict[str, dict[str, Any]]) -> str | None:
+        """Write a group's shard, and drop the pieces that it was made of; None where every track was refused."""
+        base = read_tracks(self.out, one.base) if one.base else {}
+        taken = {job.id: job for job in one.jobs if job.rejected() is None}
+        whole = {name: (dict(fields), captions) for name, (fields, captions) in base.items()}
+        for name, job in taken.items():
+            fields, captions = whole.get(name, ({}, by_id[name].track.captions))
+            whole[name] = (fields | job.tensors(), captions)
+        if not whole:
+            return None
+        samples = [sample for name in sorted(whole) for sample in cut(name, *whole[name], self.segment)]
+        content = [[sample.id, sorted(sample.tensors), sample.captions] for sample in samples]
+        digest = hashlib.blake2b(json.dumps([self.codec_mark, content]).encode(), digest_size=6).hexdigest()
+        shard = f"shard-{digest}"
+        for name, job in taken.items():
+            fields, captions = whole[name]
+            records[name] = describe(job, by_id[name], records.get(name, {}), fields, captions, self.codec["frame_rate"])
+        write_json(self.work / f"tracks-{shard}.json", [records[name] for name in sorted(taken)])
+        write_shard(self.out, shard, samples, self.codec_mark)
+        for job in taken.values():
+            job.clear()
+        return shard
+
+    def _finish(self, names: Sequence[str], records: Mapping[str, dict[str, Any]], rejections: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Write what describes the set, and remove what it no longer needs."""
+        kept = [records[name] for name in sorted({track for shard in find_held(self.out) for track in shard.tracks} & set(records))]
+        refused = sorted({(one["name"], one["reason"]): one for one in rejections}.values(), key=lambda one: (one["name"], one["reason"]))
+        write_lines(self.out / REJECTED, refused)
+        write_lines(self.out / TRACKS, kept)
+        marks = {**self.settings["stages"], **self.stages}
+        settings = {"stages": marks, "segment_seconds": self.config.segment_seconds, "rules": asdict(self.config.rules)}
+        write_json(self.out / SETTINGS, settings)
+        if names:
+            write_index(self.out, self.codec, names)
+        for path in self.out.glob("shard-*"):
+            if path.stem not in names:  # its tracks stand in another one, with more fields
+                path.unlink()
+        remove_leftovers(self.out)
+        lost = [Rejected(one["name"], one["reason"], one["detail"], one.get("seconds")) for one in refused]
+        report = write_report(self.out, kept, lost, settings)
+        shutil.rmtree(self.work)
+        if not names:
+            raise UserError(
+                f"none of the {len(refused)} files of {str(self.source)!r} can be taken; {str(self.out / REJECTED)!r} says why, one by one."
+            )
+        return report
+
+    def _forget_old_rules(self) -> None:
+        """What was taken or refused by other rules in an interrupted run is looked at again."""
+        rules = asdict(self.config.rules)
+        if (former := read_json(self.work / RULES, None)) != rules:
+            for path in [*self.work.glob(f"*/{FACTS}"), *self.work.glob(f"*/{REFUSAL}")] if former else []:
+                path.unlink()
+            write_json(self.work / RULES, rules)
+
+    def _former_rejections(self, names: set[str], ids: set[str]) -> list[dict[str, Any]]:
+        """Of what former runs refused: recordings that are not to be looked at again, and what this source says nothing about."""
+        same = self.settings["rules"] == asdict(self.config.rules)
+        return [
+            one for one in read_lines(self.out / REJECTED) if (one["id"] not in ids or same if "id" in one else one["name"] not in names)
+        ]
+
+
+@contextlib.contextmanager
+def alone(work: Path) -> Iterator[None]:
+    """Make the folder of unfinished work and hold it against other runs.
+
+    Raises:
+        UserError: another run holds it, or it cannot be made.
+    """
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock = (work / "lock").open("w")
+    except OSError as error:
+        raise explain_os_error(error, work) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another `jasco prepare` is working on {str(work.parent)!r}: wait for it, or name another folder.") from None
+        yield

@@ -1,0 +1,84 @@
+"""Who does the jobs: this process, several on this machine, or actors on a Ray cluster. All do the same with them."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children, get_context
+
+from jasco_pl.prepare.config import PrepareConfig
+from jasco_pl.prepare.track import Job, TrackWorker
+from jasco_pl.processes import end_with_parent
+
+_worker: TrackWorker | None = None
+
+
+def run_here(jobs: Iterable[Job], config: PrepareConfig) -> Iterator[Job]:
+    """One after the other in this process."""
+    yield from map(TrackWorker(config), jobs)
+
+
+def run_processes(jobs: Iterable[Job], config: PrepareConfig) -> Iterator[Job]:
+    """In `config.processes` of them, in whatever order they are done.
+
+    A process that dies (a library that crashes on a file, memory that runs out) takes nothing with it but its job. Which of the jobs that
+    were under way it was, trying each alone tells; the one that kills its process again is refused.
+    """
+    waiting = iter(jobs)
+    suspects: list[Job] = []
+    while True:
+        running: dict[Future[Job], Job] = {}
+        with _pool(config, config.processes) as pool:
+            try:
+                while True:
+                    while len(running) < 2 * config.processes and (job := next(waiting, None)) is not None:
+                        running[pool.submit(_work, job)] = job
+                    if not running:
+                        return
+                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        job = future.result()
+                        del running[future]
+                        yield job
+            except BrokenProcessPool:
+                suspects = list(running.values())
+        yield from (_alone(job, config) for job in suspects)
+
+
+def _alone(job: Job, config: PrepareConfig) -> Job:
+    with _pool(config, 1) as pool:
+        try:
+            return pool.submit(_work, job).result()
+        except BrokenProcessPool:
+            job.refuse("crashed", "the process that read it died, twice; the file, or a lack of memory, may be the cause.")
+            return job
+
+
+@contextlib.contextmanager
+def _pool(config: PrepareConfig, workers: int) -> Iterator[ProcessPoolExecutor]:
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=(config,))
+    try:
+        yield pool
+    except BrokenProcessPool:
+        raise
+    except BaseException:  # an interruption, a full disk: nobody waits for an hour of music to be listened to
+        for child in active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start(config: PrepareConfig) -> None:
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
+    end_with_parent()
+    _worker = TrackWorker(config)
+
+
+def _work(job: Job) -> Job:
+    assert _worker is not None
+    return _worker(job)
