@@ -1,9 +1,12 @@
-"""Prepared data: build shards from composed pieces, verify every byte of them, say what they hold, see and hear one sample.
+"""Prepared data: build shards from composed pieces, verify every byte of them, say what they hold, see and hear one sample, put sets
+together and divide them.
 
 jasco shards build --pieces data/pieces/train --out data/shards/train --workers 2
 jasco shards verify data/shards/train
 jasco shards info s3://bucket/shards/train
 jasco shards show data/shards/train train-1-000004 --stems
+jasco shards merge data/music data/shards/train --out data/all
+jasco shards split data/music --valid 0.05 --test 0.05 --out data/divided
 """
 
 from __future__ import annotations
@@ -20,8 +23,8 @@ _DIR = "folder or URL (s3://, gs://, hf://, file://)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Subcommands build, verify, info, show."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="build|verify|info|show")
+    """Subcommands build, verify, info, show, merge, split."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="build|verify|info|show|merge|split")
     build = actions.add_parser("build", help="encode composed pieces into shards; goes on where it was interrupted")
     build.add_argument("--pieces", required=True, metavar="DIR", help="folder that `jasco compose` filled")
     build.add_argument("--out", required=True, metavar="DIR", help="folder of the shards")
@@ -50,10 +53,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--format", choices=("flac", "wav"), default="flac", help="of the sound (default %(default)s)")
     show.add_argument("-o", "--out", default="out/show", metavar="DIR", help="where the files go (default %(default)s)")
 
+    merge = actions.add_parser("merge", help="put sets of one codec into one; goes on where it was interrupted")
+    merge.add_argument("folders", nargs="+", metavar="DIR", help=_DIR)
+    merge.add_argument("--skip-duplicates", action="store_true", help="of samples with the same id take the first, instead of refusing")
+
+    split = actions.add_parser("split", help="divide a set into train, valid and test that share no recording")
+    split.add_argument("folder", metavar="DIR", help=_DIR)
+    split.add_argument("--valid", type=float, default=0.05, metavar="P", help="share of the recordings (default %(default)g)")
+    split.add_argument("--test", type=float, default=0.0, metavar="P", help="share of the recordings (default %(default)g)")
+    split.add_argument("--seed", type=int, default=0, help="another one, another division (default %(default)s)")
+    for action in (merge, split):
+        action.add_argument("--out", required=True, metavar="DIR", help="folder of the result; it may be a former one, to grow")
+        action.add_argument("--copy", action="store_true", help="copy shards instead of hard-linking them")
+
 
 def run(args: argparse.Namespace) -> int:
     """0, or 1 if `verify` found damage."""
-    return {"build": _build, "verify": _verify, "info": _info, "show": _show}[args.action](args)
+    actions = {"build": _build, "verify": _verify, "info": _info, "show": _show, "merge": _merge, "split": _split}
+    return actions[args.action](args)
 
 
 def _count(text: str) -> int:
@@ -119,4 +136,28 @@ def _show(args: argparse.Namespace) -> int:
     if made_by and made_by != [f"{fingerprint(codec):08x}"]:
         name = args.codec or reader.codec["name"]
         print(f"note: the codec {name} is not the one that made the set, or was fitted anew since: judge nothing by the sound")
+    return 0
+
+
+def _merge(args: argparse.Namespace) -> int:
+    from jasco_pl.data.merge import merge
+    from jasco_pl.data.summary import field_counts
+
+    merge(args.folders, args.out, args.copy, args.skip_duplicates)
+    reader = ShardReader(args.out)
+    left_out = sum(len(ShardReader(folder, check=False)) for folder in args.folders) - len(reader)
+    print(f"{len(reader)} samples in {len(reader.shards)} shards: {args.out}" + (f"; {left_out} duplicates left out" if left_out else ""))
+    for field, count in field_counts(reader).items():
+        if count < len(reader):
+            print(f"note: {count} of them have the field {field}")
+    return 0
+
+
+def _split(args: argparse.Namespace) -> int:
+    from jasco_pl.data.split import recording, split
+
+    for name, reader in split(args.folder, args.out, args.valid, args.test, args.seed, args.copy).items():
+        recordings = len({recording(entry["id"]) for entry in reader.entries})
+        hours = sum(entry["frames"] for entry in reader.entries) / float(reader.codec["frame_rate"]) / 3600
+        print(f"{name:6}{len(reader):8} samples of {recordings} recordings, {hours:.2f} h: {reader.location}")
     return 0

@@ -31,7 +31,7 @@ def spread(reader: ShardReader, count: int) -> list[int]:
 
 def fingerprints(reader: ShardReader) -> list[str]:
     """Of the codecs that made the shards: one, unless sets were mixed by hand; none in sets older than the record of it."""
-    return sorted({f"{shard['codec']:08x}" for shard in reader.shards if "codec" in shard})
+    return sorted({f"{shard['codec']:08x}" for shard in reader.shards if shard.get("codec")})
 
 
 def field_counts(reader: ShardReader) -> dict[str, int]:
