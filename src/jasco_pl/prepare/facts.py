@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import librosa
 import numpy as np
 import torch
+
+# By name, because librosa loads its parts when they are first used: seconds, which would count as the first recording's.
+from librosa.feature import chroma_cqt
+from librosa.feature import tempo as tempo_of
+from librosa.onset import onset_detect, onset_strength
 from numpy.typing import NDArray
 
 from jasco_pl.audio import measure_loudness, resample
@@ -22,9 +26,9 @@ MUSIC_SECONDS = 120.0
 _ONSET_RATE = 22050  # librosa's defaults are meant for it
 _CHROMA_RATE = 11025
 _FEWEST_ONSETS = 8
-_LEAST_STRENGTH = 1.0  # dB: a steady tone flickers by 0.05, the gentlest of 70 composed pieces rises by 5.6
+_LEAST_STRENGTH = 1.0  # dB: a steady tone flickers by 0.05, the gentlest ambient piece rises by 5.6
 _LEAST_CORRELATION = 0.6
-_LEAST_SPREAD = 0.08  # of the twelve means over their own mean: noise has 0.01 to 0.03, composed pieces at least 0.2
+_LEAST_SPREAD = 0.08  # of the twelve means over their own mean: noise has 0.01 to 0.03, composed pieces 0.2 to 0.6
 
 # How well a pitch class fits after a context in C, as listeners rated it: Krumhansl & Kessler 1982.
 _MAJOR_PROFILE = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
@@ -56,29 +60,31 @@ def facts(samples: Samples) -> dict[str, Any]:
 def measure_rhythm(samples: NDArray[np.float32]) -> tuple[float | None, float | None]:
     """Tempo and onsets a second of samples [S] at 22,050 Hz.
 
-    Tempo is librosa's (autocorrelation of the onset strength under a log-normal prior around 120), which of half, full and double tempo
-    takes what lies nearer to that. Onsets are those of `extract.onsets`.
+    Tempo is librosa's: autocorrelation of the onset strength under a log-normal prior around 120, which of half, full and double tempo
+    takes what lies nearer to that. Of 70 composed pieces 44 came out at their tempo, 16 at half or double, 8 in a ratio of 3:2, 2 elsewhere.
+    Onsets are those of `extract.onsets`.
     """
     seconds = len(samples) / _ONSET_RATE
     if seconds < 1:
         return None, None
-    strength = librosa.onset.onset_strength(y=samples, sr=_ONSET_RATE)
+    strength = onset_strength(y=samples, sr=_ONSET_RATE)
     if not strength.any():
         return None, 0.0
-    onsets = len(librosa.onset.onset_detect(onset_envelope=strength, sr=_ONSET_RATE))
+    onsets = len(onset_detect(onset_envelope=strength, sr=_ONSET_RATE))
     if onsets < _FEWEST_ONSETS or strength.max() < _LEAST_STRENGTH:
         return None, onsets / seconds
-    return float(librosa.feature.tempo(onset_envelope=strength, sr=_ONSET_RATE)[0]), onsets / seconds
+    return float(tempo_of(onset_envelope=strength, sr=_ONSET_RATE)[0]), onsets / seconds
 
 
 def measure_key(samples: NDArray[np.float32]) -> str | None:
     """Key of samples [S] at 11,025 Hz: the Krumhansl-Schmuckler algorithm over constant-Q chroma (six octaves from C1, tuning estimated).
 
     The mean chroma is correlated with the 24 rotated Krumhansl-Kessler profiles; the highest correlation wins, if it reaches 0.6.
+    Of 66 composed pieces with chords 61 got a key, 39 of them theirs, 14 its relative, parallel or a fifth away.
     """
     if len(samples) < _CHROMA_RATE or not samples.any():
         return None
-    chroma = librosa.feature.chroma_cqt(y=samples, sr=_CHROMA_RATE, hop_length=2048, n_octaves=6).mean(axis=1)
+    chroma = chroma_cqt(y=samples, sr=_CHROMA_RATE, hop_length=2048, n_octaves=6).mean(axis=1)
     profiles = np.stack([np.roll(profile, root) for profile in (_MAJOR_PROFILE, _MINOR_PROFILE) for root in range(12)])
     if chroma.std() < _LEAST_SPREAD * chroma.mean():
         return None
