@@ -1,7 +1,7 @@
 """Three prepared requests with the shipped checkpoint: chords alone, chords with a melody (MIDI), chords with drums (a loop).
 
 Every clip is written as WAV with a picture of what was asked for against what is heard, and compared with a clip of the same prompt and
-seed without any control.
+seed without any control; a page plays all of them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +18,15 @@ from torch import Tensor
 from jasco_pl.audio import loudness_normalize, read_audio
 from jasco_pl.commands.generate import add_sampling_arguments, clip_settings, guidance_text, progress_bar, save_clip, solver_config
 from jasco_pl.controls import harmony
+from jasco_pl.controls.melody import LOWEST_MIDI
+from jasco_pl.evaluation.measure import chord_lane, note_lane, onset_lane
 from jasco_pl.extract import chordino
 from jasco_pl.generate import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.heard import Heard
 from jasco_pl.metrics.chord_iou import chord_iou
 from jasco_pl.metrics.melody import bins_to_pitch_class, pitch_class_accuracy
 from jasco_pl.metrics.onset_f1 import onset_f1
+from jasco_pl.pages.evaluation import write_page
 from jasco_pl.pictures import draw_clip
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -64,14 +68,19 @@ def run(args: argparse.Namespace) -> int:
         [*requests, *bare], guidance=guidance, solver=solver, progress=progress_bar("making 3 clips, and 3 without controls")
     )
     print(f"\n{'clip':16} {'':20} {'asked and heard':>16} {'without control':>16}")
+    made: list[list[dict[str, Any]]] = [[], []]  # for the page: with controls, and without
     for name, clip, without in zip(REQUESTS, clips, clips[len(requests) :], strict=False):
         path = out / f"{name}.wav"
         drums = Heard(_played(clip), clip.sample_rate) if clip.request.drums is not None else None
-        heard = Heard(clip.audio, clip.sample_rate)
+        heard, bare_heard = Heard(clip.audio, clip.sample_rate), Heard(without.audio, clip.sample_rate)
         chords = heard.chords if chordino.available() else None
         scores = compare(heard, clip.asked, drums)
-        others = compare(Heard(without.audio, clip.sample_rate), clip.asked, drums)
+        others = compare(bare_heard, clip.asked, drums)
         save_clip(clip, path, {**clip_settings(clip, args, jasco), "heard": scores, "heard_without_control": others})
+        save_clip(without, out / f"{name}-without.wav", {**clip_settings(without, args, jasco), "heard": others})
+        asked = _asked(clip.asked, drums)
+        made[0].append(_clip(name, f"{name}.wav", clip, asked, heard, scores))
+        made[1].append(_clip(name, f"{name}-without.wav", clip, {}, bare_heard, others))
         draw_clip(
             path.with_suffix(".png"),
             wav=loudness_normalize(clip.audio, clip.sample_rate)[0],
@@ -87,10 +96,46 @@ def run(args: argparse.Namespace) -> int:
             print(f"{name:16} {metric:20} {score:16.2f} {others[metric]:16.2f}")
         if chords is not None:
             print(f"{'':16} asked  {_line(clip.asked['chords'])}\n{'':16} heard  {_line(chords)}")
-    print(f"\nwrote three WAVs and three pictures to {out}/")
+    page = write_page(out, _results(made, {"checkpoint": args.checkpoint, "guidance": guidance or jasco.model.config.guidance}))
+    print(f"\nwrote three WAVs, three without controls and three pictures to {out}/; {page} plays them over what was asked for")
     if not chordino.available():
         print("the chord recogniser is not installed: chords were not compared")
     return 0
+
+
+def _asked(asked: dict[str, np.ndarray], drums: Heard | None) -> dict[str, Any]:
+    """What was asked for, for the page."""
+    return {
+        "chords": chord_lane(asked["chords"]),
+        "melody": note_lane(asked["melody"], LOWEST_MIDI) if "melody" in asked else [],
+        "onsets": [] if drums is None else onset_lane(drums.onsets),
+    }
+
+
+def _clip(name: str, audio: str, clip: Clip, asked: dict[str, Any], heard: Heard, scores: dict[str, float]) -> dict[str, Any]:
+    """A clip, for the page; with nothing asked for it is set against what the other of its name was asked for."""
+    chords = chord_lane(heard.chords) if chordino.available() else []
+    return {
+        "id": name,
+        "caption": f"{REQUESTS[name].text} · {REQUESTS[name].chords}",
+        "audio": audio,
+        "seconds": clip.audio.shape[-1] / clip.sample_rate,
+        "asked": asked if chords else {**asked, "chords": []},
+        "heard": {"chords": chords, "pitch_classes": note_lane(heard.pitch_classes), "onsets": onset_lane(heard.onsets)},
+        "figures": scores,
+    }
+
+
+def _results(made: list[list[dict[str, Any]]], settings: dict[str, Any]) -> dict[str, Any]:
+    """Both rows and their means as `write_page` takes them."""
+    metrics = list(dict.fromkeys(metric for clip in made[0] for metric in clip["figures"]))
+    rows = []
+    for name, clips in zip(("with controls", "the same prompts and seeds without"), made, strict=True):
+        known = {metric: [clip["figures"][metric] for clip in clips if metric in clip["figures"]] for metric in metrics}
+        figures = {metric: {"mean": float(np.mean(values)), "count": len(values)} for metric, values in known.items()}
+        rows.append({"name": name, "given": list(clips[0]["asked"]), "figures": figures, "clips": clips})
+    columns = [{"key": metric, "title": metric, "digits": 2, "higher_is_better": True, "per": "clip"} for metric in metrics]
+    return {"title": "Three clips of the demo", "settings": settings, "columns": columns, "rows": rows}
 
 
 def _played(clip: Clip) -> Tensor:

@@ -170,7 +170,7 @@ function draw(entry) {
       shape(group, "text", { x: 0, y: beside ? middle - 2 : middle + 4 }, kind);
       if (beside) shape(group, "text", { x: 0, y: middle + 11, "font-size": 10 }, beside);
     }
-    DRAW[kind](group, lane, top, LANES[kind], x, left, wide ? [given ? "asked" : "reference", "heard"] : ["", ""]);
+    DRAW[kind](group, lane, top, LANES[kind], x, left, wide ? [given || !entry.reference ? "asked" : "reference", "heard"] : ["", ""]);
     top += LANES[kind] + GAP;
   }
   const step = [0.5, 1, 2, 5, 10, 30, 60].find((size) => (width - left) / (entry.seconds / size) > 46) || 120;

@@ -17,7 +17,6 @@ from markupsafe import Markup
 from jasco_pl.pages.base import data_element, escape, join, packaged, page, source, table, write_html
 from jasco_pl.pages.lanes import KINDS, compare
 
-SAID = "Mean over clips; under it the 95 % bootstrap interval and the number of clips. Shaded: the best of a column, the ceiling left out."
 ARROWS = {True: " ↑", False: " ↓", None: ""}
 
 
@@ -70,7 +69,7 @@ def _said(value: Any) -> str:
 
 def _summary(results: Mapping[str, Any]) -> Markup:
     """A table for each group of columns: mean, interval, count; a click on a figure leads to its worst clips."""
-    rows, reasons, parts = results["rows"], list[str](), [Markup('<p class="note">{}</p>').format(SAID)]
+    rows, reasons, parts = results["rows"], list[str](), [Markup('<p class="note">{}</p>').format(_about(results["rows"]))]
     for group, of_group in itertools.groupby(results["columns"], key=lambda column: column.get("group") or ""):
         columns = list(of_group)
         best = {column["key"]: _best(rows, column) for column in columns}
@@ -85,6 +84,15 @@ def _summary(results: Mapping[str, Any]) -> Markup:
         notes = (Markup('<li id="reason-{}">{}</li>').format(number, reason) for number, reason in enumerate(reasons, 1))
         parts.append(Markup('<ol class="note">{}</ol>').format(join(notes)))
     return Markup('<section class="summary">{}</section>').format(join(parts))
+
+
+def _about(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How to read the figures."""
+    interval = any(figure.get("low") is not None for row in rows for figure in row["figures"].values())
+    return (
+        f"Mean over clips; under it {'the 95 % bootstrap interval and ' * interval}the number of clips. Shaded: the best of a column"
+        f"{', the ceiling left out' * any(row.get('ceiling') for row in rows)}."
+    )
 
 
 def _best(rows: Sequence[Mapping[str, Any]], column: Mapping[str, Any]) -> float | None:
