@@ -35,7 +35,7 @@ def by_name(tracks: list[Track]) -> dict[str, Track]:
     return found
 
 
-def test_a_folder_gives_its_audio_at_any_depth_with_what_lies_beside(tmp_path: Path) -> None:
+def test_a_folder_gives_its_audio_at_any_depth_with_what_lies_beside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("b.wav", "a/deep/er/c.FLAC", "a/d.ogg", "e.mp3", "f.opus", "g.aif", "UPPER.WAV", "two words é.wav"):
         sound(tmp_path / name.replace("FLAC", "flac")).rename(tmp_path / name)
     (tmp_path / "b.txt").write_bytes("\ufeffA first caption.\r\n\r\n  Ein zweiter über Töne \r\n".encode())
@@ -54,6 +54,7 @@ def test_a_folder_gives_its_audio_at_any_depth_with_what_lies_beside(tmp_path: P
     assert found["a/d.ogg"].captions == ["told by JSON"]
     assert found["g.aif"].captions == []
     assert scan(tmp_path).skipped == {"hidden": 3, "not audio": 2}
+    assert "3 hidden, 2 not audio" in capsys.readouterr().err
 
 
 def test_links_in_circles_end_and_a_file_keeps_the_name_of_its_place(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -92,7 +93,8 @@ def _from_folder(folder: Path) -> tuple[dict[str, _Known], list[Rejected]]:
     if not found.files and not found.rejected:
         raise UserError(f"the folder {str(folder)!r} holds no audio ({', '.join(AUDIO_ENDINGS)}).")
     if found.skipped:
-        log.info("%s: passed over %s", folder, ", ".join(f"{count} {kind}" for kind, count in sorted(found.skipped.items())))
+        counted = ", ".join(f"{count} {kind}" for kind, count in sorted(found.skipped.items()))
+        tqdm.write(f"passed over in {folder}: {counted}", file=sys.stderr)
     known = {name: _Known(path) for name, path in found.files.items()}
     for one in known.values():
         _read_notes(one, [path for path in _beside(one.path) if path in found.notes])
