@@ -113,6 +113,20 @@ def draw_clip(
     return figure
 
 
+def draw_lane(
+    kind: str, asked: ArrayLike | None, heard: ArrayLike | None, *, seconds: float, title: str, names: tuple[str, str] = ("asked", "heard")
+) -> Figure:
+    """One of the lanes of `draw_clip` alone: "chords", "melody" or "onsets"; `asked` and `heard` as there."""
+    lanes: dict[str, tuple[float, Callable[..., str]]] = {
+        "chords": (0.84, partial(_draw_chords, names=names)),
+        "melody": (2.1, _draw_melody),
+        "onsets": (0.7, partial(_draw_onsets, names=names)),
+    }
+    height, draw = lanes[kind]
+    key = _KEYS[kind] if asked is not None and heard is not None else ""
+    return _compose([_Lane(kind, height, partial(draw, asked=asked, heard=heard), key)], title, seconds)
+
+
 def figure_to_image(figure: Figure) -> NDArray[np.uint8]:
     """The figure's pixels [H, W, 3], as TensorBoard's `add_image(..., dataformats="HWC")` takes them."""
     canvas = FigureCanvasAgg(figure)

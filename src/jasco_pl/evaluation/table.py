@@ -80,11 +80,11 @@ def read_row(own: Task, other: Task | None, allow_few: bool = False) -> Measured
     ]
     by_clip = {column.key: [_number(clip["figures"].get(column.key)) for clip in clips] for column in FOLLOWS}
     by_clip |= {column.key: [_number(clip["cost"].get(column.key)) for clip in clips] for column in COSTS}
-    of_others = {"clap": [_clap(found) for found in arrays]}
-    of_others |= {f"kl_{name}": [_kl(found, against, name) for found, against in zip(arrays, known, strict=True)] for name in CLASSIFIERS}
+    of_others = {"clap": [clap_of(found) for found in arrays]}
+    of_others |= {f"kl_{name}": [kl_of(found, against, name) for found, against in zip(arrays, known, strict=True)] for name in CLASSIFIERS}
     figures = {key: Figure.of(values) for key, values in {**by_clip, **of_others}.items() if key not in _costs(own)}
     for name, dim in EMBEDDINGS.items():
-        figures |= _distances(name, listeners.names.get(name, name), dim, arrays, known, allow_few)
+        figures |= distances(name, listeners.names.get(name, name), dim, arrays, known, allow_few)
     for name, why in listeners.missing.items():
         keys = [column.key for column in SALIENCE] if name == BY_SALIENCE else [f"{kind}_{name}" for kind in ("frechet", "kernel", "kl")]
         figures |= {key: Figure.absent(why) for key in ([*keys, "clap"] if name == "clap" else keys) if key in figures}
@@ -109,21 +109,23 @@ def _plain(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _clap(found: Mapping[str, np.ndarray]) -> float:
+def clap_of(found: Mapping[str, np.ndarray]) -> float:
+    """CLAP score of what `Listeners.hear` returned; NaN without CLAP."""
     return float(clap_score(torch.from_numpy(found["clap"]), torch.from_numpy(found["clap text"]))) if "clap" in found else math.nan
 
 
-def _kl(found: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], name: str) -> float:
+def kl_of(found: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], name: str) -> float:
+    """Divergence of a classifier's labels of a clip from those of its reference; NaN where one was not heard by it."""
     key = f"{name} labels"
     if key not in found or key not in reference:
         return math.nan
     return float(label_kl(torch.from_numpy(found[key]), torch.from_numpy(reference[key])).mean())
 
 
-def _distances(
+def distances(
     name: str, shown: str, dim: int, generated: Sequence[Mapping[str, np.ndarray]], reference: Sequence[Mapping[str, np.ndarray]], few: bool
 ) -> dict[str, Figure]:
-    """Frechet and kernel distance of a set, with the numbers of embeddings; or why there is none."""
+    """Frechet and kernel distance of a set by the keys `frechet_NAME` and `kernel_NAME`, with the numbers of embeddings; or why not."""
     sides = [[torch.from_numpy(found[name]) for found in side if name in found] for side in (generated, reference)]
     if not sides[0]:
         return {f"{kind}_{name}": Figure.absent(f"the clips are too short for {shown}.") for kind in ("frechet", "kernel")}

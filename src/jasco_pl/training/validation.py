@@ -1,0 +1,224 @@
+"""Validation that listens: the figures of an evaluation on a few fixed clips, made by the averaged weights while a model trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from jasco_pl.codec import Codec, load_codec
+from jasco_pl.controls import CONTROLS, Painting
+from jasco_pl.data.datamodule import CropDataset, ShardDataModule
+from jasco_pl.errors import UserError
+from jasco_pl.evaluation.clips import conditions_of
+from jasco_pl.evaluation.listeners import Listeners, find_listeners
+from jasco_pl.evaluation.measure import measure
+from jasco_pl.evaluation.references import PreparedSet, Reference
+from jasco_pl.evaluation.table import CLASSIFIERS, EMBEDDINGS, clap_of, distances, kl_of
+from jasco_pl.flow.solver import SolverConfig
+from jasco_pl.generate import Jasco
+from jasco_pl.heard import Heard
+from jasco_pl.metrics.frechet import FrechetDistance
+from jasco_pl.seeding import stable_hash
+from jasco_pl.training.board import show_clip
+from jasco_pl.training.module import JascoModule
+from jasco_pl.training.swap import swap_losses, swap_rises
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Known:
+    """A clip's reference, and what was heard in it when it was first needed."""
+
+    reference: Reference
+    arrays: dict[str, np.ndarray]
+    melody: np.ndarray | None
+
+
+class ValidationMetrics(Callback):
+    """Makes fixed clips of the validation set at a validation, hears them and logs what a checkpoint can be chosen by.
+
+    `val/chord_iou`, `val/onset_f1`, `val/melody_accuracy` and the other figures of `jasco evaluate` that are means over clips;
+    `val/kad_...`, `val/fd_...`, `val/fad_...`, `val/kl_...` and `val/clap` by those networks whose weights are here (nothing is fetched;
+    a Frechet distance wants more embeddings than it has dimensions, for FD[musicnn] 41 clips of ten seconds); `val/clips`, how many
+    there were; `val/swap_rise_CONTROL`, by what share the loss rises with another sample's control, and `val/swap_rise`, their mean.
+    References are the codec's reconstructions. Every process makes its part of the clips, and all log the same. TensorBoard also gets
+    sound and pictures.
+
+    Args:
+        clips: how many, spread evenly over the validation set.
+        every: validations from one to the next that listens.
+        max_seconds: after so long a process makes no further clip; `val/clips` tells how many were counted.
+        given: the controls; null: all that the model has, but painting.
+        guidance: as for `jasco generate`; null is the model's own.
+        solver: how the clips are integrated.
+        batch: clips that are made together; their number does not change them.
+        show: clips that are shown in TensorBoard.
+        swaps: samples for `val/swap_rise`; 0 leaves it out.
+        networks: of musicnn, vggish, passt and clap, those to listen with where they are here.
+    """
+
+    def __init__(
+        self,
+        clips: int = 16,
+        every: int = 1,
+        max_seconds: float = 300.0,
+        given: list[str] | None = None,
+        guidance: str | None = None,
+        solver: SolverConfig | None = None,
+        batch: int = 4,
+        show: int = 2,
+        swaps: int = 32,
+        networks: Sequence[str] = ("musicnn", "vggish", "clap"),
+    ) -> None:
+        if clips < 1 or every < 1 or batch < 1 or show < 0 or swaps < 0:
+            raise UserError(f"clips {clips}, every {every} and batch {batch} must be positive, show {show} and swaps {swaps} not negative.")
+        self.clips, self.every, self.max_seconds, self.given, self.guidance = clips, every, max_seconds, given, guidance
+        self.solver, self.batch, self.show, self.swaps, self.networks = solver or SolverConfig(steps=10), batch, show, swaps, networks
+        self._validations = 0
+        self._known: dict[str, _Known] = {}
+        self._codec: Codec | None = None
+        self._source: PreparedSet | None = None
+        self._listeners: Listeners | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many validations there have been."""
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self._validations = state_dict["validations"]
+
+    def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Make, hear, gather, log; here, where the averaged weights are in place and figures can still be monitored."""
+        if trainer.sanity_checking or not isinstance(module, JascoModule):
+            return
+        turn, self._validations = self._validations, self._validations + 1
+        if turn % self.every:
+            return
+        data: ShardDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        figures = {**self._swaps(trainer, module, data), **self._clips(trainer, module, data)}
+        for name, value in figures.items():
+            if not np.isnan(value):
+                module.log(f"val/{name}", value, sync_dist=True)
+
+    def _swaps(self, trainer: Trainer, module: JascoModule, data: ShardDataModule) -> dict[str, float]:
+        if not self.swaps or not len(module.model.controls):
+            return {}
+        dataset = CropDataset(
+            data.valid_folder, round(module.config.seconds * module.config.frame_rate), data.seed, data.fields, random_crop=False
+        )
+        positions = spread(len(dataset), self.swaps)
+        found = dict(gathered(trainer, list(swap_losses(trainer, module, dataset, positions, self.batch))))
+        rises = swap_rises([found[position] for position in positions])
+        return {"swap_rise" if name == "all" else f"swap_rise_{name}": rise for name, rise in rises.items()}
+
+    def _clips(self, trainer: Trainer, module: JascoModule, data: ShardDataModule) -> dict[str, float]:
+        """Figures of all clips, the same in all processes."""
+        if self._source is None or self._source.location != data.valid_folder:
+            self._source, self._known = PreparedSet(data.valid_folder), {}
+            self._codec = load_codec(module.config.codec).to(module.device)
+            self._listeners = find_listeners(device=str(module.device), wanted=self.networks, fetch=False)
+        source, codec, listeners = self._source, self._codec, self._listeners
+        assert codec is not None
+        assert listeners is not None
+        usable = [name for name in source.ids if source.long_enough(name, data.seconds)]
+        if not usable:
+            raise UserError(f"{data.valid_folder!r} holds nothing that lasts {data.seconds:g} seconds to make clips of.")
+        chosen = [usable[position] for position in spread(len(usable), self.clips)]
+        controls = [name for name in module.model.controls.names if not source.lacks(CONTROLS[name])]
+        given = [name for name in controls if name != Painting.name] if self.given is None else self.given
+        if lacking := [name for name in given if name not in controls]:
+            raise UserError(f"clips cannot be given {lacking[0]!r}: the model or its validation set has no such control.")
+        mine = chosen[trainer.global_rank :: trainer.world_size]
+        made: list[tuple[str, dict[str, Any]]] = []
+        started, training = time.monotonic(), module.model.training
+        with module.averaged_model(wanted=True) as model:
+            assert model is not None
+            jasco = Jasco(model, codec, module.text_encoder)
+            for first in range(0, len(mine), self.batch):
+                if first and time.monotonic() - started > self.max_seconds:
+                    break
+                names = mine[first : first + self.batch]
+                known = [self._hear_reference(name, data.seconds, source, codec, listeners) for name in names]
+                audios = self._generate(trainer, jasco, [item.reference for item in known], given)
+                for number, (item, audio) in enumerate(zip(known, audios, strict=True), first):
+                    clip = Heard(audio, codec.sample_rate)
+                    melody = listeners.melody(audio, codec.sample_rate, clip.frames)
+                    made.append((item.reference.id, _measure(item, clip, melody, listeners)))
+                    if number < self.show and trainer.is_global_zero:
+                        for logger in trainer.loggers:
+                            if isinstance(logger, TensorBoardLogger):
+                                show_clip(logger.experiment, f"val_clip{number}", item.reference, clip, melody, trainer.global_step)
+        module.model.train(training)
+        return summary(dict(gathered(trainer, made)), listeners)
+
+    def _hear_reference(self, name: str, seconds: float, source: PreparedSet, codec: Codec, listeners: Listeners) -> _Known:
+        if name not in self._known:
+            reference = source.reference(name, seconds, codec)
+            arrays = listeners.hear(reference.audio, reference.sample_rate, reference.caption)
+            melody = listeners.melody(reference.audio, reference.sample_rate, reference.heard.frames)
+            self._known[name] = _Known(reference, arrays, melody)
+        return self._known[name]
+
+    def _generate(self, trainer: Trainer, jasco: Jasco, references: Sequence[Reference], given: Sequence[str]) -> list[Tensor]:
+        """Clips [1, S] on the CPU, computed in the precision of the training."""
+        frames = references[0].audio.shape[-1] // jasco.codec.hop
+        asked = [conditions_of(reference, given, jasco, frames) for reference in references]
+        conditions = jasco.conditions([reference.caption for reference in references], asked, frames)
+        seeds = [stable_hash("validation", reference.id) for reference in references]
+        with trainer.precision_plugin.forward_context():
+            latents, _ = jasco.sample(conditions, seeds, self.guidance, self.solver, frames=frames)
+        return list(jasco.decode(latents.float()))
+
+
+def _measure(item: _Known, clip: Heard, melody: np.ndarray | None, listeners: Listeners) -> dict[str, Any]:
+    arrays = listeners.hear(clip.audio, clip.sample_rate, item.reference.caption)
+    return {"figures": measure(clip, item.reference, melody, item.melody), "arrays": arrays, "reference": item.arrays}
+
+
+def summary(clips: dict[str, dict[str, Any]], listeners: Listeners) -> dict[str, float]:
+    """Figures of a validation from those of its clips by id, in an order that does not depend on which process made which."""
+    made = [clips[name] for name in sorted(clips)]
+    found = {"clips": float(len(made))}
+    for key in made[0]["figures"]:
+        values = [clip["figures"][key] for clip in made]
+        found[key] = float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
+    generated, references = [clip["arrays"] for clip in made], [clip["reference"] for clip in made]
+    for name, dim in EMBEDDINGS.items():
+        if name in listeners.names:
+            shown = listeners.names[name]
+            kinds = {"frechet": FrechetDistance(shown, 1).kind.lower(), "kernel": "kad"}
+            for key, figure in distances(name, shown, dim, generated, references, few=False).items():
+                found[f"{kinds[key.partition('_')[0]]}_{shown}"] = figure.mean
+    pairs = list(zip(generated, references, strict=True))
+    for name in CLASSIFIERS:
+        if name in listeners.names:
+            found[f"kl_{listeners.names[name]}"] = float(np.mean([kl_of(*pair, name) for pair in pairs]))
+    if "clap" in listeners.names:
+        found["clap"] = float(np.mean([clap_of(arrays) for arrays in generated]))
+    return found
+
+
+def spread(total: int, wanted: int) -> list[int]:
+    """Up to `wanted` positions of `total`, at equal distances."""
+    count = min(total, wanted)
+    return [number * total // count for number in range(count)]
+
+
+def gathered(trainer: Trainer, items: list[T]) -> list[T]:
+    """What all processes have, in all processes."""
+    if trainer.world_size == 1:
+        return items
+    parts: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(parts, items)
+    return [item for part in parts for item in part]
