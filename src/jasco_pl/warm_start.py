@@ -11,7 +11,7 @@ from torch import Tensor
 from jasco_pl.errors import UserError
 from jasco_pl.model import JascoModel, ModelConfig
 
-MAY_DIFFER = {"controls", "control_gain", "guidance", "codec", "seconds", "transformer", "injection", "dropout"}
+MAY_DIFFER = {"controls", "control_gain", "guidance", "latent_limit", "codec", "seconds", "transformer", "injection", "dropout"}
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import io
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import safetensors.torch
@@ -20,6 +20,7 @@ from jasco_pl.extract.salience_network import SalienceNetwork
 def _nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv(module.VARIABLE, raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
 
 
 def same(one: SalienceNetwork, other: SalienceNetwork) -> bool:
@@ -80,9 +81,12 @@ def test_fetching_checks_converts_and_is_done_once(
 ) -> None:
     content, asked = authors_file.read_bytes(), []
 
+    class Answer(io.BytesIO):
+        headers: ClassVar[dict[str, str]] = {}
+
     def answer(url: str, timeout: float) -> Any:
         asked.append(url)
-        return io.BytesIO(content)
+        return Answer(content)
 
     monkeypatch.setattr(urllib.request, "urlopen", answer)
     with pytest.raises(UserError, match=f"its sha256 is {hashlib.sha256(content).hexdigest()}, expected was {module.SHA256}"):

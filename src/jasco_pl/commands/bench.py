@@ -9,6 +9,7 @@ jasco bench train -c conf/paper.yaml -c conf/fsdp.yaml --batch-size 32 64 -- --d
 from __future__ import annotations
 
 import argparse
+import itertools
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,26 +86,23 @@ def _train(args: argparse.Namespace) -> int:
     arguments = [word for name in args.config or ["conf/mini.yaml"] for word in ("-c", name)] + args.overrides
     title = ["compiled", "precision", "batch", "step", "plain loop", "price (95 %)", "in CPU time", "samples/s", "speed"]
     table = [[*title, "peak memory", "data wait"]]
-    for precision in args.precision or [None]:
-        for batch_size in args.batch_size or [None]:
-            for compiled in args.compile:
-                bench = TrainBench(arguments, compiled == "on", precision, batch_size, args.turns, args.steps, args.warmup)
-                speed = train_speed(bench)
-                table.append(
-                    [
-                        compiled,
-                        speed.precision,
-                        str(speed.batch_size),
-                        f"{speed.step * 1000:.1f} ms",
-                        f"{speed.plain * 1000:.1f} ms",
-                        _share(speed.price),
-                        _share(speed.computing_price),
-                        f"{speed.samples_per_second:.2f}",
-                        f"{speed.flops / 1e9:.1f} GFLOP/s" + (f", MFU {speed.mfu:.1%}" if speed.mfu is not None else ""),
-                        f"{speed.memory / 2**30:.2f} GiB" if speed.memory is not None else "unknown",
-                        f"{speed.wait:.1%}",
-                    ]
-                )
+    for precision, batch_size, compiled in itertools.product(args.precision or [None], args.batch_size or [None], args.compile):
+        speed = train_speed(TrainBench(arguments, compiled == "on", precision, batch_size, args.turns, args.steps, args.warmup))
+        table.append(
+            [
+                compiled,
+                speed.precision,
+                str(speed.batch_size),
+                f"{speed.step * 1000:.1f} ms",
+                f"{speed.plain * 1000:.1f} ms",
+                _share(speed.price),
+                _share(speed.computing_price),
+                f"{speed.samples_per_second:.2f}",
+                f"{speed.flops / 1e9:.1f} GFLOP/s" + (f", MFU {speed.mfu:.1%}" if speed.mfu is not None else ""),
+                f"{speed.memory / 2**30:.2f} GiB" if speed.memory is not None else "unknown",
+                f"{speed.wait:.1%}",
+            ]
+        )
     print(f"{machine()}, Lightning {lightning.__version__}, {torch.get_num_threads()} threads; `{' '.join(arguments)}`,")
     print(f"{args.turns} turns of {args.steps} step(s) of either loop:\n")
     print(aligned_table(table), end="")

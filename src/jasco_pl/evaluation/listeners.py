@@ -25,7 +25,7 @@ from jasco_pl.errors import UserError
 from jasco_pl.extract.salience import Salience
 from jasco_pl.extract.salience_weights import VARIABLE, find_weights
 from jasco_pl.metrics.embedders import load_classifier, load_embedder
-from jasco_pl.metrics.embedders.base import offline as _told_to_stay_offline
+from jasco_pl.weights import offline
 
 LISTENERS: dict[str, Callable[..., Any]] = {
     "musicnn": load_embedder,
@@ -112,9 +112,7 @@ def find_listeners(
             names[name] = _loaded(name, device, answers[host]).name
         except UserError as error:
             missing[name] = (
-                str(error)
-                if _told_to_stay_offline()
-                else str(error).replace(_TOLD, f"{host} does not answer" if fetch else "nothing is fetched here")
+                str(error) if offline() else str(error).replace(_TOLD, f"{host} does not answer" if fetch else "nothing is fetched here")
             )
     weights = None if salience == "none" else find_weights(salience, fetch=False)
     if weights is None:
@@ -125,7 +123,7 @@ def find_listeners(
 
 def reachable(host: str, port: int = 443) -> bool:
     """Whether a host can be connected to within seconds; behind a proxy, whose business that is, yes."""
-    if _told_to_stay_offline():
+    if offline():
         return False
     if urllib.request.getproxies():
         return True

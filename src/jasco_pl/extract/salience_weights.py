@@ -5,9 +5,7 @@ They are under MIT (Rachel Bittner, github.com/rabitt/ismir2017-deepsalience), s
 
 from __future__ import annotations
 
-import hashlib
 import os
-import urllib.request
 from pathlib import Path
 
 import torch
@@ -17,11 +15,11 @@ from torch import Tensor
 from jasco_pl.errors import UserError
 from jasco_pl.extract.salience_network import LAYERS, SalienceNetwork
 from jasco_pl.files import atomic_path, user_cache
+from jasco_pl.weights import FetchError, fetch, named_file
 
 URL = "https://raw.githubusercontent.com/rabitt/ismir2017-deepsalience/d317a1409140f748da1b033347fd3d3219889cbb/predict/weights/multif0.h5"
 SHA256 = "a426f89d098478249df02db401f812c33de82a5bd7006f22912a8f9146d4f19f"
 VARIABLE = "JASCO_SALIENCE"
-_SECONDS = 20
 _NAMES = ("bendy1", "bendy2", "smoothy1", "smoothy2", "distribute", "squishy")  # the authors', in the order of LAYERS
 _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
@@ -43,13 +41,8 @@ def find_weights(path: str | os.PathLike[str] | None = None, fetch: bool = True)
     Raises:
         UserError: a named file does not exist, or nothing was found and nothing could be fetched.
     """
-    for name, source in ((path, ""), (os.environ.get(VARIABLE), f" (from {VARIABLE})")):
-        if name:
-            if not Path(name).is_file():
-                raise UserError(
-                    f"there is no file {os.fspath(name)!r}{source} with the weights of deep salience; a .safetensors or .h5 is accepted."
-                )
-            return Path(name)
+    if named := named_file("deep salience", path, VARIABLE, "a .safetensors or .h5 is accepted"):
+        return named
     for place in (cached(), cached().with_suffix(".h5")):
         if place.is_file():
             return place
@@ -116,20 +109,12 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> N
 def _fetch() -> Path:
     target = cached()
     try:
-        with urllib.request.urlopen(URL, timeout=_SECONDS) as answer:
-            content = answer.read()
-    except OSError as error:  # URLError and timeouts among them
-        reason = str(getattr(error, "reason", error)) or type(error).__name__
+        original = fetch(URL, target.with_suffix(".h5"), SHA256)
+    except FetchError as error:
         raise UserError(
-            f"the weights of deep salience are not here and cannot be fetched ({reason}): download {URL} and "
+            f"the weights of deep salience are not here and cannot be fetched ({error}): download {URL} and "
             f"save it as {str(target.with_suffix('.h5'))!r}, or name the file by {VARIABLE} or --weights."
         ) from None
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        raise UserError(f"what {URL} gave is not the weights of deep salience: its sha256 is {found}, expected was {SHA256}.")
-    original = target.with_suffix(".h5")
-    with atomic_path(original) as temporary:
-        temporary.write_bytes(content)
     convert(original, target)
     original.unlink()
     return target

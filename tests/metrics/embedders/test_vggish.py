@@ -11,6 +11,7 @@ from torch import Tensor
 from jasco_pl.errors import UserError
 from jasco_pl.metrics.embedders import base, load_embedder
 from jasco_pl.metrics.embedders.vggish import URL, VggishNetwork, mel_matrix, vggish_patches
+from jasco_pl.weights import checksum
 
 RATE = 16000
 
@@ -101,7 +102,7 @@ def test_a_cached_file_is_taken_and_a_fetched_one_checked(tmp_path: Path, monkey
     monkeypatch.delenv("HF_HUB_OFFLINE")
     source = tmp_path / "file.bin"
     source.write_bytes(b"weights")
-    right = base.checksum(source)[:8]
+    right = checksum(source)[:8]
     with pytest.raises(UserError, match="sha256"):
         base.find_file("thing", source.as_uri(), sha256="00000000")
     assert not list((tmp_path / "cache").rglob("*.bin"))

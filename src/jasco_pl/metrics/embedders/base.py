@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import urllib.request
 from abc import ABC, abstractmethod
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from jasco_pl.audio import resample
 from jasco_pl.errors import UserError
-from jasco_pl.files import atomic_path, user_cache
-
-_SECONDS = 20
-_BLOCK = 1 << 20
+from jasco_pl.files import user_cache
+from jasco_pl.weights import FetchError, fetch, named_file
 
 
 class Listener:
@@ -68,12 +63,7 @@ class Classifier(Listener, ABC):
         """
 
 
-def offline() -> bool:
-    """Whether nothing is to be fetched: the variable by which Hugging Face's libraries are told so."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-
-
-def find_file(name: str, url: str, given: str | os.PathLike[str] | None = None, sha256: str = "", fetch: bool = True) -> Path:
+def find_file(name: str, url: str, given: str | os.PathLike[str] | None = None, sha256: str = "") -> Path:
     """A file of weights: the one given, else from the environment, the caches or the web.
 
     Args:
@@ -81,53 +71,26 @@ def find_file(name: str, url: str, given: str | os.PathLike[str] | None = None, 
         url: where it is published; its last part is the file's name in the caches.
         given: the path, if the user named one.
         sha256: how the checksum of a fetched file must begin.
-        fetch: whether it may be fetched; never while HF_HUB_OFFLINE is set.
 
     Raises:
         UserError: a named file does not exist, or there is none and it cannot be fetched.
     """
     variable = f"JASCO_{name.upper()}"
-    for path, source in ((given, ""), (os.environ.get(variable), f" (from {variable})")):
-        if path:
-            if not Path(path).is_file():
-                raise UserError(f"there is no file {os.fspath(path)!r}{source} with the weights of {name}.")
-            return Path(path)
+    if named := named_file(name, given, variable):
+        return named
     file = url.rpartition("/")[2]
     ours = user_cache("metrics") / file
     hub = Path(torch.hub.get_dir()) / "checkpoints" / file
     for place in (ours, hub):
         if place.is_file():
             return place
-    reason = "HF_HUB_OFFLINE is set"
-    if fetch and not offline():
-        try:
-            return _fetch(url, ours, sha256)
-        except OSError as error:  # URLError and timeouts among them
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
-    raise UserError(
-        f"the weights of {name} are not here and cannot be fetched ({reason}): download {url} and save it as {str(ours)!r}, "
-        f"or name the file by {variable}."
-    )
-
-
-def _fetch(url: str, target: Path, sha256: str) -> Path:
-    digest = hashlib.sha256()
-    with urllib.request.urlopen(url, timeout=_SECONDS) as answer, atomic_path(target) as temporary:
-        total = int(answer.headers.get("Content-Length") or 0) or None
-        with temporary.open("wb") as file, tqdm(total=total, desc=target.name, unit="B", unit_scale=True) as bar:
-            while block := answer.read(_BLOCK):
-                digest.update(block)
-                file.write(block)
-                bar.update(len(block))
-        if not digest.hexdigest().startswith(sha256):
-            raise UserError(f"what {url} gave is not the file of that name: its sha256 is {digest.hexdigest()}.")
-    return target
-
-
-def checksum(path: str | os.PathLike[str]) -> str:
-    """sha256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        return fetch(url, ours, sha256)
+    except FetchError as error:
+        raise UserError(
+            f"the weights of {name} are not here and cannot be fetched ({error}): download {url} and save it as {str(ours)!r}, "
+            f"or name the file by {variable}."
+        ) from None
 
 
 def load_state(path: Path, network: torch.nn.Module, name: str) -> None:
