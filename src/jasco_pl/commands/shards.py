@@ -1,5 +1,5 @@
 """Prepared data: build shards from composed pieces, verify every byte of them, say what they hold, see and hear one sample, put sets
-together and divide them.
+together, divide them, bring them into an object store.
 
 jasco shards build --pieces data/pieces/train --out data/shards/train --workers 2
 jasco shards verify data/shards/train
@@ -7,6 +7,7 @@ jasco shards info s3://bucket/shards/train
 jasco shards show data/shards/train train-1-000004 --stems
 jasco shards merge data/music data/shards/train --out data/all
 jasco shards split data/music --valid 0.05 --test 0.05 --out data/divided
+jasco shards push data/divided/train s3://bucket/music/train
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _DIR = "folder or URL (s3://, gs://, hf://, file://)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Subcommands build, verify, info, show, merge, split."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="build|verify|info|show|merge|split")
+    """Subcommands build, verify, info, show, merge, split, push."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="build|verify|info|show|merge|split|push")
     build = actions.add_parser("build", help="encode composed pieces into shards; goes on where it was interrupted")
     build.add_argument("--pieces", required=True, metavar="DIR", help="folder that `jasco compose` filled")
     build.add_argument("--out", required=True, metavar="DIR", help="folder of the shards")
@@ -66,10 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--out", required=True, metavar="DIR", help="folder of the result; it may be a former one, to grow")
         action.add_argument("--copy", action="store_true", help="copy shards instead of hard-linking them")
 
+    push = actions.add_parser("push", help="upload a set; goes on where it was interrupted")
+    push.add_argument("folder", metavar="DIR", help="folder of the set")
+    push.add_argument("url", metavar="URL", help="folder in the store: s3://, gs://, hf://, file://")
+    push.add_argument("--verify", action="store_true", help="read every shard back and compare it")
+    push.add_argument("--connections", type=int, default=4, metavar="N", help="shards sent at a time (default %(default)s)")
+
 
 def run(args: argparse.Namespace) -> int:
     """0, or 1 if `verify` found damage."""
-    actions = {"build": _build, "verify": _verify, "info": _info, "show": _show, "merge": _merge, "split": _split}
+    actions = {"build": _build, "verify": _verify, "info": _info, "show": _show, "merge": _merge, "split": _split, "push": _push}
     return actions[args.action](args)
 
 
@@ -160,4 +167,12 @@ def _split(args: argparse.Namespace) -> int:
         recordings = len({recording(entry["id"]) for entry in reader.entries})
         hours = sum(entry["frames"] for entry in reader.entries) / float(reader.codec["frame_rate"]) / 3600
         print(f"{name:6}{len(reader):8} samples of {recordings} recordings, {hours:.2f} h: {reader.location}")
+    return 0
+
+
+def _push(args: argparse.Namespace) -> int:
+    from jasco_pl.data.push import push
+
+    done = push(args.folder, args.url, args.verify, args.connections)
+    print(f"{done.sent} shards sent ({done.bytes / 1e6:.1f} MB), {done.kept} were there: {args.url}")
     return 0

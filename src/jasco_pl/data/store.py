@@ -6,6 +6,7 @@ further options of a backend go into fsspec's variables, e.g. FSSPEC_S3='{"anon"
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -71,7 +72,7 @@ class ShortBodyError(Exception):
 
 
 class RemoteFolder:
-    """Reads files below a URL. Every process and thread has a file system of its own: connections do not survive a fork.
+    """Reads and writes files below a URL. Every process and thread has a file system of its own: connections do not survive a fork.
 
     Args:
         url: of the folder.
@@ -97,8 +98,8 @@ class RemoteFolder:
         """URL of a file."""
         return f"{self.url}/{name}"
 
-    def _attempt(self, name: str, action: Callable[[Any, str], T]) -> T:
-        """`action(filesystem, path)`, repeated as `retry` says.
+    def _attempt(self, name: str, action: Callable[[Any, str], T], done: str = "read") -> T:
+        """`action(filesystem, path)`, repeated as `retry` says; `done` is the action's name in messages.
 
         Raises:
             FileNotFoundError: there is no such file. UserError: access refused, a backend missing, or every attempt failed.
@@ -112,13 +113,13 @@ class RemoteFolder:
                 raise
             except Exception as error:
                 if hopeless(error):
-                    raise _explain(address, error) from error
+                    raise _explain(address, error, done) from error
                 last = error
             if attempt + 1 < self.retry.attempts:
                 wait = self.retry.wait(attempt)
                 log.info("%s: %s; attempt %d in %.1f s", address, last, attempt + 2, wait)
                 time.sleep(wait)
-        raise UserError(f"{address!r} could not be read in {self.retry.attempts} attempts; the last one said: {_reason(last)}.") from last
+        raise UserError(f"{address!r} could not be {done} in {self.retry.attempts} attempts; the last one said: {_reason(last)}.") from last
 
     def read(self, name: str) -> bytes:
         """A whole file."""
@@ -127,11 +128,16 @@ class RemoteFolder:
     def version(self, name: str) -> tuple[str, int] | None:
         """Something that changes with the file's content, and its bytes; None where the store tells nothing of the kind."""
 
-        def ask(filesystem: Any, path: str) -> tuple[str, int] | None:
+        info = self.info(name)
+        marks = [f"{key}={info[key]}" for key in VERSION_KEYS if info.get(key)]
+        return (" ".join(marks), int(info["size"])) if marks and info.get("size") is not None else None
+
+    def info(self, name: str) -> dict[str, Any]:
+        """What the store tells of a file now: `size`, and what the backend adds."""
+
+        def ask(filesystem: Any, path: str) -> dict[str, Any]:
             filesystem.invalidate_cache()
-            info = filesystem.info(path)
-            marks = [f"{key}={info[key]}" for key in VERSION_KEYS if info.get(key)]
-            return (" ".join(marks), int(info["size"])) if marks and info.get("size") is not None else None
+            return filesystem.info(path)
 
         return self._attempt(name, ask)
 
@@ -164,17 +170,46 @@ class RemoteFolder:
             for start in range(0, size, CHUNK):
                 write(file, part(start))
 
+    def upload(self, name: str, source: Path, callback: Any = None) -> None:
+        """Write a local file into the store.
+
+        Args:
+            name: there.
+            source: the file.
+            callback: fsspec's, told of the bytes that are through; `set_size` begins every attempt.
+
+        Raises:
+            UserError: access refused, no such bucket, or every attempt failed.
+        """
+
+        def put(filesystem: Any, path: str) -> None:
+            if "file" in filesystem.protocol:  # the only backend that does not make folders by itself
+                filesystem.makedirs(filesystem._parent(path), exist_ok=True)
+            if callback is not None:
+                callback.set_size(source.stat().st_size)
+            filesystem.put_file(str(source), path, **({"callback": callback} if callback is not None else {}))
+
+        try:
+            self._attempt(name, put, "written")
+        except FileNotFoundError as error:
+            raise UserError(f"{self.address(name)!r} cannot be written: there is no such bucket.") from error
+
+    def remove(self, name: str) -> None:
+        """Delete a file, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._attempt(name, lambda filesystem, path: filesystem.rm_file(path), "removed")
+
 
 def _reason(error: Exception) -> str:
     text = next(iter(str(error).strip().splitlines()), "").rstrip(".")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _explain(address: str, error: Exception) -> UserError:
+def _explain(address: str, error: Exception, done: str) -> UserError:
     if isinstance(error, ImportError):
         return UserError(
             f"{address!r} needs a package that is not installed: {_reason(error)}; `pip install 'jasco-pl[remote]'` brings s3fs and gcsfs."
         )
     if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
-        return UserError(f"{address!r} cannot be read: access is refused ({_reason(error)}); see to the store's credentials.")
-    return UserError(f"{address!r} cannot be read: {_reason(error)}; folders and URLs such as s3://bucket/folder are accepted.")
+        return UserError(f"{address!r} cannot be {done}: access is refused ({_reason(error)}); see to the store's credentials.")
+    return UserError(f"{address!r} cannot be {done}: {_reason(error)}; folders and URLs such as s3://bucket/folder are accepted.")
