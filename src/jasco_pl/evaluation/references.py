@@ -179,7 +179,7 @@ class PreparedSet(Source):
 
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)
-        self._positions = {entry["id"]: position for position, entry in enumerate(_reader(self.location).entries)}
+        self._positions = {entry["id"]: position for position, entry in enumerate(self.reader.entries)}
 
     @cached_property
     def ids(self) -> list[str]:
@@ -189,15 +189,20 @@ class PreparedSet(Source):
     def folder(self) -> str:
         return f"prepared-{stable_hash('prepared', self.location) % 2**32:08x}"
 
+    @property
+    def reader(self) -> ShardReader:
+        """Its samples."""
+        return _reader(self.location)
+
     def _entry(self, name: str) -> dict:
-        return _reader(self.location).entries[self._positions[name]]
+        return self.reader.entries[self._positions[name]]
 
     def lacks(self, control: type[Control]) -> bool:
         fields = self._fields(control)
-        return not all(any(field in entry["crc32"] for field in fields) for entry in _reader(self.location).entries)
+        return not all(any(field in entry["crc32"] for field in fields) for entry in self.reader.entries)
 
     def long_enough(self, name: str, seconds: float) -> bool:
-        return self._entry(name)["frames"] >= round(seconds * float(_reader(self.location).codec["frame_rate"]))
+        return self._entry(name)["frames"] >= round(seconds * float(self.reader.codec["frame_rate"]))
 
     @staticmethod
     def _fields(control: type[Control]) -> list[str]:
@@ -207,9 +212,8 @@ class PreparedSet(Source):
         return f"{self._entry(name)['crc32']['latents']:08x}-{stable_hash(name) % 2**32:08x}"
 
     def reference(self, name: str, seconds: float, codec: Codec, cache: Path | None = None) -> Reference:
-        reader = _reader(self.location)
-        check_codec(reader, codec)
-        sample = reader.read(self._positions[name])
+        check_codec(self.reader, codec)
+        sample = self.reader.read(self._positions[name])
         frames = round(seconds * codec.frame_rate)
         stored = crop(sample, place(name, sample.frames, frames, seconds, PURPOSE), frames)
         with torch.inference_mode():

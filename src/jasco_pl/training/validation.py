@@ -21,7 +21,7 @@ from jasco_pl.errors import UserError
 from jasco_pl.evaluation.clips import conditions_of
 from jasco_pl.evaluation.listeners import Listeners, find_listeners
 from jasco_pl.evaluation.measure import measure
-from jasco_pl.evaluation.references import PreparedSet, Reference
+from jasco_pl.evaluation.references import PreparedSet, Reference, check_codec
 from jasco_pl.evaluation.table import CLASSIFIERS, EMBEDDINGS, clap_of, distances, kl_of
 from jasco_pl.flow.solver import SolverConfig
 from jasco_pl.generate import Jasco
@@ -86,9 +86,11 @@ class ValidationMetrics(Callback):
         self.solver, self.batch, self.show, self.swaps, self.networks = solver or SolverConfig(steps=10), batch, show, swaps, networks
         self._validations = 0
         self._known: dict[str, _Known] = {}
-        self._codec: Codec | None = None
-        self._source: PreparedSet | None = None
+        self._codec: Codec
+        self._source: PreparedSet
         self._listeners: Listeners | None = None
+        self._chosen: list[str] = []
+        self._given: list[str] = []
 
     def state_dict(self) -> dict[str, Any]:
         """How many validations there have been."""
@@ -98,6 +100,27 @@ class ValidationMetrics(Callback):
         """Go on counting."""
         self._validations = state_dict["validations"]
 
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Choose the clips, before the run writes anything.
+
+        Raises:
+            UserError: the validation set has none of that length, is another codec's, or lacks a control.
+        """
+        if stage not in ("fit", "validate") or not isinstance(module, JascoModule):
+            return
+        data: ShardDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        source, codec = PreparedSet(data.valid_folder), load_codec(module.config.codec)
+        check_codec(source.reader, codec)
+        usable = [name for name in source.ids if source.long_enough(name, data.seconds)]
+        if not usable:
+            raise UserError(f"{data.valid_folder!r} holds nothing that lasts {data.seconds:g} seconds to make clips of.")
+        controls = [name for name in module.model.controls.names if not source.lacks(CONTROLS[name])]
+        self._given = [name for name in controls if name != Painting.name] if self.given is None else self.given
+        if lacking := [name for name in self._given if name not in controls]:
+            raise UserError(f"clips cannot be given {lacking[0]!r}: the model or its validation set has no such control.")
+        self._source, self._codec, self._known = source, codec, {}
+        self._chosen = [usable[position] for position in spread(len(usable), self.clips)]
+
     def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Make, hear, gather, log; here, where the averaged weights are in place and figures can still be monitored."""
         if trainer.sanity_checking or not isinstance(module, JascoModule):
@@ -106,7 +129,7 @@ class ValidationMetrics(Callback):
         if turn % self.every:
             return
         data: ShardDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        figures = {**self._swaps(trainer, module, data), **self._clips(trainer, module, data)}
+        figures = {**self._swaps(trainer, module, data), **self._clips(trainer, module, data.seconds)}
         for name, value in figures.items():
             if not np.isnan(value):
                 module.log(f"val/{name}", value, sync_dist=True)
@@ -122,24 +145,12 @@ class ValidationMetrics(Callback):
         rises = swap_rises([found[position] for position in positions])
         return {"swap_rise" if name == "all" else f"swap_rise_{name}": rise for name, rise in rises.items()}
 
-    def _clips(self, trainer: Trainer, module: JascoModule, data: ShardDataModule) -> dict[str, float]:
+    def _clips(self, trainer: Trainer, module: JascoModule, seconds: float) -> dict[str, float]:
         """Figures of all clips, the same in all processes."""
-        if self._source is None or self._source.location != data.valid_folder:
-            self._source, self._known = PreparedSet(data.valid_folder), {}
-            self._codec = load_codec(module.config.codec).to(module.device)
+        if self._listeners is None:
             self._listeners = find_listeners(device=str(module.device), wanted=self.networks, fetch=False)
-        source, codec, listeners = self._source, self._codec, self._listeners
-        assert codec is not None
-        assert listeners is not None
-        usable = [name for name in source.ids if source.long_enough(name, data.seconds)]
-        if not usable:
-            raise UserError(f"{data.valid_folder!r} holds nothing that lasts {data.seconds:g} seconds to make clips of.")
-        chosen = [usable[position] for position in spread(len(usable), self.clips)]
-        controls = [name for name in module.model.controls.names if not source.lacks(CONTROLS[name])]
-        given = [name for name in controls if name != Painting.name] if self.given is None else self.given
-        if lacking := [name for name in given if name not in controls]:
-            raise UserError(f"clips cannot be given {lacking[0]!r}: the model or its validation set has no such control.")
-        mine = chosen[trainer.global_rank :: trainer.world_size]
+        listeners, codec = self._listeners, self._codec.to(module.device)
+        mine = self._chosen[trainer.global_rank :: trainer.world_size]
         made: list[tuple[str, dict[str, Any]]] = []
         started, training = time.monotonic(), module.model.training
         with module.averaged_model(wanted=True) as model:
@@ -149,8 +160,8 @@ class ValidationMetrics(Callback):
                 if first and time.monotonic() - started > self.max_seconds:
                     break
                 names = mine[first : first + self.batch]
-                known = [self._hear_reference(name, data.seconds, source, codec, listeners) for name in names]
-                audios = self._generate(trainer, jasco, [item.reference for item in known], given)
+                known = [self._hear_reference(name, seconds, codec, listeners) for name in names]
+                audios = self._generate(trainer, jasco, [item.reference for item in known])
                 for number, (item, audio) in enumerate(zip(known, audios, strict=True), first):
                     clip = Heard(audio, codec.sample_rate)
                     melody = listeners.melody(audio, codec.sample_rate, clip.frames)
@@ -162,18 +173,18 @@ class ValidationMetrics(Callback):
         module.model.train(training)
         return summary(dict(gathered(trainer, made)), listeners)
 
-    def _hear_reference(self, name: str, seconds: float, source: PreparedSet, codec: Codec, listeners: Listeners) -> _Known:
+    def _hear_reference(self, name: str, seconds: float, codec: Codec, listeners: Listeners) -> _Known:
         if name not in self._known:
-            reference = source.reference(name, seconds, codec)
+            reference = self._source.reference(name, seconds, codec)
             arrays = listeners.hear(reference.audio, reference.sample_rate, reference.caption)
             melody = listeners.melody(reference.audio, reference.sample_rate, reference.heard.frames)
             self._known[name] = _Known(reference, arrays, melody)
         return self._known[name]
 
-    def _generate(self, trainer: Trainer, jasco: Jasco, references: Sequence[Reference], given: Sequence[str]) -> list[Tensor]:
+    def _generate(self, trainer: Trainer, jasco: Jasco, references: Sequence[Reference]) -> list[Tensor]:
         """Clips [1, S] on the CPU, computed in the precision of the training."""
         frames = references[0].audio.shape[-1] // jasco.codec.hop
-        asked = [conditions_of(reference, given, jasco, frames) for reference in references]
+        asked = [conditions_of(reference, self._given, jasco, frames) for reference in references]
         conditions = jasco.conditions([reference.caption for reference in references], asked, frames)
         seeds = [stable_hash("validation", reference.id) for reference in references]
         with trainer.precision_plugin.forward_context():
