@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from functools import cached_property
 
-import librosa
 import numpy as np
 import torch
 from demucs.apply import BagOfModels
@@ -16,17 +14,14 @@ from tqdm import tqdm
 
 from jasco_pl.audio import SAMPLE_RATE, resampled
 from jasco_pl.errors import UserError
-from jasco_pl.extract import demucs_stream
+from jasco_pl.extract import demucs_stream, hpss
 from jasco_pl.extract.demucs_weights import load_demucs
 from jasco_pl.long_audio import LongAudio, Samples
 from jasco_pl.resources import weights_fingerprint
 
 DEFAULT = "htdemucs"
 HPSS = "hpss"
-_HPSS_WINDOW = 512 * 1024  # samples
-# What a sample depends on on either side: a Fourier frame of 2048 reaches over two hops of 512, the median over 15 frames, and the frames
-# in that over two hops again.
-_HPSS_CONTEXT = 512 * (2 + 15 + 2)
+_HPSS_WINDOW = hpss.HOP * 1024  # samples
 
 
 class Separator:
@@ -86,10 +81,8 @@ class Separator:
 
     def _percussive(self, mix: Samples, progress: bool) -> Iterator[NDArray[np.float32]]:
         with tqdm(total=round(mix.seconds), desc="drums", unit="s", disable=not progress) as bar:
-            for window, before, own in mix.windows(_HPSS_WINDOW, _HPSS_CONTEXT):
-                with warnings.catch_warnings():
-                    warnings.filterwarnings("ignore", message="n_fft=")  # clips shorter than a Fourier frame, padded with silence
-                    drums = librosa.effects.percussive(window)[before : before + own]
+            for window, before, own in mix.windows(_HPSS_WINDOW, hpss.CONTEXT):
+                drums = hpss.percussive(window)[before : before + own]
                 yield np.stack([drums, window[before : before + own] - drums], axis=1)
                 bar.update(own / mix.rate)
 
