@@ -92,7 +92,7 @@ class CropDataset(Dataset[Batch]):
                 yield field
 
     def _remedy(self, field: str) -> str:
-        remedy = f"for recordings, `jasco prepare SOURCE --out {self.reader.location} --stages {STAGES[field]}` adds it"
+        remedy = f"`jasco prepare SOURCE --out DIR --stages {STAGES[field]}` adds it to the set in which recordings were prepared"
         return remedy if field in self.fields else f"{remedy}, and data.heard_chords 0 does without it"
 
     def _sources(self, entry: dict[str, Any], epoch: int) -> dict[str, str]:
