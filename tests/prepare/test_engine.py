@@ -246,6 +246,14 @@ def test_what_does_not_fit_a_set_is_said_before_anything_is_done(folder, prepare
     assert content(tmp_path / "out") == before
 
 
+def test_sets_of_other_origin_are_left_alone(folder, prepare, tmp_path, write_tiny_shards):
+    write_tiny_shards(tmp_path / "composed")
+    before = content(tmp_path / "composed")
+    with pytest.raises(UserError, match="did not make, and cannot add to"):
+        prepare(folder, tmp_path / "composed")
+    assert content(tmp_path / "composed") == before
+
+
 def test_two_runs_on_one_folder(folder, prepare, tmp_path, tiny_codec_folder):
     with engine.alone(tmp_path / "out" / ".work"), pytest.raises(UserError, match="another `jasco prepare`"):
         Preparation(folder, tmp_path / "out", small(tiny_codec_folder)).run()

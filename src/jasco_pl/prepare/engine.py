@@ -27,7 +27,7 @@ from typing import Any
 from tqdm import tqdm
 
 from jasco_pl.data.build import fingerprint
-from jasco_pl.data.shards import write_index, write_shard
+from jasco_pl.data.shards import INDEX, write_index, write_shard
 from jasco_pl.errors import UserError
 from jasco_pl.files import explain_os_error, remove_leftovers, write_json
 from jasco_pl.prepare.config import STAGES, PrepareConfig
@@ -67,12 +67,16 @@ class Preparation:
         audio_dir: what a list's paths are relative to.
 
     Raises:
-        UserError: the set was made with another codec, extractor or segment length, or an extractor is not to be had.
+        UserError: the set was made with another codec, extractor or segment length, or otherwise; or an extractor is not to be had.
     """
 
     def __init__(self, source: str | Path, out: str | Path, config: PrepareConfig, audio_dir: str | Path | None = None) -> None:
         self.source, self.out, self.config, self.audio_dir = source, Path(out), config, audio_dir
         self.work = self.out / WORK
+        if (self.out / INDEX).exists() and not (self.out / SETTINGS).exists():
+            raise UserError(
+                f"{str(out)!r} holds a set that `jasco prepare` did not make, and cannot add to: name another folder, then `jasco shards merge`."
+            )
         fresh = {"stages": {}, "segment_seconds": config.segment_seconds, "rules": asdict(config.rules)}
         self.settings = read_json(self.out / SETTINGS, fresh)
         had = self.settings["stages"]
