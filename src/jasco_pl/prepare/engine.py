@@ -75,7 +75,8 @@ class Preparation:
         self.work = self.out / WORK
         if (self.out / INDEX).exists() and not (self.out / SETTINGS).exists():
             raise UserError(
-                f"{str(out)!r} holds a set that `jasco prepare` did not make, and cannot add to: name another folder, then `jasco shards merge`."
+                f"{str(out)!r} holds a set that `jasco prepare` did not make, and cannot add to: "
+                "name another folder, then `jasco shards merge`."
             )
         fresh = {"stages": {}, "segment_seconds": config.segment_seconds, "rules": asdict(config.rules)}
         self.settings = read_json(self.out / SETTINGS, fresh)
