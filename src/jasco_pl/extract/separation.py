@@ -80,11 +80,13 @@ class Separator:
         return drums.samples(), drumless.samples()
 
     def _percussive(self, mix: Samples, progress: bool) -> Iterator[NDArray[np.float32]]:
+        done = 0
         with tqdm(total=round(mix.seconds), desc="drums", unit="s", disable=not progress) as bar:
             for window, before, own in mix.windows(_HPSS_WINDOW, hpss.CONTEXT):
                 drums = hpss.percussive(window)[before : before + own]
                 yield np.stack([drums, window[before : before + own] - drums], axis=1)
-                bar.update(own / mix.rate)
+                done += own
+                bar.update(done // mix.rate - bar.n)
 
     def _demucs(self, model: BagOfModels, audio: LongAudio, rate: int, progress: bool) -> Iterator[NDArray[np.float32]]:
         mean, std = _statistics(audio, model.samplerate)
@@ -97,13 +99,14 @@ class Separator:
 
     def _pairs(self, model: BagOfModels, audio: LongAudio, mean: float, std: float, progress: bool) -> Iterator[NDArray[np.float32]]:
         """(drums, drumless) [n, 2] at the model's rate."""
-        place = model.sources.index("drums")
+        place, done = model.sources.index("drums"), 0
         with tqdm(total=round(audio.seconds), desc="drums", unit="s", disable=not progress) as bar:
             for stems in demucs_stream.stems(model, audio.stereo(model.samplerate), mean, std, self.device):
                 mono = stems.mean(dim=1)
                 drums = mono[place] * std
                 yield torch.stack([drums, mono.sum(dim=0) * std - drums + mean], dim=1).numpy()
-                bar.update(stems.shape[-1] / model.samplerate)
+                done += stems.shape[-1]
+                bar.update(done // model.samplerate - bar.n)
 
 
 def _statistics(audio: LongAudio, rate: int) -> tuple[float, float]:
