@@ -84,7 +84,7 @@ def _figures(report: Mapping[str, Any]) -> Markup:
     chords, types = report["chords"], list(report["chords"]["types"])
     heard = f"{chords['hours']:.2g} h heard; no chord in {chords['none'] / max(1e-9, 36 * chords['hours']):.0f} % of it"
     figures = [
-        _histogram("Duration", report["duration"], _clock, "minutes:seconds"),
+        _histogram("Duration", report["duration"], _clock, "minutes:seconds", every=2),
         _histogram("Loudness", report["loudness"], "{:.0f}".format, "LUFS", every=3, unit=" LUFS"),
         _histogram("Tempo", report["tempo"], "{:.0f}".format, "beats a minute", every=2, unit=" bpm"),
         _keys(report["key"]),
