@@ -80,7 +80,7 @@ def test_a_training_listens_and_keeps_the_best(training, tmp_path: Path) -> None
 @pytest.mark.slow
 @needs_chordino
 def test_two_processes_hear_what_one_does(training, tmp_path: Path) -> None:
-    steps = ("--trainer.max_steps", "8", "--trainer.val_check_interval", "100", "--model.lr", "1e-2")
+    steps = ("--trainer.max_steps", "18", "--trainer.val_check_interval", "100", "--model.lr", "3e-2")
     assert main(["fit", *training("trained", *steps)]) == 0
     checkpoint = ("--ckpt_path", str(tmp_path / "trained" / "checkpoints" / "last.ckpt"))
     for name, clips in (("even", 4), ("uneven", 3)):
@@ -90,9 +90,10 @@ def test_two_processes_hear_what_one_does(training, tmp_path: Path) -> None:
         assert join(start_ranks(two, tmp_path / "two.txt", 1, 2), 300) == [0, 0], (tmp_path / "two.txt").read_text()
         expected, found = scalars(tmp_path / f"{name}-one"), scalars(tmp_path / f"{name}-two")
         assert expected["val/clips"][0][1] == clips
-        assert abs(expected["val/swap_rise"][0][1]) > 1e-4  # something was learnt, so that there is something to compare
+        rises = [abs(value[0][1]) for key, value in expected.items() if key.startswith("val/swap_rise_")]
+        assert max(rises) > 2e-5  # the controls are heeded a little, so that there is something to compare
         assert {key: value[0][1] for key, value in found.items()} == pytest.approx(
-            {key: value[0][1] for key, value in expected.items()}, rel=1e-4
+            {key: value[0][1] for key, value in expected.items()}, rel=1e-4, abs=2e-6
         )
 
 
