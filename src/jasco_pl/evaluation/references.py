@@ -70,6 +70,7 @@ class Source(ABC):
 
     location: str
     about: str  # what its references are, in words
+    ceiling: str = "the reference itself, encoded and decoded"
 
     @property
     @abstractmethod
@@ -176,6 +177,7 @@ class PreparedSet(Source):
     """
 
     about = "a prepared set; references are the codec's reconstructions of its stored latents, for shards hold no audio"
+    ceiling = "the reference, which has been through the codec before, encoded and decoded a second time"
 
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)

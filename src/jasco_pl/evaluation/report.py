@@ -98,7 +98,7 @@ def notes(results: Results) -> list[str]:
             f"The row painting keeps the reference up to {first} and from {last} of its length; only what lies between is measured."
         )
     if any(row.name == CEILING for row in results.rows):
-        found.append("The row of the codec's ceiling is the reference itself, encoded and decoded.")
+        found.append(f"The row of the codec's ceiling is {results.source.ceiling}.")
     found.append(
         "Real-time factor: seconds of computing for a second of audio in one of the processes, generation and decoding. Evaluations: "
         "passes of a clip through the network, every branch of guidance counted."
