@@ -4,7 +4,6 @@ from pathlib import Path
 
 from jasco_pl.codec.base import Codec
 from jasco_pl.codec.embedded import BandCodec, BandCodecConfig, is_band_codec
-from jasco_pl.codec.encodec import EncodecCodec
 from jasco_pl.resources import locate
 
 
@@ -19,7 +18,11 @@ def load_codec(name: str | Path, beside: str | Path | None = None) -> Codec:
         UserError: there is no such codec.
     """
     found = locate(name, beside)
-    return BandCodec.from_pretrained(found) if is_band_codec(Path(found)) else EncodecCodec.from_pretrained(found)
+    if is_band_codec(Path(found)):
+        return BandCodec.from_pretrained(found)
+    from jasco_pl.codec.encodec import EncodecCodec  # here: transformers' models take seconds to import, in every process of a pool
+
+    return EncodecCodec.from_pretrained(found)
 
 
-__all__ = ["BandCodec", "BandCodecConfig", "Codec", "EncodecCodec", "load_codec"]
+__all__ = ["BandCodec", "BandCodecConfig", "Codec", "load_codec"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
 from jasco_pl.codec.base import nearest
@@ -17,6 +16,8 @@ def fit_codebooks(frames: Tensor, size: int, levels: int, seed: int = 0) -> Tens
     """
     if len(frames) < size:
         raise ValueError(f"{len(frames)} frames cannot fit {size} codebook entries.")
+    from sklearn.cluster import MiniBatchKMeans  # here: it takes seconds to import, in every process that only reads codes
+
     residual = frames.clone()
     books = []
     for level in range(levels):
