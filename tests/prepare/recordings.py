@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
+from torch import Tensor
 
+from jasco_pl.long_audio import LongAudio
 from jasco_pl.prepare.config import PrepareConfig
 from jasco_pl.prepare.rules import Rules
+from jasco_pl.prepare.stages import Stages
 
 TRIADS = ((0, 4, 7), (9, 12, 16), (5, 9, 12), (7, 11, 14))
 
@@ -46,6 +51,28 @@ def small(codec_folder: Path, **options: Any) -> PrepareConfig:
     return PrepareConfig(**{**given, **options})
 
 
+def lines(path: Path) -> list[dict[str, Any]]:
+    """A file of one JSON object a line."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def content(folder: Path) -> dict[str, bytes]:
     """What has to be the same, however a set came to be."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name.startswith(("shard-", "index", "rejected"))}
+
+
+class Deadly(PrepareConfig):
+    """Options that a process reads to its ruin: where they are unpickled, a recording with such a name kills whoever reads it."""
+
+    name = "Song 2"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        whole = Stages.__call__
+
+        def deadly(stages: Stages, stage: str, audio: LongAudio) -> dict[str, Tensor]:
+            if self.name in str(audio.path):
+                os._exit(9)
+            return whole(stages, stage, audio)
+
+        Stages.__call__ = deadly  # type: ignore[method-assign]

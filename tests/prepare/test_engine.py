@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from recordings import content, small, write_music
+from recordings import content, lines, small, write_music
 
 from jasco_pl.data.datamodule import CropDataset
 from jasco_pl.data.shards import ShardReader
@@ -15,10 +15,6 @@ from jasco_pl.prepare import engine, track
 from jasco_pl.prepare.engine import Preparation
 from jasco_pl.prepare.rules import Rules
 from jasco_pl.prepare.stages import Stages
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_a_folder_becomes_shards(folder, prepare, tmp_path):
@@ -252,6 +248,28 @@ def test_sets_of_other_origin_are_left_alone(folder, prepare, tmp_path, write_ti
     with pytest.raises(UserError, match="did not make, and cannot add to"):
         prepare(folder, tmp_path / "composed")
     assert content(tmp_path / "composed") == before
+
+
+def test_shards_of_an_interrupted_run_are_not_mixed_with_others(folder, prepare, tmp_path, monkeypatch):
+    out, original = tmp_path / "out", engine.write_shard
+
+    def one_shard(*arguments):
+        original(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "write_shard", one_shard)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(folder, out)
+    assert list(out.glob("shard-*.json"))
+    assert not (out / "index.json").exists()
+    with pytest.raises(UserError, match="segments of 2 s, not of 3 s"):
+        prepare(folder, out, segment_seconds=3.0)
+    with pytest.raises(UserError, match="another extractor for 'codec'"):
+        prepare(folder, out, codec="checkpoints/codec-mini")
+    prepare(folder, out)
+    prepare(folder, tmp_path / "whole")
+    assert content(out) == content(tmp_path / "whole")
 
 
 def test_two_runs_on_one_folder(folder, prepare, tmp_path, tiny_codec_folder):

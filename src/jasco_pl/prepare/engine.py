@@ -19,7 +19,7 @@ import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from jasco_pl.prepare.track import FACTS, Job
 from jasco_pl.prepare.track import REJECTED as REFUSAL
 
 WORK, SETTINGS, TRACKS, REJECTED, RULES = ".work", "prepare.json", "tracks.jsonl", "rejected.jsonl", "rules.json"
+PERHAPS_OURS = ("crashed", "failed")  # memory or a device may have been the cause: a run after a finished one tries again
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} min of music [{elapsed}<{remaining}] {postfix}"
 
 
@@ -79,7 +80,8 @@ class Preparation:
                 "name another folder, then `jasco shards merge`."
             )
         fresh = {"stages": {}, "segment_seconds": config.segment_seconds, "rules": asdict(config.rules)}
-        self.settings = read_json(self.out / SETTINGS, fresh)
+        # of the set, or of an interrupted run's shards among its own
+        self.settings = read_json(self.work / SETTINGS, read_json(self.out / SETTINGS, fresh))
         had = self.settings["stages"]
         stages = Stages(config)
         wanted = {*config.chosen, *had}  # what is added to a set gets all that the set has
@@ -161,8 +163,11 @@ class Preparation:
                 yield one, self._assemble(one, by_id, records)
         if not jobs:
             return
-        with tqdm(total=sum(job.seconds for job in jobs) / 60, desc="prepare", bar_format=BAR) as bar:
-            for job in self._workers(jobs):
+        with (
+            tqdm(total=sum(job.seconds for job in jobs) / 60, desc="prepare", bar_format=BAR) as bar,
+            contextlib.closing(self._workers(jobs)) as finished,  # whatever happens here ends those who work for it
+        ):
+            for job in finished:
                 refused += job.rejected() is not None
                 bar.set_postfix_str(f"{refused} refused" if refused else "", refresh=False)
                 bar.update(min(job.seconds / 60, bar.total - bar.n))
@@ -171,7 +176,7 @@ class Preparation:
                 if not left[number]:
                     yield groups[number], self._assemble(groups[number], by_id, records)
 
-    def _workers(self, jobs: Sequence[Job]) -> Iterator[Job]:
+    def _workers(self, jobs: Sequence[Job]) -> Generator[Job, None, None]:
         if self.config.ray:
             return run_ray(jobs, self.config)
         return run_processes(jobs, self.config) if self.config.processes else run_here(jobs, self.config)
@@ -193,6 +198,7 @@ class Preparation:
         for name, job in taken.items():
             fields, captions = whole[name]
             records[name] = describe(job, by_id[name], records.get(name, {}), fields, captions, self.codec["frame_rate"])
+        write_json(self.work / SETTINGS, self._described(self.settings["rules"]))
         write_json(self.work / f"tracks-{shard}.json", [records[name] for name in sorted(taken)])
         write_shard(self.out, shard, samples, self.codec_mark)
         for job in taken.values():
@@ -205,8 +211,7 @@ class Preparation:
         refused = sorted({(one["name"], one["reason"]): one for one in rejections}.values(), key=lambda one: (one["name"], one["reason"]))
         write_lines(self.out / REJECTED, refused)
         write_lines(self.out / TRACKS, kept)
-        marks = {**self.settings["stages"], **self.stages}
-        settings = {"stages": marks, "segment_seconds": self.config.segment_seconds, "rules": asdict(self.config.rules)}
+        settings = self._described(asdict(self.config.rules))
         write_json(self.out / SETTINGS, settings)
         if names:
             write_index(self.out, self.codec, names)
@@ -223,6 +228,11 @@ class Preparation:
             )
         return report
 
+    def _described(self, rules: Mapping[str, Any]) -> dict[str, Any]:
+        """What prepare.json says."""
+        marks = {**self.settings["stages"], **self.stages}
+        return {"stages": marks, "segment_seconds": self.config.segment_seconds, "rules": dict(rules)}
+
     def _forget_old_rules(self) -> None:
         """What was taken or refused by other rules in an interrupted run is looked at again."""
         rules = asdict(self.config.rules)
@@ -234,9 +244,13 @@ class Preparation:
     def _former_rejections(self, names: set[str], ids: set[str]) -> list[dict[str, Any]]:
         """Of what former runs refused: recordings that are not to be looked at again, and what this source says nothing about."""
         same = self.settings["rules"] == asdict(self.config.rules)
-        return [
-            one for one in read_lines(self.out / REJECTED) if (one["id"] not in ids or same if "id" in one else one["name"] not in names)
-        ]
+
+        def stands(one: Mapping[str, Any]) -> bool:
+            if "id" not in one:
+                return one["name"] not in names
+            return one["id"] not in ids or (same and one["reason"] not in PERHAPS_OURS)
+
+        return [one for one in read_lines(self.out / REJECTED) if stands(one)]
 
 
 @contextlib.contextmanager

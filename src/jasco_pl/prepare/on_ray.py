@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class TrackActor:
         return {"id": job.id}
 
 
-def run_ray(jobs: Sequence[Job], config: PrepareConfig) -> Iterator[Job]:
+def run_ray(jobs: Sequence[Job], config: PrepareConfig) -> Generator[Job, None, None]:
     """On the cluster at `config.ray`, in whatever order they are done.
 
     Raises:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context
@@ -16,26 +17,27 @@ from jasco_pl.processes import end_with_parent
 _worker: TrackWorker | None = None
 
 
-def run_here(jobs: Iterable[Job], config: PrepareConfig) -> Iterator[Job]:
+def run_here(jobs: Iterable[Job], config: PrepareConfig) -> Generator[Job, None, None]:
     """One after the other in this process."""
     yield from map(TrackWorker(config), jobs)
 
 
-def run_processes(jobs: Iterable[Job], config: PrepareConfig) -> Iterator[Job]:
+def run_processes(jobs: Iterable[Job], config: PrepareConfig) -> Generator[Job, None, None]:
     """In `config.processes` of them, in whatever order they are done.
 
     A process that dies (a library that crashes on a file, memory that runs out) takes nothing with it but its job. Which of the jobs that
     were under way it was, trying each alone tells; the one that kills its process again is refused.
     """
-    waiting = iter(jobs)
+    waiting = deque(jobs)
     suspects: list[Job] = []
     while True:
         running: dict[Future[Job], Job] = {}
         with _pool(config, config.processes) as pool:
             try:
                 while True:
-                    while len(running) < 2 * config.processes and (job := next(waiting, None)) is not None:
-                        running[pool.submit(_work, job)] = job
+                    while waiting and len(running) < 2 * config.processes:
+                        future = _submit(pool, waiting[0])  # which fails where a process died meanwhile
+                        running[future] = waiting.popleft()
                     if not running:
                         return
                     finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -45,16 +47,31 @@ def run_processes(jobs: Iterable[Job], config: PrepareConfig) -> Iterator[Job]:
                         yield job
             except BrokenProcessPool:
                 suspects = list(running.values())
-        yield from (_alone(job, config) for job in suspects)
+        yield from (job for job in suspects if job.done)
+        yield from _one_by_one([job for job in suspects if not job.done], config)
 
 
-def _alone(job: Job, config: PrepareConfig) -> Job:
-    with _pool(config, 1) as pool:
-        try:
-            return pool.submit(_work, job).result()
-        except BrokenProcessPool:
-            job.refuse("crashed", "the process that read it died, twice; the file, or a lack of memory, may be the cause.")
-            return job
+def _one_by_one(suspects: list[Job], config: PrepareConfig) -> Generator[Job, None, None]:
+    while suspects:
+        with _pool(config, 1) as pool:
+            try:
+                while suspects:
+                    job = _submit(pool, suspects[0]).result()
+                    del suspects[0]
+                    yield job
+            except BrokenProcessPool:
+                job = suspects.pop(0)
+                job.refuse("crashed", "the process that read it died, twice; the file, or a lack of memory, may be the cause.")
+                yield job
+
+
+def _submit(pool: ProcessPoolExecutor, job: Job) -> Future[Job]:
+    """May start a process, which is deaf to Ctrl-C from its first moment: we end it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(_work, job)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -74,7 +91,6 @@ def _pool(config: PrepareConfig, workers: int) -> Iterator[ProcessPoolExecutor]:
 
 def _start(config: PrepareConfig) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
     end_with_parent()
     _worker = TrackWorker(config)
 

@@ -60,8 +60,8 @@ class Job:
         return Rejected(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
     def refuse(self, reason: str, detail: str, seconds: float | None = None) -> None:
-        """Put down that the track is not taken."""
-        write_json(Path(self.folder) / REJECTED, asdict(Rejected(self.name, reason, detail, self.seconds or None)))
+        """Put down that the track is not taken; `seconds` is its length where that is known better than from its header."""
+        write_json(Path(self.folder) / REJECTED, asdict(Rejected(self.name, reason, detail, seconds or self.seconds or None)))
 
     def record(self) -> dict[str, Any]:
         """What is known of the recording, with the wall seconds of every stage."""
