@@ -106,6 +106,46 @@ def test_a_concatenated_control_learns_from_its_zero_columns(text_only: JascoMod
     assert (columns != 0).any(dim=0).all()
 
 
+@pytest.fixture
+def teacher(tiny_model_config: ModelConfig, tmp_path: Path) -> JascoModel:
+    """A model with three concatenated controls, kept in tmp_path / "teacher"."""
+    model = shaken(build(tiny_model_config))
+    model.save_pretrained(tmp_path / "teacher")
+    return model
+
+
+@torch.no_grad()
+def test_the_same_controls_go_on_as_they_are(teacher: JascoModel, tiny_model_config: ModelConfig, tmp_path: Path) -> None:
+    model = build(tiny_model_config, seed=1)
+    start_from(model, tmp_path / "teacher")
+    assert torch.equal(model(*some_inputs(model)), teacher(*some_inputs(model)))
+
+
+@torch.no_grad()
+def test_controls_change_places_and_company(teacher: JascoModel, tiny_model_config: ModelConfig, tmp_path: Path) -> None:
+    """Melody and chords in another order, drums gone, the mix new, which says nothing."""
+    model = build(replace(tiny_model_config, controls={"melody": {}, "mix": {}, "chords": {}}), seed=1)
+    start_from(model, tmp_path / "teacher")
+    quiet = build(tiny_model_config, seed=2)
+    start_from(quiet, tmp_path / "teacher")
+    frames = quiet.transformer.embed.weight.unflatten(1, (2, -1))
+    drums = list(quiet.controls.names).index("drums")
+    first = 128 + sum(control.channels for control in list(quiet.controls.values())[:drums])
+    frames[..., first : first + quiet.controls["drums"].channels] = 0
+    z, t, conditions = some_inputs(quiet)
+    expected = quiet(z, t, conditions)
+    for seed in range(2):
+        mix = torch.randint(0, 16, (2, 13), generator=torch.Generator().manual_seed(seed))
+        local = {name: conditions.local[name] for name in ("melody", "chords")} | {"mix": mix}
+        torch.testing.assert_close(model(z, t, replace(conditions, local=local)), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_controls_of_other_options_do_not_go_on(teacher: JascoModel, tiny_model_config: ModelConfig, tmp_path: Path) -> None:
+    other = replace(tiny_model_config, controls={"chords": {"dim": 7}})
+    with pytest.raises(UserError, match=r"has the control 'chords' with \{\}, this model with \{'dim': 7\}"):
+        start_from(build(other), tmp_path / "teacher")
+
+
 @torch.no_grad()
 def test_cross_attention_takes_all_that_both_have(text_only: JascoModel, tiny_model_config: ModelConfig, tmp_path: Path) -> None:
     model = injected(tiny_model_config, "cross_attention")
@@ -130,7 +170,7 @@ def test_checkpoints_that_do_not_fit_are_one_sentence(text_only: JascoModel, tin
     model = injected(tiny_model_config, "zero_convolution")
     folder = tmp_path / "text-only"
     model.save_pretrained(tmp_path / "with-controls")
-    with pytest.raises(UserError, match=r"has the controls chords, melody, drums; a text-only one is wanted"):
+    with pytest.raises(UserError, match=r"has the controls chords, melody, drums; only concatenated ones can go on"):
         start_from(model, tmp_path / "with-controls")
     with pytest.raises(UserError, match=r"no JASCO checkpoint in .*nowhere"):
         start_from(model, tmp_path / "nowhere")

@@ -46,7 +46,8 @@ class JascoModule(lightning.LightningModule):
         warmup_steps: linear warm-up.
         decay_steps: the step at which the linear decay reaches zero.
         ema_decay: of the weight average; 0 turns it off.
-        start_from: folder of a text-only checkpoint whose weights training begins with; needed by zero_convolution alone.
+        start_from: folder of a checkpoint whose weights training begins with: of the same controls or others, or of none, which
+            zero_convolution needs.
         compile: compile the layers by torch.compile while training: the first steps take a minute. Dropout in the network draws otherwise.
         checkpointing: keep only what enters each layer and compute the rest again in the backward pass: less memory, a third more work.
         fused: Adam as one kernel; null: on CUDA. Never where gradients are scaled (precision 16-mixed): it could not be clipped there.
@@ -162,7 +163,7 @@ class JascoModule(lightning.LightningModule):
         """Take the weights to begin with, before they are spread over processes and before a resumed run reads its own.
 
         Raises:
-            UserError: the text-only checkpoint is missing or does not fit; zero_convolution without one.
+            UserError: the checkpoint is missing or does not fit; zero_convolution without one.
         """
         if stage != "fit":
             return
