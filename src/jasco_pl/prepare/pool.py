@@ -9,6 +9,9 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context
+from threading import RLock
+
+from tqdm import tqdm
 
 from jasco_pl.prepare.config import PrepareConfig
 from jasco_pl.prepare.track import Job, TrackWorker
@@ -92,6 +95,7 @@ def _pool(config: PrepareConfig, workers: int) -> Iterator[ProcessPoolExecutor]:
 def _start(config: PrepareConfig) -> None:
     global _worker
     end_with_parent()
+    tqdm.set_lock(RLock())  # its own one is a semaphore of the system, which a process that is ended leaves behind with a warning
     _worker = TrackWorker(config)
 
 
