@@ -101,7 +101,7 @@ def test_both_channels_come_through(write: Write) -> None:
             np.testing.assert_array_equal(both, np.repeat(audio.samples(44100)[:][:, None], 2, axis=1))
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 def test_a_stretch_is_cut_out(write: Write, suffix: str) -> None:
     path = write(suffix, 44100, 2)
     whole, _ = soundfile.read(path, dtype="float32")

@@ -196,7 +196,6 @@ class LongAudio:
         scratch: folder of temporary files, made at need; None is the system's.
         start, stop: the stretch of the file that is meant, in seconds; None goes to the end.
         progress: show a bar while more than five minutes are decoded.
-        start, stop: seconds between which the file is taken for the whole; None is its end.
 
     Attributes:
         source_rate: samples a second in the file.
