@@ -92,6 +92,7 @@ test: | $(STAMP) ## run the tests, but for the slow ones
 	$(PY) -m pytest -m "not slow" --timeout 120 $(ARGS)
 
 test-slow: | $(STAMP) ## run the slow tests
+	@$(PIP) --editable ".[ray]"
 	$(PY) -m pytest -m slow --timeout 1200 $(ARGS)
 
 data: $(DATA)/shards/train/index.json $(DATA)/shards/valid/index.json $(DATA)/shards/test/index.json ## compose the embedded set and prepare it as shards, into data/
