@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -45,11 +47,7 @@ def run_ray(jobs: Sequence[Job], config: PrepareConfig) -> Generator[Job, None, 
     Raises:
         UserError: Ray is not installed, or the cluster is not there.
     """
-    try:
-        import ray
-    except ImportError:
-        raise UserError("--ray needs Ray, which is not installed: `pip install 'jasco-pl[ray]'`.") from None
-    _connect(ray, config.ray or "auto")
+    ray = connect(config.ray or "auto")
     have = ray.cluster_resources()
     most = int(have.get("GPU", 0) / config.ray_gpus) if config.ray_gpus else int(have.get("CPU", 1) / config.ray_cpus)
     if most < 1:
@@ -57,15 +55,15 @@ def run_ray(jobs: Sequence[Job], config: PrepareConfig) -> Generator[Job, None, 
             f"the cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs, where an actor is to have "
             f"{config.ray_cpus:g} and {config.ray_gpus:g} (--ray_cpus, --ray_gpus)."
         )
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # ours counts music
+    ray.data.DataContext.get_current().enable_progress_bars = False  # ours counts music
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans and figures would run through our bar
     by_id = {job.id: job for job in jobs}
     actors = min(config.ray_actors or most, len(jobs))
     rows = ray.data.from_items([asdict(job) for job in jobs], override_num_blocks=min(len(jobs), BLOCKS * actors))
     done = rows.map(
         TrackActor,  # type: ignore[arg-type]  # Ray's stubs know functions alone
         fn_constructor_args=(config, os.urandom(4).hex()),
-        concurrency=actors,
+        compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=config.ray_cpus,
         num_gpus=config.ray_gpus or None,
     )
@@ -73,13 +71,32 @@ def run_ray(jobs: Sequence[Job], config: PrepareConfig) -> Generator[Job, None, 
         yield by_id[row["id"]]
 
 
-def _connect(ray: Any, address: str) -> None:
+def connect(address: str) -> Any:
+    """Join the cluster at an address, start one on this machine where `auto` finds none; returns the module.
+
+    Raises:
+        UserError: Ray is not installed, or the cluster is not there.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--ray needs Ray, which is not installed: `pip install 'jasco-pl[ray]'`.") from None
     if ray.is_initialized():
-        return
-    options = {"log_to_driver": False, "logging_level": "warning"}
+        return ray
+    if address != "auto":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()  # Ray would try for minutes
+        except (OSError, ValueError, OverflowError):
+            raise UserError(
+                f"there is no Ray cluster at {address!r}; HOST:PORT names one, `auto` finds the one of this machine, or starts one."
+            ) from None
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it calls an error what Ray Data always does with its actors
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     try:
         ray.init(address=address, **options)
     except ConnectionError:
         if address != "auto":
-            raise UserError(f"there is no Ray cluster at {address!r}; `auto` finds the one of this machine, or starts one.") from None
+            raise UserError(f"the Ray cluster at {address!r} takes nobody in: it may run another version of Ray or Python.") from None
         ray.init(**options)
+    return ray
