@@ -79,17 +79,16 @@ def _submit(pool: ProcessPoolExecutor, job: Job) -> Future[Job]:
 
 @contextlib.contextmanager
 def _pool(config: PrepareConfig, workers: int) -> Iterator[ProcessPoolExecutor]:
+    others = set(active_children())
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=(config,))
     try:
         yield pool
-    except BrokenProcessPool:
-        raise
-    except BaseException:  # an interruption, a full disk: nobody waits for an hour of music to be listened to
-        for child in active_children():
-            child.terminate()
-        raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+        # Nobody waits here for a worker: after an interruption it may listen to an hour of music; of a broken pool one that was just
+        # being started can be left waiting for jobs.
+        for child in set(active_children()) - others:
+            child.terminate()
 
 
 def _start(config: PrepareConfig) -> None:
