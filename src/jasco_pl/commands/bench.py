@@ -40,19 +40,9 @@ def run(args: argparse.Namespace) -> int:
     return _train(args) if args.action == "train" else _data(args)
 
 
-def machine() -> str:
-    """One line: what ran this."""
-    import os
-    import platform
-
-    import torch
-
-    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
-    return f"{gpu}{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, PyTorch {torch.__version__}"
-
-
 def _data(args: argparse.Namespace) -> int:
     from jasco_pl.data.throughput import DataBench, data_speeds
+    from jasco_pl.machine import machine
     from jasco_pl.metrics.report import aligned_table
 
     title = f"data wait, {args.step * 1000:g} ms a step"
@@ -80,6 +70,7 @@ def _train(args: argparse.Namespace) -> int:
     import lightning
     import torch
 
+    from jasco_pl.machine import machine
     from jasco_pl.metrics.report import aligned_table
     from jasco_pl.training.bench import TrainBench, train_speed
 
