@@ -19,10 +19,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "extract": ("jasco_pl.commands.extract", "write down what is heard in one file: chords, melody, latents"),
     "codec": ("jasco_pl.commands.codec", "fit the embedded codec and measure what survives it"),
     "evaluate": ("jasco_pl.commands.evaluate", "measure how a checkpoint follows its conditions"),
+    "reproduce": ("jasco_pl.commands.reproduce", "repeat the paper's experiments at a small budget, beside its figures"),
     "metrics": ("jasco_pl.commands.metrics", "examine the metrics: their ceiling, what they notice"),
     "listen": ("jasco_pl.commands.listen", "let people listen: build a blind test, analyse its results"),
     "bench": ("jasco_pl.commands.bench", "measure the speed of this machine: how fast samples arrive, what a step costs"),
     "export": ("jasco_pl.commands.export", "turn a training checkpoint into a folder for generation"),
+    "card": ("jasco_pl.commands.card", "write the figures of a model card"),
     "doctor": ("jasco_pl.doctor", "report the state of the environment, with remedies"),
 }
 CONFIGURED: dict[str, tuple[str, str]] = {  # these read their options from YAML, too

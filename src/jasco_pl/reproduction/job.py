@@ -1,0 +1,234 @@
+"""One training of the plan: fit, export, measure. What a killed run has finished is not done again.
+
+OUT/<experiment>-<seed>/overlay.yaml     what `jasco fit` is told besides the files of conf/, the budget above all
+                       /checkpoints/     of the training, which goes on from the last
+                       /model/           exported in half precision
+                       /finished.json    written last: with which recipe, how long it took, on what
+OUT/evaluation/                          the clips of all experiments, kept apart by the models' own bytes
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jasco_pl.data.shards import ShardReader
+from jasco_pl.errors import UserError
+from jasco_pl.evaluation import ComposedPieces, Listeners, ResultRow, Settings, evaluate
+from jasco_pl.files import atomic_path, write_json
+from jasco_pl.flow.path import make_path
+from jasco_pl.flow.solver import SolverConfig
+from jasco_pl.model import read_config
+from jasco_pl.reproduction.plan import EXPERIMENTS, TEXT_ONLY, Recipe
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What all experiments share.
+
+    Attributes:
+        steps: of the optimiser, a training.
+        clips: pieces that every model is measured on.
+        evaluations: of the network for a clip, whatever the solver; times the branches of guidance.
+        guidance: of every model.
+        conf, train, valid, pieces: folders.
+        out: folder for everything that is made.
+        listeners: the networks that the clips are heard with.
+    """
+
+    steps: int
+    clips: int
+    out: Path
+    train: Path
+    valid: Path
+    pieces: Path
+    conf: Path = Path("conf")
+    evaluations: int = 12
+    guidance: str = "all=3"
+    listeners: Listeners = field(default_factory=Listeners)
+
+    @cached_property
+    def data(self) -> str:
+        """A mark of the training set: the checksums of everything in it."""
+        entries = ShardReader(str(self.train)).entries
+        return _digest([json.dumps([entry["id"], entry["crc32"]], sort_keys=True) for entry in entries])
+
+
+@dataclass(frozen=True)
+class Job:
+    """An experiment with a seed."""
+
+    experiment: str
+    seed: int
+    budget: Budget
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.experiment}-{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Of everything but its clips."""
+        return self.budget.out / self.name
+
+    @property
+    def model(self) -> Path:
+        """What is exported."""
+        return self.folder / "model"
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its configuration files."""
+        return Recipe(EXPERIMENTS[self.experiment], self.budget.conf)
+
+    @property
+    def base(self) -> Job | None:
+        """The job whose model this one starts from."""
+        base = EXPERIMENTS[self.experiment].base
+        return None if base is None else Job(base, self.seed, self.budget)
+
+    def overlay(self) -> dict[str, Any]:
+        """What is laid over the files of conf/: the experiment's own, budget, seed and folders."""
+        budget, out = self.budget, str(self.budget.out)
+        changes = self.recipe.changes()
+        changes["seed_everything"] = self.seed
+        changes["trainer"] = {
+            "max_steps": budget.steps,
+            "default_root_dir": out,
+            "logger": {"init_args": {"save_dir": out, "name": self.name}},
+        }
+        changes["model"] |= {"decay_steps": budget.steps, "start_from": str(self.base.model) if self.base else None}
+        changes["data"] = {"train": str(budget.train), "valid": str(budget.valid), "seed": self.seed}
+        return changes
+
+    def mark(self) -> str:
+        """Changes with whatever the trained weights depend on, but for the machine and the versions of packages."""
+        changes = self.overlay()
+        changes["trainer"] = {"max_steps": self.budget.steps}
+        del changes["model"]["start_from"], changes["data"]
+        base = self.base.mark() if self.base else ""
+        return _digest([*self.recipe.texts, json.dumps(changes, sort_keys=True), self.budget.data, base])
+
+    def finished(self) -> dict[str, Any] | None:
+        """What was written down of a finished training, if there is one of this recipe."""
+        try:
+            found = json.loads((self.folder / "finished.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return dict(found) if found.get("mark") == self.mark() else None
+
+    def measured(self) -> bool:
+        """Whether its clips are there too, by this budget."""
+        try:
+            found = json.loads((self.folder / "measured.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return self.finished() is not None and found == self._measurement()
+
+    def settings(self) -> Settings:
+        """How its clips are made: as many evaluations of the network for every objective."""
+        sampler = SolverConfig().resolved(make_path(read_config(self.model).objective))
+        steps = self.budget.evaluations if sampler.method == "ddim" else self.budget.evaluations // 2
+        return Settings(str(self.model), self.budget.guidance, SolverConfig(sampler.method, steps))
+
+    def train(self) -> None:
+        """Train and export, going on from where a former run was stopped; a folder of another recipe is emptied first.
+
+        Raises:
+            UserError: the training ended before its last step.
+        """
+        from jasco_pl.commands.export import load_checkpoint  # here, and the next: Lightning takes seconds to import
+        from jasco_pl.training import cli
+
+        mark, begun = self.mark(), self.folder / "begun.json"
+        if not begun.exists() or json.loads(begun.read_text(encoding="utf-8")) != {"mark": mark}:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            write_json(begun, {"mark": mark})
+        overlay = self.folder / "overlay.yaml"
+        with atomic_path(overlay) as temporary:
+            temporary.write_text(json.dumps(self.overlay(), indent=1), encoding="utf-8")  # JSON is YAML
+        files = [argument for path in [*self.recipe.files, overlay] for argument in ("-c", str(path))]
+        started = time.process_time()
+        cli.main("fit", files)
+        last = self.folder / "checkpoints" / "last.ckpt"
+        steps = torch.load(last, map_location="cpu", weights_only=True)["global_step"]
+        if steps != self.budget.steps:
+            raise UserError(f"the training in {str(self.folder)!r} ended at step {steps} of {self.budget.steps}: run the command again.")
+        model = load_checkpoint(str(last))
+        model.save_pretrained(self.model, torch.float16)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        about = {"torch": torch.__version__, "cores": os.cpu_count(), "processor": processor(), "python": platform.python_version()}
+        cpu = time.process_time() - started
+        write_json(self.folder / "finished.json", {"mark": mark, "steps": steps, "parameters": parameters, "cpu_seconds": cpu, **about})
+
+    def measure(self) -> ResultRow:
+        """The clips of the model under all its conditions, and their figures; makes what is missing."""
+        return self._evaluate(self.recipe.row)
+
+    def ceiling(self) -> ResultRow:
+        """The references through the codec alone."""
+        return self._evaluate("ceiling")
+
+    def _evaluate(self, row: str) -> ResultRow:
+        budget = self.budget
+        source, out = ComposedPieces(str(budget.pieces)), budget.out / "evaluation"
+        found = evaluate(source, [self.settings()], out, rows=[row], limit=budget.clips, listeners=budget.listeners, allow_few=True)
+        return found.rows[0]
+
+    def _measurement(self) -> dict[str, Any]:
+        pieces = [path.name for path in sorted(self.budget.pieces.glob("*.json"))]
+        return {
+            "mark": self.mark(),
+            "clips": self.budget.clips,
+            "guidance": self.budget.guidance,
+            "evaluations": self.budget.evaluations,
+            "heard_with": self.budget.listeners.marks,
+            "pieces": _digest(pieces),
+        }
+
+    def run(self) -> None:
+        """Whatever of it is not done yet."""
+        if self.finished() is None:
+            self.train()
+        if not self.measured():
+            started = time.process_time()
+            self.measure()
+            if self.experiment == TEXT_ONLY:
+                self.ceiling()
+            write_json(self.folder / "cost.json", {"cpu_seconds": time.process_time() - started})
+            write_json(self.folder / "measured.json", self._measurement())
+
+
+def in_process(job: Job) -> None:
+    """`Job.run` in a process of its own: one thread, everything that is said goes to the job's log."""
+    torch.set_num_threads(1)
+    job.budget.out.mkdir(parents=True, exist_ok=True)
+    with (job.budget.out / f"{job.name}.log").open("ab") as log:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(log.fileno(), stream.fileno())
+    job.run()
+
+
+def processor() -> str:
+    """Its name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
