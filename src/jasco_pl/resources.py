@@ -45,14 +45,14 @@ def load_pretrained(loader: Any, source: str | Path) -> Any:
     return model
 
 
-def unavailable(what: str, name: str | Path, error: Exception, offline: str) -> UserError:
-    """The sentence for a pretrained part that is neither in a local folder nor on the Hub; `offline` names one that always works."""
+def unavailable(what: str, name: str | Path, error: Exception, remedy: str) -> UserError:
+    """The sentence for a pretrained part that is neither in a local folder nor on the Hub; `remedy` is a clause that ends it."""
     if Path(name).is_dir():
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
-        return UserError(f"the {what} cannot be read from the folder {str(name)!r}: {reason}; {offline!r} works offline.")
+        return UserError(f"the {what} cannot be read from the folder {str(name)!r}: {reason}; {remedy}.")
     return UserError(
         f"the {what} {str(name)!r} is not available: it is no local folder and neither the Hub nor the Hub's cache (HF_HOME) holds it; "
-        f"{offline!r} works offline."
+        f"{remedy}."
     )
 
 

@@ -46,7 +46,7 @@ class TextEncoder:
             self.tokenizer = AutoTokenizer.from_pretrained(source)
             self.model: PreTrainedModel = load_pretrained(loader, source).eval().requires_grad_(False).to(self.device)
         except (OSError, ValueError, SafetensorError) as error:
-            raise unavailable("text encoder", name, error, OFFLINE_ENCODER) from error
+            raise unavailable("text encoder", name, error, f"{OFFLINE_ENCODER!r} works offline") from error
         self.dim: int = getattr(self.model.config, "d_model", None) or self.model.config.hidden_size
         self._cache: OrderedDict[str, Tensor] = OrderedDict()
         self._cached_bytes = 0

@@ -49,7 +49,7 @@ class EncodecCodec(Codec):
                 raise ValueError(f"its config.json is of model type {kind!r}, not 'encodec'")
             model = load_pretrained(EncodecModel, name)
         except (OSError, ValueError, SafetensorError) as error:
-            raise unavailable("codec", name, error, "checkpoints/codec-mini") from error
+            raise unavailable("codec", name, error, "'checkpoints/codec-mini' works offline") from error
         return cls(model).eval()  # type: ignore[return-value]
 
     @property

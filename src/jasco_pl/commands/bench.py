@@ -4,6 +4,7 @@ jasco bench data data/shards/train
 jasco bench data data/shards/train s3://bucket/shards/train --workers 0 2 4
 jasco bench train -c conf/mini.yaml --compile off on --precision 32-true bf16-mixed
 jasco bench train -c conf/paper.yaml -c conf/fsdp.yaml --batch-size 32 64 -- --data.seconds 10 --model.checkpointing true
+jasco bench salience --threads 2
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import itertools
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Subcommands data, train."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="data|train")
+    """Subcommands data, train, salience."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="data|train|salience")
     data = actions.add_parser("data", help="samples/s, MB/s and data wait of folders and URLs, cold and warm, as a Markdown table")
     data.add_argument("shards", nargs="*", default=["data/shards/train"], metavar="SHARDS", help="folders or URLs (default %(default)s)")
     data.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="loader processes (default 0 1 2)")
@@ -33,11 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--steps", type=int, default=1, metavar="N", help="of a turn; 10 on a GPU (default %(default)s)")
     train.add_argument("--warmup", type=int, default=3, metavar="N", help="turns before those that count (default %(default)s)")
     train.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="behind --, as for jasco fit: -- --data.seconds 5")
+    salience = actions.add_parser("salience", help="the multi-pitch network against a straightforward one: wall and CPU time, difference")
+    salience.add_argument("--threads", type=int, metavar="N", help="threads of PyTorch (default: one a core)")
+    salience.add_argument("--frames", type=int, default=512, metavar="N", help="frames seen at once, 86 a second (default %(default)s)")
+    salience.add_argument("--turns", type=int, default=5, metavar="N", help="of either network, the best counts (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    return _train(args) if args.action == "train" else _data(args)
+    return {"data": _data, "train": _train, "salience": _salience}[args.action](args)
 
 
 def _data(args: argparse.Namespace) -> int:
@@ -97,6 +102,26 @@ def _train(args: argparse.Namespace) -> int:
     print(f"{machine()}, Lightning {lightning.__version__}, {torch.get_num_threads()} threads; `{' '.join(arguments)}`,")
     print(f"{args.turns} turns of {args.steps} step(s) of either loop:\n")
     print(aligned_table(table), end="")
+    return 0
+
+
+def _salience(args: argparse.Namespace) -> int:
+    import torch
+
+    from jasco_pl.extract import hcqt
+    from jasco_pl.extract.salience_bench import compare
+    from jasco_pl.machine import machine
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    found = compare(args.frames, args.turns)
+    music = args.frames * hcqt.HOP / hcqt.SAMPLE_RATE
+    print(f"{machine()}; {args.frames} frames ({music:.1f} s of music), {torch.get_num_threads()} threads, best of {args.turns}")
+    for name in ("straightforward", "quick"):
+        wall, cpu = found[f"{name} wall"], found[f"{name} cpu"]
+        print(f"{name:15}  {wall:.2f} s wall, {cpu:.2f} s CPU, {music / wall:.1f} x real time")
+    print(f"ratio            {found['ratio wall']:.2f} wall, {found['ratio cpu']:.2f} CPU")
+    print(f"largest difference of salience {found['difference']:.1e}")
     return 0
 
 

@@ -1,14 +1,11 @@
 """How much quicker the salience network is than the straightforward one, and whether both say the same.
 
-  python -m jasco_pl.extract.salience_bench
-
 Both take turns on the same input, so that a busy machine slows both; the best of the turns counts. Random weights do: the time does not
 depend on them.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 
@@ -42,24 +39,3 @@ def compare(frames: int = CHUNK, turns: int = 5) -> dict[str, float]:
     used = slice(BELOW, None)
     best["difference"] = float((results["quick"][:, used] - results["straightforward"][:, FIRST_BIN:]).abs().max())
     return best
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch (default %(default)s)")
-    parser.add_argument("--frames", type=int, default=CHUNK, help="frames seen at once, 86 a second (default %(default)s)")
-    parser.add_argument("--turns", type=int, default=5, help="turns of each (default %(default)s)")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    found = compare(args.frames, args.turns)
-    music = args.frames * hcqt.HOP / hcqt.SAMPLE_RATE
-    print(f"{args.frames} frames ({music:.1f} s of music), {args.threads} threads, best of {args.turns}")
-    for name in ("straightforward", "quick"):
-        wall, cpu = found[f"{name} wall"], found[f"{name} cpu"]
-        print(f"{name:15}  {wall:.2f} s wall, {cpu:.2f} s CPU, {music / wall:.1f} x real time")
-    print(f"ratio            {found['ratio wall']:.2f} wall, {found['ratio cpu']:.2f} CPU")
-    print(f"largest difference of salience {found['difference']:.1e}")
-
-
-if __name__ == "__main__":
-    main()

@@ -17,9 +17,8 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel, PretrainedConfig
 
-from jasco_pl.errors import UserError
 from jasco_pl.metrics.embedders.base import Embedder
-from jasco_pl.resources import load_pretrained
+from jasco_pl.resources import load_pretrained, unavailable
 
 DEFAULT = "laion/larger_clap_music"
 VARIABLE = "JASCO_CLAP"
@@ -55,7 +54,7 @@ class Clap(Embedder):
             self.tokenizer = AutoTokenizer.from_pretrained(name)
             self.model: ClapModel = load_pretrained(ClapModel, name).eval().requires_grad_(False).to(self.device)
         except (OSError, ValueError, SafetensorError) as error:
-            raise _unavailable(name, error) from error
+            raise unavailable("CLAP model", name, error, f"{VARIABLE} may name a folder that holds it in transformers' layout") from error
 
     def __call__(self, wav: Tensor, sample_rate: int) -> Tensor:
         """Embeddings [B, N, 512] of [B, 1, S] or [1, S], one a second that has begun; beyond the end lie zeros."""
@@ -90,13 +89,3 @@ class Clap(Embedder):
             longer = torch.zeros(len(part), 1, dtype=torch.bool, device=self.device)
             found.append(self.model.get_audio_features(features.to(self.device, torch.float32), is_longer=longer).pooler_output)
         return torch.cat(found)
-
-
-def _unavailable(name: str, error: Exception) -> UserError:
-    if Path(name).is_dir():
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
-        return UserError(f"CLAP cannot be read from the folder {name!r}: {reason}.")
-    return UserError(
-        f"the CLAP model {name!r} is not available: it is no local folder and neither the Hub nor the Hub's cache (HF_HOME) holds it; "
-        f"{VARIABLE} may name a folder that holds it in transformers' layout."
-    )
