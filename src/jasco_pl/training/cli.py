@@ -19,6 +19,7 @@ from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.errors import UserError
 from jasco_pl.training.guard import GradientGuard
 from jasco_pl.training.heartbeat import Heartbeat, lost_contact
+from jasco_pl.training.history import SessionRecord
 from jasco_pl.training.module import JascoModule
 from jasco_pl.training.preemption import StopSignals
 from jasco_pl.training.progress import StepBar
@@ -62,7 +63,8 @@ class JascoCLI(LightningCLI):
         given = config.get("callbacks") or []
         kinds = [type(callback) for callback in (given if isinstance(given, list) else [given])]
         if self.subcommand == "fit":
-            own: list[tuple[type[Callback], type[Callback]]] = [(kind, kind) for kind in (GradientGuard, StopSignals, Heartbeat)]
+            always = (GradientGuard, StopSignals, Heartbeat, SessionRecord)
+            own: list[tuple[type[Callback], type[Callback]]] = [(kind, kind) for kind in always]
             if config.get("enable_progress_bar") is not False:
                 own.append((StepBar, ProgressBar))
             callbacks = [*callbacks, *(kind() for kind, base in own if not any(issubclass(other, base) for other in kinds))]
