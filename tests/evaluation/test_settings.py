@@ -17,17 +17,24 @@ def test_painting_stands_alone() -> None:
 
 def test_rows_by_name() -> None:
     controls = ["chords", "melody", "drums", "painting"]
-    chosen = chosen_rows(["none", "drums+chords", "all", "mix", "ceiling"], controls)
+    chosen = chosen_rows(["none", "drums+chords", "all", "crossed", "mix", "ceiling"], controls)
     assert chosen == {  # this model has no mix
         "no control": (),
         "drums+chords": ("drums", "chords"),
         "all controls": ("chords", "melody", "drums"),
+        "crossed": ("chords", "drums", "melody"),
         "codec ceiling": (),
     }
     assert chosen_rows(["all"], ["chords", "painting"]) == {"all controls": ("chords",)}
     assert chosen_rows(["all"], []) == {}
-    with pytest.raises(UserError, match=r"ceiling, none, all, chords.*not 'chrods'"):
+    assert chosen_rows(["crossed"], ["chords", "melody", "mix"]) == {}  # all that is heard in a mix comes from one piece
+    with pytest.raises(UserError, match=r"ceiling, none, all, crossed, chords.*not 'chrods'"):
         chosen_rows(["chrods"], controls)
+
+
+def test_three_pieces_are_crossed_where_there_are_three_controls() -> None:
+    assert list(rows_of(["chords", "melody", "drums", "mix"]))[-2:] == ["all controls", "crossed"]
+    assert "crossed" not in rows_of(["chords", "drums", "mix", "painting"])
 
 
 def test_rows_that_give_audio() -> None:

@@ -6,8 +6,9 @@
   jasco evaluate --guidance-grid
   jasco evaluate --shards s3://bucket/musiccaps --limit 200
 
-Rows: the codec's ceiling, the caption alone, every control alone, all together, in- and outpainting; for every checkpoint, guidance, solver
-and number of steps that is named (an option may be given several times). Chord IoU compares Chordino on the clip with Chordino on the
+Rows: the codec's ceiling, the caption alone, every control alone, all together, crossed (chords of a piece, drums of another and the melody
+of a third, transposed), in- and outpainting; for every checkpoint, guidance, solver and number of steps that is named (an option may be
+given several times). Chord IoU compares Chordino on the clip with Chordino on the
 reference; onset F1 counts clips with drums; melody accuracy clips with a melody. FAD, KL and CLAP of rows that give audio are measured with
 the audio of another piece, as in the paper. Figures whose weights are not here say so. Interrupted runs go on.
 
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--seed", type=int, default=0, help="of the clips' noise (default %(default)s)")
     matrix = parser.add_argument_group("matrix; what is given several times makes rows of each")
     matrix.add_argument(
-        "--rows", nargs="+", metavar="SET", help="ceiling, none, all, a control, or several joined by + (default: all there are)"
+        "--rows", nargs="+", metavar="SET", help="ceiling, none, all, crossed, a control, or several joined by + (default: all there are)"
     )
     matrix.add_argument("--checkpoint", action="append", metavar="DIR", help=f"model folder (default: the shipped {DEFAULT_CHECKPOINT})")
     matrix.add_argument(

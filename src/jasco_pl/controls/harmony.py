@@ -120,6 +120,12 @@ def triad(index: ArrayLike) -> NDArray[np.int16]:
     return _TRIADS[np.asarray(index)]
 
 
+def transposed(index: ArrayLike, semitones: int) -> NDArray[np.int16]:
+    """Indices [...] with every chord moved by that many semitones; N, UNK and NULL stay."""
+    values = np.asarray(index, dtype=np.int16)
+    return np.where(values < N, (values + len(TYPES) * semitones) % N, values)
+
+
 def first_frame(time: float, frame_rate: float = FRAME_RATE) -> int:
     """The first frame k with k / frame_rate >= time (seconds).
 

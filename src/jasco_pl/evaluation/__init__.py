@@ -2,12 +2,14 @@
 
 Every row generates a clip a piece from the reference's own conditions and listens to it by real extractors: chords as Chordino hears them
 in the reference, the melody, the drums, the mix. The ceiling is the reference itself through the codec; "no control" gets the caption
-alone. As in the paper, the distances between sets of rows that give audio are measured with the audio of another piece.
+alone; the row "crossed" takes chords, drums and melody from three pieces. As in the paper, the distances between sets of rows that give
+audio are measured with the audio of another piece.
 
     settings.py    what is varied, and the rows            clips.py   generate, write down, hear
     references.py  composed pieces, prepared sets          table.py   from clips to figures
     listeners.py   pretrained networks, where they are     engine.py  the whole matrix, in several processes
     measure.py     one clip against its reference          report.py  Markdown, CSV, JSON, a page
+    crossed.py     conditions from three pieces
 """
 
 from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of, evaluate, grid_of

@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from jasco_pl.audio import read_audio, write_audio
 from jasco_pl.controls import AudioControl, Painting
 from jasco_pl.controls.painting_input import splice
+from jasco_pl.evaluation.crossed import Crossed, cross_of
 from jasco_pl.evaluation.listeners import Listeners
-from jasco_pl.evaluation.measure import Part, asked_lanes, lanes, measure
+from jasco_pl.evaluation.measure import OF_ASKED, Part, asked_lanes, lanes, measure
 from jasco_pl.evaluation.references import Reference, Source, recalled
-from jasco_pl.evaluation.settings import CEILING, REDONE, Settings
+from jasco_pl.evaluation.settings import CEILING, CROSSED, REDONE, Settings
 from jasco_pl.extract import chordino
 from jasco_pl.files import atomic_path, write_json
 from jasco_pl.flow.guidance import parse_guidance
@@ -69,14 +70,21 @@ class Task:
         """What the networks make of a reference; beside it .flac, .json and .heard.npz."""
         return self.references / f"{self.source.digest(name)}-{self.settings.seconds:g}s.npz"
 
+    def made_of(self, name: str) -> dict[str, Any]:
+        """Digests of the music that a clip is made from and compared with, and what else tells where its conditions come from."""
+        return {
+            "reference": self.source.digest(name),
+            "other": self.source.other(name) if self.other else None,
+            "crossed": cross_of(self.source, name).mark(self.source) if self.row == CROSSED else None,
+        }
+
     def state(self, name: str) -> str:
         """What is there of a clip: "done", "heard again" (with more than it was) or "made"."""
         try:
             record = json.loads(self.path(name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return "made"
-        other = self.source.other(name) if self.other else None
-        if (record.get("reference"), record.get("other")) != (self.source.digest(name), other):
+        if any(record.get(key) != value for key, value in self.made_of(name).items()):
             return "made"
         return "done" if set(self.listeners.marks) <= set(record["heard_with"]) else "heard again"
 
@@ -100,17 +108,23 @@ def make_clips(task: Task) -> int:
     """Make, hear and measure the clips of a task, each written down as soon as it is known; their number."""
     states = {name: task.state(name) for name in task.names}
     references = {reference.id: reference for reference in _references(task)}
-    missing = [references[name] for name, state in states.items() if state == "made"]
+    crossed = {name: _crossed(task, reference) for name, reference in references.items()} if task.row == CROSSED else {}
+    asked = references | {name: three.asked for name, three in crossed.items()}
+    missing = [asked[name] for name, state in states.items() if state == "made"]
     costs = dict(zip((reference.id for reference in missing), _generate(task, missing), strict=True)) if missing else {}
     for name, state in states.items():
         if state != "done":
-            _hear(task, references[name], costs.get(name))
+            _hear(task, references[name], costs.get(name), crossed.get(name))
     return len(task.names)
 
 
 def _references(task: Task) -> list[Reference]:
     codec = load_jasco(task.settings.checkpoint, task.listeners.device).codec
     return [task.source.reference(name, task.settings.seconds, codec, task.references) for name in task.names]
+
+
+def _crossed(task: Task, own: Reference) -> Crossed:
+    return Crossed.of(task.source, own, task.settings.seconds, load_jasco(task.settings.checkpoint, task.listeners.device).codec)
 
 
 def recall(task: Task, reference: Reference) -> NDArray[np.int8] | None:
@@ -176,8 +190,11 @@ def conditions_of(
     return asked
 
 
-def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None) -> None:
-    """Hear a clip as it was written and write down its figures; `cost` is None for one that is heard again."""
+def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None, crossed: Crossed | None = None) -> None:
+    """Hear a clip as it was written and write down its figures; `cost` is None for one that is heard again.
+
+    What three pieces were crossed for is like none of them, so that the networks that compare sounds do not hear it.
+    """
     path, rate, listeners = task.path(reference.id), reference.sample_rate, task.listeners
     if cost is None:
         cost = json.loads(path.read_text(encoding="utf-8"))["cost"]
@@ -187,21 +204,24 @@ def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None) -> None
         "caption": reference.caption,
         "given": list(task.given),
         "seconds": task.settings.seconds,
-        "reference": task.source.digest(reference.id),
-        "other": task.source.other(reference.id) if task.other else None,
+        **task.made_of(reference.id),
         "cost": cost,
         "heard_with": listeners.marks,
     }
     part = Part(*(round(share * reference.heard.frames) for share in REDONE)) if Painting.name in task.given else None
     inside = part.samples(rate) if part else slice(None)
-    found = listeners.hear(audio[:, inside], rate, reference.caption)
+    found = {} if crossed else listeners.hear(audio[:, inside], rate, reference.caption)
     if part:
         of_reference = listeners.hear(reference.audio[:, inside], rate, reference.caption)
         found |= {f"{REFERENCE}{name}": value for name, value in of_reference.items()}
     if not task.other:
         wanted = recall(task, reference)
         clip, melody = Heard(audio, rate), listeners.melody(audio, rate, reference.heard.frames)
-        figures = measure(clip, reference, melody, wanted, part)
+        if crossed:
+            reference = crossed.asked
+            figures = {key: value for key, value in measure(clip, reference, melody).items() if key in OF_ASKED} | crossed.not_asked(clip)
+        else:
+            figures = measure(clip, reference, melody, wanted, part)
         record["figures"] = {name: None if np.isnan(value) else value for name, value in figures.items()}
         record["heard"] = lanes(clip, reference, melody)
         record["asked"] = asked_lanes(reference, task.given)

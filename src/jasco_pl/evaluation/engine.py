@@ -16,9 +16,10 @@ from tqdm import tqdm
 from jasco_pl.controls import CONTROLS
 from jasco_pl.errors import UserError
 from jasco_pl.evaluation.clips import WORKER, Task, hear_references, make_clips
+from jasco_pl.evaluation.crossed import cross_of
 from jasco_pl.evaluation.listeners import Listeners
 from jasco_pl.evaluation.references import Source
-from jasco_pl.evaluation.settings import ALL, CEILING, Settings, chosen_rows, guidance_grid, rows_of, takes_audio
+from jasco_pl.evaluation.settings import ALL, CEILING, CROSSED, Settings, chosen_rows, guidance_grid, rows_of, takes_audio
 from jasco_pl.evaluation.table import Measured, read_row
 from jasco_pl.metrics.report import Figure
 from jasco_pl.model import read_config
@@ -135,9 +136,15 @@ def _plan(
                 if config.codec in ceilings:
                     continue
                 ceilings.add(config.codec)
+            if row == CROSSED:
+                try:
+                    _ = [cross_of(source, name) for name in names]
+                except UserError as error:
+                    notes.append(f"The row crossed was left out: {error}")
+                    continue
             clips, references = out / settings.key() / source.folder, out / "references" / source.folder
             own = Task(settings, source, listeners, row, given, False, names, clips, references)
-            yield row, own, replace(own, other=True) if takes_audio(given) else None
+            yield row, own, replace(own, other=True) if takes_audio(given) and row != CROSSED else None
 
 
 @contextmanager

@@ -37,6 +37,8 @@ SALIENCE = [
 CHROMA = [Column("chroma_similarity", "chroma similarity", 3, True)]
 FOLLOWS = [*CHORDS, *ONSETS, *MELODY, *SALIENCE, *CHROMA]
 """Columns of what `measure` returns."""
+OF_ASKED = {column.key for column in (*CHORDS, *ONSETS, *MELODY, SALIENCE[0])}
+"""Those that look at one control each; the others compare with the music as a whole."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from jasco_pl.codec import Codec
 from jasco_pl.controls import CONTROLS, AudioControl, Control
+from jasco_pl.data.build import read_note
 from jasco_pl.data.datamodule import crop
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.data.stretch import has_chords, has_melody, place, read_stretch
@@ -108,9 +109,26 @@ class Source(ABC):
             UserError: it cannot be read, is shorter, or belongs to another codec.
         """
 
-    def other(self, name: str) -> str:
-        """Another id, the same one whatever else is evaluated: UserError where there is none."""
-        others = [other for other in self.ids if other != name]
+    def has(self, name: str, what: str) -> bool:
+        """Whether a piece has `drums` or a `melody`, as far as can be told without listening to it."""
+        return True
+
+    def other(self, name: str, having: str | None = None, but: str | None = None) -> str:
+        """Another id, the same one whatever else is evaluated.
+
+        Args:
+            name: the piece.
+            having: `drums` or `melody`, which the other shall have.
+            but: one that it shall not be either.
+
+        Raises:
+            UserError: there is none.
+        """
+        others = [other for other in self.ids if other not in (name, but) and (having is None or self.has(other, having))]
+        if not others and having is not None:
+            raise UserError(
+                f"the row crossed takes {having} from another piece than {name!r}, and {self.location!r} holds none with {having}."
+            )
         if not others:
             raise UserError(
                 f"{self.location!r} holds one piece alone, and FAD, KL and CLAP under audio conditions need the audio of another."
@@ -142,6 +160,13 @@ class ComposedPieces(Source):
 
     def lacks(self, control: type[Control]) -> bool:
         return False
+
+    @cached_property
+    def _parts(self) -> dict[str, dict[str, bool]]:
+        return {name: read_note(Path(self.location) / f"{name}.json")["has"] for name in self.ids}
+
+    def has(self, name: str, what: str) -> bool:
+        return self._parts[name][what]
 
     def digest(self, name: str) -> str:
         try:

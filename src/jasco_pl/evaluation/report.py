@@ -6,15 +6,16 @@ import csv
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of
-from jasco_pl.evaluation.settings import CEILING, REDONE, takes_audio
-from jasco_pl.evaluation.table import groups, of_set
+from jasco_pl.evaluation.settings import CEILING, CROSSED, REDONE, takes_audio
+from jasco_pl.evaluation.table import Group, groups, of_set
 from jasco_pl.files import atomic_path, write_json
+from jasco_pl.machine import machine
 from jasco_pl.metrics.report import Figure, Row, markdown_table
 from jasco_pl.pages.evaluation import write_page
 
@@ -69,14 +70,19 @@ def markdown(results: Results, title: str, grid: bool) -> str:
     if grid:
         best = names[results.rows.index(best_of(results.rows))]
         lines.append(f"Best: `{best}`, by the highest mean of {', '.join(FOLLOWING)}.")
-    for group in groups(results.listeners):
-        table = [Row(name, row.figures) for name, row in zip(names, results.rows, strict=True)]
+    for group in _groups(results):
+        keys = {column.key for column in group.columns}
+        table = [Row(name, row.figures) for name, row in zip(names, results.rows, strict=True) if keys & set(row.figures)]
         lines += [f"## {group.title}", markdown_table(table, group.columns, first="conditions").rstrip()]
         counted = {
             column.title: _range([row.figures[column.key] for row in results.rows if column.key in row.figures]) for column in group.columns
         }
         lines.append("Clips counted: " + "; ".join(f"{name} {count}" for name, count in counted.items() if count) + ".")
     return "\n\n".join([*lines, *notes(results)]) + "\n"
+
+
+def _groups(results: Results) -> list[Group]:
+    return groups(results.listeners, any(row.name == CROSSED for row in results.rows))
 
 
 def _range(figures: Sequence[Figure]) -> str:
@@ -87,10 +93,17 @@ def _range(figures: Sequence[Figure]) -> str:
 def notes(results: Results) -> list[str]:
     """What a reader has to know, a sentence or two each."""
     found = list(dict.fromkeys(results.notes))
-    if any(takes_audio(row.given) for row in results.rows):
+    if any(takes_audio(row.given) and row.name != CROSSED for row in results.rows):
         found.append(
             "Rows that give audio (drums, mix ...): adherence is measured with the reference's own audio; FD, FAD, KAD, KL and CLAP with "
             "the audio of another piece, chosen by hash, as in the paper's section 5. Those clips are not among the players."
+        )
+    if any(row.name == CROSSED for row in results.rows):
+        found.append(
+            "The row crossed takes chords and caption from the piece, drums from a second and the melody from a third, transposed by -5 to "
+            "6 semitones, all by hash; each figure is against the piece that the control came from, with the melody as it was transposed. "
+            "What was not asked for: the chords to which the melody was written (transposed with it), the drums of the piece that the "
+            "chords are of, and the melody as it was before; drums that have nothing in common have about the onset F1 of no control."
         )
     if any("painting" in row.given for row in results.rows):
         first, last = (f"{share:.0%}" for share in REDONE)
@@ -110,12 +123,14 @@ def as_json(results: Results, folder: Path, title: str, grid: bool) -> dict[str,
     """Everything, with paths of audio relative to `folder`; what `pages.evaluation.write_page` draws."""
     settings = [dict(values) for values in {json.dumps(asdict(row.settings)): asdict(row.settings) for row in results.rows}.values()]
     described = {"source": results.source.location, "about": results.source.about, "clips": len(results.names), "matrix": settings}
-    columns = [(group.title, column) for group in groups(results.listeners) for column in group.columns]
+    described["machine"] = machine(results.listeners.device)
+    columns = [(group.title, column) for group in _groups(results) for column in group.columns]
     rows, names = [], row_names(results.rows)
     for name, row in zip(names, results.rows, strict=True):
         clips = [
             {
                 **{key: clip[key] for key in ("id", "caption", "figures", "asked", "heard", "seconds")},
+                "from": _origins(clip["crossed"]) if row.name == CROSSED else None,
                 "audio": os.path.relpath(row.task.path(clip["id"]).with_suffix(".flac"), folder),
             }
             for clip in row.measured.clips
@@ -125,6 +140,7 @@ def as_json(results: Results, folder: Path, title: str, grid: bool) -> dict[str,
                 "name": name,
                 "conditions": row.name,
                 "ceiling": row.name == CEILING,
+                "crossed": row.name == CROSSED,
                 "checkpoint": _checkpoint(row),
                 "guidance": row.settings.guidance,
                 "solver": row.settings.solver_name,
@@ -159,6 +175,11 @@ def as_json(results: Results, folder: Path, title: str, grid: bool) -> dict[str,
         "references": references,
         "notes": notes(results),
     }
+
+
+def _origins(cross: Mapping[str, Any]) -> str:
+    """Where what is not the piece's own comes from, in words."""
+    return f"drums of {cross['drums']}, melody of {cross['melody']} {cross['semitones']:+d} semitones"
 
 
 def figure_as_json(figure: Figure) -> dict[str, Any]:

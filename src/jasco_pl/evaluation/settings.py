@@ -13,9 +13,11 @@ from jasco_pl.controls import CONTROLS, AudioControl, Painting
 from jasco_pl.errors import UserError
 from jasco_pl.flow.solver import SolverConfig
 
-CEILING, NO_CONTROL, ALL = "codec ceiling", "no control", "all controls"
-SHORT = {"ceiling": CEILING, "none": NO_CONTROL, "all": ALL}
-"""What the three rows that are no control are called on the command line."""
+CEILING, NO_CONTROL, ALL, CROSSED = "codec ceiling", "no control", "all controls", "crossed"
+SHORT = {"ceiling": CEILING, "none": NO_CONTROL, "all": ALL, CROSSED: CROSSED}
+"""What the rows that are no control are called on the command line."""
+OF_THREE = ("chords", "drums", "melody")
+"""The controls that the row crossed takes from three pieces."""
 REDONE = (0.3, 0.7)
 """The share of a clip that the row of in- and outpainting makes anew: 40 %, the least that training masks; three seconds stay on both sides
 of ten."""
@@ -54,13 +56,17 @@ def rows_of(controls: Sequence[str]) -> dict[str, tuple[str, ...]]:
     rows: dict[str, tuple[str, ...]] = {CEILING: (), NO_CONTROL: (), **{name: (name,) for name in measured}}
     if len(measured) > 1:
         rows[ALL] = tuple(measured)
+    if set(OF_THREE) <= set(measured):
+        rows[CROSSED] = OF_THREE
     if Painting.name in controls:
         rows[Painting.name] = (Painting.name,)
     return rows
 
 
 def chosen_rows(names: Sequence[str], controls: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The named rows of a model: `ceiling`, `none`, `all`, a control, or several joined by +. Rows whose controls it lacks are left out.
+    """The named rows of a model: `ceiling`, `none`, `all`, `crossed`, a control, or several joined by +.
+
+    Rows whose controls the model lacks are left out.
 
     Raises:
         UserError: no control is called that, or painting is joined with others.
@@ -69,7 +75,7 @@ def chosen_rows(names: Sequence[str], controls: Sequence[str]) -> dict[str, tupl
     for name in names:
         title = SHORT.get(name, name)
         given = known.get(title) or tuple(title.split("+"))
-        if title in (CEILING, NO_CONTROL):
+        if title in (CEILING, NO_CONTROL) or (title == CROSSED and title not in known):
             given = ()
         elif title == ALL and title not in known:
             given = tuple(control for control in controls if control != Painting.name)

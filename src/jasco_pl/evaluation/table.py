@@ -14,10 +14,11 @@ from torch import Tensor
 
 from jasco_pl.errors import UserError
 from jasco_pl.evaluation.clips import REFERENCE, Task, read_arrays
+from jasco_pl.evaluation.crossed import NOT_ASKED
 from jasco_pl.evaluation.listeners import SALIENCE as BY_SALIENCE
 from jasco_pl.evaluation.listeners import Listeners
 from jasco_pl.evaluation.measure import CHORDS, FOLLOWS, SALIENCE
-from jasco_pl.evaluation.settings import CEILING
+from jasco_pl.evaluation.settings import CEILING, CROSSED
 from jasco_pl.extract import chordino
 from jasco_pl.metrics.clap_score import clap_score
 from jasco_pl.metrics.frechet import FrechetDistance
@@ -38,15 +39,16 @@ class Group:
     columns: list[Column]
 
 
-def groups(listeners: Listeners) -> list[Group]:
-    """All columns, by what they ask."""
+def groups(listeners: Listeners, crossed: bool = False) -> list[Group]:
+    """All columns, by what they ask; with those of the row crossed alone, if there is one."""
     sounds = [Column("clap", f"CLAP[{listeners.names.get('clap', 'clap')}]", 3, True)]
     for name in EMBEDDINGS:
         shown = listeners.names.get(name, name)
         kind = FrechetDistance(shown, 1).kind
         sounds += [Column(f"frechet_{name}", f"{kind}[{shown}]", 2, False), Column(f"kernel_{name}", f"KAD[{shown}]", 2, False)]
     sounds += [Column(f"kl_{name}", f"KL[{listeners.names.get(name, name)}]", 3, False) for name in CLASSIFIERS]
-    return [Group("Follows the conditions", FOLLOWS), Group("Sounds like the reference", sounds), Group("Cost", COSTS)]
+    independent = [Group("Follows what it was not asked for", NOT_ASKED)] if crossed else []
+    return [Group("Follows the conditions", FOLLOWS), *independent, Group("Sounds like the reference", sounds), Group("Cost", COSTS)]
 
 
 def of_set(key: str) -> bool:
@@ -78,18 +80,22 @@ def read_row(own: Task, other: Task | None, allow_few: bool = False) -> Measured
         or read_arrays(own.reference_path(piece))
         for piece, found in zip(own.names, arrays, strict=True)
     ]
-    by_clip = {column.key: [_number(clip["figures"].get(column.key)) for clip in clips] for column in FOLLOWS}
+    measured = [column.key for column in (*FOLLOWS, *NOT_ASKED) if any(column.key in clip["figures"] for clip in clips)]
+    by_clip = {key: [_number(clip["figures"].get(key)) for clip in clips] for key in measured}
     by_clip |= {column.key: [_number(clip["cost"].get(column.key)) for clip in clips] for column in COSTS}
-    of_others = {"clap": [clap_of(found) for found in arrays]}
-    of_others |= {f"kl_{name}": [kl_of(found, against, name) for found, against in zip(arrays, known, strict=True)] for name in CLASSIFIERS}
+    compared = own.row != CROSSED  # with the reference as a whole
+    of_others = {"clap": [clap_of(found) for found in arrays]} if compared else {}
+    for name in CLASSIFIERS if compared else ():
+        of_others[f"kl_{name}"] = [kl_of(found, against, name) for found, against in zip(arrays, known, strict=True)]
     figures = {key: Figure.of(values) for key, values in {**by_clip, **of_others}.items() if key not in _costs(own)}
-    for name, dim in EMBEDDINGS.items():
+    for name, dim in EMBEDDINGS.items() if compared else ():
         figures |= distances(name, listeners.names.get(name, name), dim, arrays, known, allow_few)
     for name, why in listeners.missing.items():
         keys = [column.key for column in SALIENCE] if name == BY_SALIENCE else [f"{kind}_{name}" for kind in ("frechet", "kernel", "kl")]
         figures |= {key: Figure.absent(why) for key in ([*keys, "clap"] if name == "clap" else keys) if key in figures}
     if not chordino.available():
-        figures |= {column.key: Figure.absent("Chordino is not installed: `make setup` brings it on Linux, x86-64.") for column in CHORDS}
+        why = "Chordino is not installed: `make setup` brings it on Linux, x86-64."
+        figures |= {column.key: Figure.absent(why) for column in (*CHORDS, NOT_ASKED[0]) if column.key in figures}
     for index, clip in enumerate(clips):
         values = {**by_clip, **({} if other else of_others)}  # those of another clip would be taken for this one's
         clip["figures"] = {key: _plain(values[key][index]) if key in values else None for key in figures if not of_set(key)}

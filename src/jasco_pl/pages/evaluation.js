@@ -128,6 +128,7 @@ function take(entry, { sort, all }) {
       entry.audio ? play("clip", "What was generated") : null,
       entry.reference && (own || !all) ? play("reference", "The music that the conditions were taken from") : null,
       all || data.rows.length < 2 ? null : element("button", { title: "This piece under all conditions", onclick: others }, "all rows"),
+      entry.from ? element("span", { class: "note" }, entry.from) : null,
       own ? null : element("span", { class: "figures" }, ...data.columns.flatMap((column, index) => figure(entry, column, index, sort)))),
     entry.lanesNode);
   entry.lanesNode.take = entry;

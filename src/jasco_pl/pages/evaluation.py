@@ -26,10 +26,11 @@ def write_page(folder: str | Path, results: Mapping[str, Any]) -> Path:
     Args:
         folder: where.
         results: `title`, `settings`, `columns` (`key`, `title`, `digits`, `higher_is_better`, `per` "clip" or "set", `group`, which
-            makes a table of its own), `rows` (`name`, which no other row has, `ceiling`, which is not compared, `given`, `figures`,
-            `clips`), `references` by clip id, `notes`. A figure has `mean`, `low`, `high`, `count`, or `missing`, the reason why there is
-            none; a clip has `id`, `caption`, `audio`, `seconds`, `figures` by column key, and `asked` and `heard` as `lanes.compare`
-            takes them; a reference has `audio` and `heard`.
+            makes a table of its own), `rows` (`name`, which no other row has, `ceiling`, which is not compared, `crossed`, which takes
+            conditions from several pieces, `given`, `figures`, `clips`), `references` by clip id, `notes`. A figure has `mean`, `low`,
+            `high`, `count`, or `missing`, the reason why there is none; a clip has `id`, `caption`, `audio`, `seconds`, `figures` by
+            column key, `asked` and `heard` as `lanes.compare` takes them, and `from`, which says where conditions come from that are not
+            the piece's own; a reference has `audio` and `heard`.
 
     Returns:
         The path of the page.
@@ -74,7 +75,7 @@ def _summary(results: Mapping[str, Any]) -> Markup:
         columns = list(of_group)
         best = {column["key"]: _best(rows, column) for column in columns}
         lines = []
-        for row in rows:
+        for row in (row for row in rows if best.keys() & row["figures"].keys()):
             name = Markup('<a href="{}">{}</a>').format("#" + urlencode({"row": row["name"]}), row["name"])
             lines.append([name, *(_cell(row, column, best[column["key"]], reasons) for column in columns)])
         headings = ["", *(column["title"] + ARROWS[column.get("higher_is_better")] for column in columns)]
@@ -139,7 +140,8 @@ def _data(results: Mapping[str, Any]) -> dict[str, Any]:
     for row in results["rows"]:
         for clip in row["clips"]:
             own = wanted.setdefault(clip["id"], {})
-            own |= {kind: clip["asked"][kind] for kind in KINDS if clip["asked"].get(kind) and kind not in own}
+            if not row.get("crossed"):
+                own |= {kind: clip["asked"][kind] for kind in KINDS if clip["asked"].get(kind) and kind not in own}
             captions.setdefault(clip["id"], clip["caption"])
             seconds.setdefault(clip["id"], clip["seconds"])
     for name, own in wanted.items():
@@ -156,7 +158,8 @@ def _data(results: Mapping[str, Any]) -> dict[str, Any]:
         }
     rows = []
     for row in results["rows"]:
-        clips = [_clip(clip, wanted[clip["id"]], [column["key"] for column in columns]) for clip in row["clips"]]
+        keys = [column["key"] for column in columns]
+        clips = [_clip(clip, {} if row.get("crossed") else wanted[clip["id"]], keys) for clip in row["clips"]]
         rows.append({"name": row["name"], "given": list(row.get("given") or []), "clips": clips})
     kept = ("key", "title", "digits", "higher_is_better")
     return {"columns": [{key: column.get(key) for key in kept} for column in columns], "rows": rows, "pieces": pieces}
@@ -169,6 +172,7 @@ def _clip(clip: Mapping[str, Any], wanted: Mapping[str, Any], keys: Sequence[str
         "id": clip["id"],
         "audio": source(clip["audio"]) if clip.get("audio") else None,
         "seconds": clip["seconds"],
+        "from": clip.get("from"),
         "figures": [clip["figures"].get(key) for key in keys],
         "given": given,
         "lanes": compare({**wanted, **{kind: clip["asked"][kind] for kind in given}}, clip["heard"], clip["seconds"]),

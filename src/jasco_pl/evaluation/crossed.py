@@ -1,0 +1,115 @@
+"""The row "crossed": chords and caption of a piece, the drums of a second, the melody of a third, transposed.
+
+No piece has the three together, so that a clip follows each of them by its own control or not at all. Beside the figures of what was asked
+for stand those of what another of the three pieces would have suggested.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jasco_pl.codec import Codec
+from jasco_pl.controls import harmony
+from jasco_pl.controls.melody import BINS
+from jasco_pl.evaluation.references import Reference, Source
+from jasco_pl.heard import Heard
+from jasco_pl.metrics.chord_iou import chord_iou
+from jasco_pl.metrics.melody import bins_to_pitch_class, pitch_class_accuracy
+from jasco_pl.metrics.onset_f1 import onset_f1
+from jasco_pl.metrics.report import Column
+from jasco_pl.seeding import stable_hash
+
+SHIFTS = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6)
+"""Semitones: to every other key, the nearer way."""
+NOT_ASKED = [
+    Column("chord_iou_not_asked", "chord IoU, chords of the melody's piece", 3, False),
+    Column("onset_f1_not_asked", "onset F1, drums of the chords' piece", 3, False),
+    Column("melody_accuracy_not_asked", "melody accuracy, not transposed", 3, False),
+]
+"""Columns of what `Crossed.not_asked` returns."""
+
+
+@dataclass(frozen=True)
+class Cross:
+    """What goes with the chords and the caption of a piece: ids, and by how many semitones the melody is transposed."""
+
+    drums: str
+    melody: str
+    semitones: int
+
+    def mark(self, source: Source) -> dict[str, Any]:
+        """Changes with the music and the transposition."""
+        return {**asdict(self), "digests": [source.digest(self.drums), source.digest(self.melody)]}
+
+
+def cross_of(source: Source, name: str) -> Cross:
+    """Two other pieces, with drums and with a melody, and a transposition, by the hash of the id; UserError where there are none."""
+    drums = source.other(name, "drums")
+    return Cross(drums, source.other(name, "melody", but=drums), SHIFTS[stable_hash("transposed", name) % len(SHIFTS)])
+
+
+def transposed(bins: ArrayLike, semitones: int) -> NDArray[np.int8]:
+    """Melody bins [T] moved by that many; notes that would leave the range come back into it by an octave, -1 stays."""
+    moved = np.asarray(bins, dtype=np.int64) + semitones
+    moved += 12 * ((moved < 0).astype(int) - (moved >= BINS))
+    return np.where(np.asarray(bins) < 0, -1, moved).astype(np.int8)
+
+
+class _OfTwo(Heard):
+    """What is to be heard in a clip: the chords of one recording, the onsets of another."""
+
+    def __init__(self, chords: Heard, onsets: Heard) -> None:
+        super().__init__(chords.audio, chords.sample_rate, chords.frame_rate)
+        self._of_chords, self._of_onsets = chords, onsets
+
+    @cached_property
+    def chords(self) -> NDArray[np.int16]:
+        return self._of_chords.chords
+
+    @cached_property
+    def onsets(self) -> NDArray[np.float64]:
+        return self._of_onsets.onsets
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """Three stretches of one length, and what is asked of a clip."""
+
+    own: Reference
+    drums: Reference
+    melody: Reference
+    semitones: int
+
+    @classmethod
+    def of(cls, source: Source, own: Reference, seconds: float, codec: Codec) -> Crossed:
+        """With the other two pieces, read from the source."""
+        cross = cross_of(source, own.id)
+        drums, melody = (source.reference(name, seconds, codec) for name in (cross.drums, cross.melody))
+        return cls(own, drums, melody, cross.semitones)
+
+    @cached_property
+    def asked(self) -> Reference:
+        """What a clip is asked for and compared with, as a reference: its audio and caption are those of the chords' piece."""
+        conditions = {**self.own.conditions, "melody": transposed(self.melody.conditions["melody"], self.semitones)}
+        reference = replace(self.own, conditions=conditions, codes=self.drums.codes, drums=self.drums.drums)
+        reference.heard = _OfTwo(self.own.heard, self.drums.heard)
+        return reference
+
+    def not_asked(self, clip: Heard) -> dict[str, float]:
+        """How much of what was not asked for is in a clip, by the keys of `NOT_ASKED`; NaN where there is no such thing.
+
+        The chords are those of the melody's piece, transposed with it: what the melody was written to.
+        """
+        figures = dict.fromkeys((column.key for column in NOT_ASKED), float("nan"))
+        if self.own.harmonic and self.melody.harmonic:
+            figures["chord_iou_not_asked"] = chord_iou(clip.chords, harmony.transposed(self.melody.heard.chords, self.semitones))
+        if self.own.drums and self.drums.drums:
+            figures["onset_f1_not_asked"] = onset_f1(clip.onsets, self.own.heard.onsets)
+        if self.melody.melody is not None:
+            figures["melody_accuracy_not_asked"] = pitch_class_accuracy(clip.pitch_classes, bins_to_pitch_class(self.melody.melody))
+        return figures
