@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 
 from jasco_pl.errors import UserError
-from jasco_pl.evaluation.settings import chosen_rows, rows_of, takes_audio
+from jasco_pl.evaluation.settings import Settings, chosen_rows, rows_of, takes_audio
 
 
 def test_painting_stands_alone() -> None:
@@ -42,3 +46,15 @@ def test_rows_that_give_audio() -> None:
     assert takes_audio(("drumless",))
     assert not takes_audio(("chords", "melody"))
     assert not takes_audio(("painting",))
+
+
+def test_clips_of_another_codec_are_not_taken_for_these(tiny_settings: Settings, tmp_path: Path) -> None:
+    checkpoint, codec = Path(tiny_settings.checkpoint), tmp_path / "its-codec"
+    config = json.loads((checkpoint / "config.json").read_text())
+    shutil.copytree(config["codec"], codec)
+    (checkpoint / "config.json").write_text(json.dumps({**config, "codec": str(codec)}))
+    before = tiny_settings.key()
+    assert tiny_settings.key() == before
+    described = json.loads((codec / "config.json").read_text())
+    (codec / "config.json").write_text(json.dumps({**described, "iterations": described["iterations"] + 1}))
+    assert tiny_settings.key() != before

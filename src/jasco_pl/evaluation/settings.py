@@ -12,6 +12,8 @@ from pathlib import Path
 from jasco_pl.controls import CONTROLS, AudioControl, Painting
 from jasco_pl.errors import UserError
 from jasco_pl.flow.solver import SolverConfig
+from jasco_pl.model import read_config
+from jasco_pl.resources import locate
 
 CEILING, NO_CONTROL, ALL, CROSSED = "codec ceiling", "no control", "all controls", "crossed"
 SHORT = {"ceiling": CEILING, "none": NO_CONTROL, "all": ALL, CROSSED: CROSSED}
@@ -34,10 +36,12 @@ class Settings:
     seed: int = 0
 
     def key(self) -> str:
-        """Short hash of the settings and the checkpoint's bytes: results of other settings are kept apart."""
+        """Short hash of the settings and of the checkpoint's and its codec's bytes: results of other settings are kept apart."""
         digest = hashlib.blake2b(json.dumps(asdict(self), sort_keys=True).encode(), digest_size=4)
-        for path in sorted(file for file in Path(self.checkpoint).glob("*") if file.suffix in (".json", ".safetensors")):
-            digest.update(path.read_bytes())
+        folder = Path(self.checkpoint)
+        for part in (folder, Path(locate(read_config(folder).codec, folder))):  # nothing is hashed of a codec from the Hub but its name
+            for path in sorted(file for file in part.glob("*") if file.suffix in (".json", ".safetensors")):
+                digest.update(path.read_bytes())
         return digest.hexdigest()
 
     @property
