@@ -12,11 +12,16 @@ STRATEGY  ?= auto
 MAX_STEPS ?=
 SBATCH_ARGS ?=
 CONF      ?= conf/mini.yaml
+# The shipped models from nothing: `make mini` and `make mini-cpu` differ in these defaults
+RECIPE     := $(firstword $(filter mini mini-cpu,$(MAKECMDGOALS)))
+MINI       ?= runs/$(or $(RECIPE),mini-cpu)
+MINI_STEPS ?= $(if $(filter mini,$(RECIPE)),24000,8000)
+MINI_LIMIT ?= 128
 # The embedded set
 DATA        ?= data
-HOURS       ?= 1
+HOURS       ?= $(if $(RECIPE),$(if $(filter mini,$(RECIPE)),24,6),1)
 VALID_HOURS ?= 0.1
-TEST_HOURS  ?= 0.75
+TEST_HOURS  ?= $(if $(RECIPE),1.5,0.75)
 SEED        ?= 1
 WORKERS     ?= $(shell nproc 2>/dev/null || echo 1)
 # Appended to the command that a target runs
@@ -30,7 +35,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint con
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup doctor demo test test-slow data launch-check train eval tensorboard lint format clean
+.PHONY: help setup doctor demo examples test test-slow data launch-check train mini mini-cpu eval tensorboard lint format clean
 
 help: ## list the targets and variables
 	@echo "JASCO-PL: text to music, following chords, a melody and drums in time"
@@ -47,6 +52,10 @@ help: ## list the targets and variables
 	@echo "  DATA=$(DATA) SEED=$(SEED) WORKERS=$(WORKERS)            data: the folder it goes to, its seed, processes"
 	@echo "  HOURS=$(HOURS) VALID_HOURS=$(VALID_HOURS) TEST_HOURS=$(TEST_HOURS)"
 	@echo "                                  data: hours of music in each split"
+	@echo "  MINI=runs/mini-cpu MINI_STEPS=8000 MINI_LIMIT=128"
+	@echo "                                  mini, mini-cpu: the folder of everything, optimiser steps, clips of the evaluation; HOURS as above, by"
+	@echo "                                  default 24 and 6. On two cores mini-cpu trains for about 2 h; mini is estimated, not measured, at"
+	@echo "                                  half an hour of an H200 or an hour of an A100 for the training"
 	@echo "  PYTHON= CHORDS=$(CHORDS)                setup: the interpreter .venv is made with; 0 leaves chord recognition out"
 	@echo "  ARGS=                           appended to the command that a target runs, e.g. make test ARGS='-k chords'"
 
@@ -88,6 +97,9 @@ doctor: | $(STAMP) ## report the state of the environment, with a remedy for wha
 demo: | $(STAMP) ## let the shipped checkpoint make music for three requests, into out/demo
 	$(JASCO) demo --out out/demo $(ARGS)
 
+examples: | $(STAMP) ## make docs/examples again: prompts and controls by hand, with figures over eight seeds
+	$(JASCO) demo --requests docs/examples/requests.yaml --seeds 8 --format ogg --out docs/examples $(ARGS)
+
 test: | $(STAMP) ## run the tests, but for the slow ones
 	$(PY) -m pytest -m "not slow" --timeout 120 $(ARGS)
 
@@ -114,6 +126,49 @@ launch-check: | $(STAMP)
 
 train: launch-check $(DATA)/shards/train/index.json $(DATA)/shards/valid/index.json ## train on data/, composing a small set when there is none, into runs/
 	@$(LAUNCH) -- -c $(CONF) --data.train $(DATA)/shards/train --data.valid $(DATA)/shards/valid $(if $(MAX_STEPS),--trainer.max_steps $(MAX_STEPS)) $(ARGS)
+
+# Every stage is a file that is written when the stage is done; one that was interrupted goes on from what it has. Nothing touches checkpoints/.
+mini: $(MINI)/checkpoints/jasco-mini/README.md $(MINI)/checkpoints/codec-mini/README.md ## everything that ships again from nothing, larger, on a GPU: music, codec, shards, model, evaluation, cards
+	@echo "mini: $(MINI)/checkpoints holds the codec and the model; jasco generate --checkpoint $(MINI)/checkpoints/jasco-mini"
+
+mini-cpu: $(MINI)/checkpoints/jasco-mini/README.md $(MINI)/checkpoints/codec-mini/README.md ## the same in the size that ships, on a CPU
+	@echo "mini-cpu: $(MINI)/checkpoints holds the codec and the model; jasco generate --checkpoint $(MINI)/checkpoints/jasco-mini"
+
+COMPOSE_MINI = $(JASCO) compose --seed $(SEED) --workers $(WORKERS)
+MINI_FIT = $(JASCO) fit -c conf/mini.yaml $(if $(filter mini,$(RECIPE)),-c conf/mini_gpu.yaml) --data.train $(MINI)/shards/train --data.valid $(MINI)/shards/valid \
+	--model.config.codec $(MINI)/checkpoints/codec-mini --trainer.default_root_dir $(MINI) --trainer.logger.init_args.save_dir $(MINI) \
+	--trainer.logger.init_args.name fit --model.decay_steps $(MINI_STEPS) $(ARGS)
+
+$(MINI)/checkpoints/codec-mini/config.json: | $(STAMP)
+	$(COMPOSE_MINI) --out $(MINI)/pieces/train --split train --hours $(HOURS)
+	$(JASCO) codec fit --pieces $(MINI)/pieces/train --out $(@D)
+
+$(MINI)/shards/train/index.json: hours = $(HOURS)
+$(MINI)/shards/valid/index.json: hours = $(VALID_HOURS)
+$(MINI)/shards/%/index.json: $(MINI)/checkpoints/codec-mini/config.json
+	$(COMPOSE_MINI) --out $(MINI)/pieces/$* --split $* --hours $(hours)
+	$(JASCO) shards build --pieces $(MINI)/pieces/$* --out $(MINI)/shards/$* --codec $(MINI)/checkpoints/codec-mini --workers $(WORKERS)
+
+# Crops of five seconds, and of ten for the last sixteenth of the steps (docs/decisions.md)
+$(MINI)/checkpoints/jasco-mini/config.json: $(MINI)/shards/train/index.json $(MINI)/shards/valid/index.json
+	$(MINI_FIT) --data.seconds 5 --trainer.max_steps $$(($(MINI_STEPS) * 15 / 16))
+	$(MINI_FIT) --data.seconds 10 --trainer.max_steps $(MINI_STEPS)
+	$(JASCO) export $(MINI)/fit/checkpoints/last.ckpt -o $(@D) --dtype float16 --guidance all=3
+
+$(MINI)/pieces/test.done: | $(STAMP)
+	$(COMPOSE_MINI) --out $(MINI)/pieces/test --split test --hours $(TEST_HOURS)
+	@touch $@
+
+$(MINI)/eval/results.json: $(MINI)/checkpoints/jasco-mini/config.json $(MINI)/pieces/test.done
+	$(JASCO) evaluate --pieces $(MINI)/pieces/test --limit $(MINI_LIMIT) --checkpoint $(MINI)/checkpoints/jasco-mini --workers $(WORKERS) \
+	  $(if $(filter mini,$(RECIPE)),--device cuda) -o $(MINI)/eval
+
+$(MINI)/checkpoints/jasco-mini/README.md: $(MINI)/eval/results.json
+	$(JASCO) card $(@D) --eval $(MINI)/eval --training $(MINI)/fit
+
+$(MINI)/checkpoints/codec-mini/README.md: $(MINI)/checkpoints/codec-mini/config.json $(MINI)/pieces/test.done
+	$(JASCO) codec report --codec $(@D) --audio $(MINI)/pieces/test --limit $(MINI_LIMIT) --json $(MINI)/codec.json
+	$(JASCO) card $(@D) --codec-report $(MINI)/codec.json
 
 eval: | $(STAMP) ## measure the shipped checkpoint on the embedded test split
 	$(JASCO) compose --out $(DATA)/pieces/test --split test --hours $(TEST_HOURS) --seed $(SEED) --workers $(WORKERS)

@@ -79,7 +79,9 @@ def resampled(blocks: Iterable[NDArray[np.float32]], source_rate: int, target_ra
         yield np.concatenate([out, np.zeros((missing - len(out), *out.shape[1:]), dtype=np.float32)])
 
 
-def write_audio(path: str | os.PathLike[str], wav: Tensor, sample_rate: int, subtype: str | None = None) -> None:
+def write_audio(
+    path: str | os.PathLike[str], wav: Tensor, sample_rate: int, subtype: str | None = None, compression: float | None = None
+) -> None:
     """Write a clip, whole or not at all; the extension decides between wav, flac and ogg.
 
     Args:
@@ -87,6 +89,7 @@ def write_audio(path: str | os.PathLike[str], wav: Tensor, sample_rate: int, sub
         wav: [S] or [channels, S]; what lies beyond [-1, 1] is clipped by integer formats.
         sample_rate: in Hz.
         subtype: soundfile's name of the sample format; by default PCM_16 (VORBIS in ogg).
+        compression: of flac and ogg, 0 to 1 (smallest); None is libsndfile's own.
 
     Raises:
         UserError: unknown extension, NaN or infinity in the samples, no permission, disk full.
@@ -96,9 +99,8 @@ def write_audio(path: str | os.PathLike[str], wav: Tensor, sample_rate: int, sub
     if not np.isfinite(data).all():
         raise UserError(f"cannot write audio to {os.fspath(path)!r}: the samples hold NaN or infinity.")
     encoded = io.BytesIO()  # so that Python does the writing and a full disk is reported as one
-    with soundfile.SoundFile(
-        encoded, "w", sample_rate, data.shape[1], subtype=subtype or _SUBTYPES[suffix], format=suffix[1:].upper()
-    ) as file:
+    kind = {"subtype": subtype or _SUBTYPES[suffix], "format": suffix[1:].upper(), "compression_level": compression}
+    with soundfile.SoundFile(encoded, "w", sample_rate, data.shape[1], **kind) as file:
         for start in range(0, len(data), _BLOCK):  # libsndfile's Vorbis writer overflows its stack on long buffers
             file.write(data[start : start + _BLOCK])
     with atomic_path(path) as temporary:

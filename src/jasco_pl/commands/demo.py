@@ -1,147 +1,163 @@
-"""Three prepared requests with the shipped checkpoint: chords alone, chords with a melody (MIDI), chords with drums (a loop).
+"""Make the requests of a file (three prepared ones by default), each beside the same prompt and seed without any control.
 
-Every clip is written as WAV with a picture of what was asked for against what is heard, and compared with a clip of the same prompt and
-seed without any control; a page plays all of them.
+  jasco demo
+  jasco demo --requests mine.yaml --seeds 8 -o out/mine
+
+A file of requests is YAML: `title`, `about`, and under `requests` by name `text`, `chords`, `bpm`, `meter`, `melody`, `drums`, `seed`, as
+`jasco generate` takes them; paths are relative to the file. docs/examples/requests.yaml is one.
+
+Every clip is written with its settings as JSON, and a picture of what was asked for against what is heard; index.html plays all of them,
+README.md has figures, pictures and the command for each. With --seeds, figures are taken of as many clips a request, of which the first is
+kept.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from jasco_pl.audio import loudness_normalize, read_audio
 from jasco_pl.commands.generate import add_sampling_arguments, clip_settings, guidance_text, progress_bar, save_clip, solver_config
 from jasco_pl.controls import harmony
-from jasco_pl.controls.melody import LOWEST_MIDI
-from jasco_pl.evaluation.measure import chord_lane, note_lane, onset_lane
+from jasco_pl.errors import UserError
 from jasco_pl.extract import chordino
+from jasco_pl.flow.solver import SolverConfig
 from jasco_pl.generate import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.heard import Heard
-from jasco_pl.metrics.chord_iou import chord_iou
-from jasco_pl.metrics.melody import bins_to_pitch_class, pitch_class_accuracy
-from jasco_pl.metrics.onset_f1 import onset_f1
 from jasco_pl.pages.evaluation import write_page
-from jasco_pl.pictures import draw_clip
+from jasco_pl.showcase.follow import COLUMNS, Asked, draw, heard_lanes
+from jasco_pl.showcase.readme import Shown, write_readme
+from jasco_pl.showcase.requests import read_requests
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
-MELODY, DRUMS = ASSETS / "melody.mid", ASSETS / "drum_loop.flac"
-REQUESTS = {
-    "1-chords": Request("mellow pop ballad with piano, bass and strings, slow", "C | G | Am | F", bpm=96, seed=1),
-    "2-chords-melody": Request("bright folk tune with flute and acoustic guitar", "C | G | C | G", bpm=100, melody=MELODY, seed=2),
-    "3-chords-drums": Request("energetic rock with distorted guitar and drums", "Em | C | G | D", bpm=100, drums=DRUMS, seed=3),
-}
+PREPARED = Path(__file__).resolve().parents[1] / "assets" / "demo.yaml"
+FORMATS = {"wav": None, "flac": None, "ogg": 0.85}  # with the compression: ogg at 50 kbit/s, small enough for a repository
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Checkpoint, sampling, output."""
+    """Requests, checkpoint, sampling, output."""
+    parser.add_argument("--requests", metavar="FILE", help="YAML file of requests (default: three prepared ones)")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="clips a request that figures are taken of (default %(default)s)")
     parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, metavar="DIR", help="model folder (default: the shipped %(default)s)")
     add_sampling_arguments(parser)
-    parser.add_argument("-o", "--out", default="out/demo", metavar="DIR", help="folder for WAVs and pictures (default %(default)s)")
-
-
-def compare(heard: Heard, asked: dict[str, np.ndarray], drums: Heard | None) -> dict[str, float]:
-    """Scores of a clip against the raw conditions and the drum part it was to follow."""
-    scores = {}
-    if chordino.available() and "chords" in asked:
-        scores["chord IoU (triads)"] = chord_iou(heard.chords, asked["chords"], "triad")
-    if "melody" in asked:
-        scores["melody accuracy"] = pitch_class_accuracy(heard.pitch_classes, bins_to_pitch_class(asked["melody"]))
-    if drums is not None:
-        scores["onset F1"] = onset_f1(heard.onsets, drums.onsets)
-    return scores
+    parser.add_argument("--format", choices=FORMATS, default="wav", help="of the sound (default %(default)s)")
+    parser.add_argument("-o", "--out", default="out/demo", metavar="DIR", help="folder for sound, pictures and pages (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    out, solver, guidance = Path(args.out), solver_config(args), guidance_text(args)
+    if args.seeds < 1:
+        raise UserError(f"--seeds must be at least 1, not {args.seeds}.")
+    file = read_requests(args.requests or PREPARED)
+    out, requests = Path(args.out), file.requests
     jasco = Jasco.from_pretrained(args.checkpoint)
-    requests = list(REQUESTS.values())
-    bare = [replace(request, chords=None, melody=None, drums=None) for request in requests]
-    # one batch: with and without controls, the same prompt and noise
-    clips = jasco.generate(
-        [*requests, *bare], guidance=guidance, solver=solver, progress=progress_bar("making 3 clips, and 3 without controls")
-    )
-    print(f"\n{'clip':16} {'':20} {'asked and heard':>16} {'without control':>16}")
+    shown = [
+        Shown(name, request, f"{name}.{args.format}", f"{name}-without.{args.format}", f"{name}.png") for name, request in requests.items()
+    ]
     made: list[list[dict[str, Any]]] = [[], []]  # for the page: with controls, and without
-    for name, clip, without in zip(REQUESTS, clips, clips[len(requests) :], strict=False):
-        path = out / f"{name}.wav"
-        drums = Heard(_played(clip), clip.sample_rate) if clip.request.drums is not None else None
-        heard, bare_heard = Heard(clip.audio, clip.sample_rate), Heard(without.audio, clip.sample_rate)
-        chords = heard.chords if chordino.available() else None
-        scores = compare(heard, clip.asked, drums)
-        others = compare(bare_heard, clip.asked, drums)
-        save_clip(clip, path, {**clip_settings(clip, args, jasco), "heard": scores, "heard_without_control": others})
-        save_clip(without, out / f"{name}-without.wav", {**clip_settings(without, args, jasco), "heard": others})
-        asked = _asked(clip.asked, drums)
-        made[0].append(_clip(name, f"{name}.wav", clip, asked, heard, scores))
-        made[1].append(_clip(name, f"{name}-without.wav", clip, {}, bare_heard, others))
-        draw_clip(
-            path.with_suffix(".png"),
-            wav=loudness_normalize(clip.audio, clip.sample_rate)[0],
-            sample_rate=clip.sample_rate,
-            title=f"{clip.request.text}  ·  {clip.request.chords}",
-            asked_chords=clip.asked["chords"],
-            heard_chords=chords,
-            asked_melody=clip.asked.get("melody"),
-            asked_onsets=None if drums is None else drums.onsets,
-            heard_onsets=heard.onsets,
-        )
-        for metric, score in scores.items():
-            print(f"{name:16} {metric:20} {score:16.2f} {others[metric]:16.2f}")
-        if chords is not None:
-            print(f"{'':16} asked  {_line(clip.asked['chords'])}\n{'':16} heard  {_line(chords)}")
-    page = write_page(out, _results(made, {"checkpoint": args.checkpoint, "guidance": guidance or jasco.model.config.guidance}))
-    print(f"\nwrote three WAVs, three without controls and three pictures to {out}/; {page} plays them over what was asked for")
+    for number in range(args.seeds):
+        for one, (clip, without) in zip(shown, _generate(jasco, list(requests.values()), number, args), strict=True):
+            asked, heard, bare_heard = Asked(clip), Heard(clip.audio, clip.sample_rate), Heard(without.audio, clip.sample_rate)
+            figures, others = asked.figures(heard), asked.figures(bare_heard)
+            one.add(figures, others)
+            if number:
+                continue
+            if "chords" in clip.asked and chordino.available():
+                one.chords = _line(clip.asked["chords"]), _line(heard.chords)
+            save_clip(
+                clip,
+                out / one.audio,
+                {**clip_settings(clip, args, jasco), "heard": figures, "heard_without_control": others},
+                FORMATS[args.format],
+            )
+            save_clip(without, out / one.without, {**clip_settings(without, args, jasco), "heard": others}, FORMATS[args.format])
+            draw(out / one.picture, clip, asked, heard)
+            made[0].append(_clip(one, one.audio, clip, asked.lanes(), heard, figures))
+            made[1].append(_clip(one, one.without, clip, {}, bare_heard, others))
+    _print(shown, args.seeds)
+    settings = {"checkpoint": args.checkpoint, "guidance": guidance_text(args) or jasco.model.config.guidance}
+    page = write_page(out, _results(file.title, made, settings))
+    sampling = _sampling(args)
+    command = [
+        "jasco demo",
+        *([f"--requests {args.requests}"] if args.requests else []),
+        f"--seeds {args.seeds}",
+        f"--format {args.format}",
+    ]
+    readme = write_readme(
+        out, shown, title=file.title, about=file.about, made_by=" ".join([*command, *sampling, f"-o {args.out}"]), sampling=sampling
+    )
+    print(f"\nwrote {len(shown)} clips, as many without controls, and pictures to {out}/; {page} plays them over what was asked for")
+    print(f"{readme} has the figures, and a command for each")
     if not chordino.available():
         print("the chord recogniser is not installed: chords were not compared")
     return 0
 
 
-def _asked(asked: dict[str, np.ndarray], drums: Heard | None) -> dict[str, Any]:
-    """What was asked for, for the page."""
-    return {
-        "chords": chord_lane(asked["chords"]),
-        "melody": note_lane(asked["melody"], LOWEST_MIDI) if "melody" in asked else [],
-        "onsets": [] if drums is None else onset_lane(drums.onsets),
-    }
+def _generate(jasco: Jasco, requests: Sequence[Request], number: int, args: argparse.Namespace) -> list[tuple[Clip, Clip]]:
+    """Each with and without controls, the same prompt and noise, in one batch."""
+    given = [replace(request, seed=request.seed + number) for request in requests]
+    bare = [Request(request.text, seed=request.seed) for request in given]
+    which = f", {number + 1} of {args.seeds} seeds" if args.seeds > 1 else ""
+    bar = progress_bar(f"making {len(given)} clips, and {len(given)} without controls{which}")
+    clips = jasco.generate([*given, *bare], guidance=guidance_text(args), solver=solver_config(args), progress=bar)
+    return list(zip(clips[: len(given)], clips[len(given) :], strict=True))
 
 
-def _clip(name: str, audio: str, clip: Clip, asked: dict[str, Any], heard: Heard, scores: dict[str, float]) -> dict[str, Any]:
+def _sampling(args: argparse.Namespace) -> list[str]:
+    """The options that differ from `jasco generate`'s own."""
+    default, solver = SolverConfig(), solver_config(args)
+    words = ["--checkpoint", args.checkpoint] if args.checkpoint != DEFAULT_CHECKPOINT else []
+    words += ["--guidance", *args.guidance] if args.guidance else []
+    for option, value, usual in (
+        ("--solver", solver.method, default.method),
+        ("--steps", solver.steps, default.steps),
+        ("--tolerance", solver.tolerance, default.tolerance),
+    ):
+        words += [option, str(value)] if value != usual else []
+    return words
+
+
+def _print(shown: Sequence[Shown], seeds: int) -> None:
+    width = max(16, *(len(one.name) for one in shown))
+    mean = "mean of all seeds" if seeds > 1 else "asked and heard"
+    print(f"\n{'clip':{width}} {'':20} {mean:>17} {'without control':>16}")
+    for one in shown:
+        for column in COLUMNS:
+            if column.key in one.figures:
+                kept, bare = np.mean(one.figures[column.key], axis=0)
+                print(f"{one.name:{width}} {column.title:20} {kept:17.2f} {bare:16.2f}")
+        if one.chords is not None:
+            print("{:{}} asked  {}\n{:{}} heard  {}".format("", width, one.chords[0], "", width, one.chords[1]))
+
+
+def _clip(one: Shown, audio: str, clip: Clip, asked: dict[str, Any], heard: Heard, figures: dict[str, float]) -> dict[str, Any]:
     """A clip, for the page; with nothing asked for it is set against what the other of its name was asked for."""
-    chords = chord_lane(heard.chords) if chordino.available() else []
     return {
-        "id": name,
-        "caption": f"{REQUESTS[name].text} · {REQUESTS[name].chords}",
+        "id": one.name,
+        "caption": " · ".join(filter(None, (one.request.text, one.request.chords))),
         "audio": audio,
         "seconds": clip.audio.shape[-1] / clip.sample_rate,
-        "asked": asked if chords else {**asked, "chords": []},
-        "heard": {"chords": chords, "pitch_classes": note_lane(heard.pitch_classes), "onsets": onset_lane(heard.onsets)},
-        "figures": scores,
+        "asked": asked,
+        "heard": heard_lanes(heard),
+        "figures": figures,
     }
 
 
-def _results(made: list[list[dict[str, Any]]], settings: dict[str, Any]) -> dict[str, Any]:
+def _results(title: str, made: list[list[dict[str, Any]]], settings: dict[str, Any]) -> dict[str, Any]:
     """Both rows and their means as `write_page` takes them."""
-    metrics = list(dict.fromkeys(metric for clip in made[0] for metric in clip["figures"]))
+    columns = [column for column in COLUMNS if any(column.key in clip["figures"] for clip in made[0])]
     rows = []
     for name, clips in zip(("with controls", "the same prompts and seeds without"), made, strict=True):
-        known = {metric: [clip["figures"][metric] for clip in clips if metric in clip["figures"]] for metric in metrics}
-        figures = {metric: {"mean": float(np.mean(values)), "count": len(values)} for metric, values in known.items()}
-        rows.append({"name": name, "given": list(clips[0]["asked"]), "figures": figures, "clips": clips})
-    columns = [{"key": metric, "title": metric, "digits": 2, "higher_is_better": True, "per": "clip"} for metric in metrics]
-    return {"title": "Three clips of the demo", "settings": settings, "columns": columns, "rows": rows}
-
-
-def _played(clip: Clip) -> Tensor:
-    """The drum part as the clip was to follow it: repeated to its length."""
-    loop = read_audio(clip.request.drums, clip.sample_rate)  # type: ignore[arg-type]
-    return torch.tile(loop, (1, -(-clip.audio.shape[-1] // loop.shape[-1])))[:, : clip.audio.shape[-1]]
+        known = {column.key: [clip["figures"][column.key] for clip in clips if column.key in clip["figures"]] for column in columns}
+        figures = {key: {"mean": float(np.mean(values)), "count": len(values)} for key, values in known.items()}
+        given = [kind for kind in ("chords", "melody", "onsets") if any(clip["asked"].get(kind) for clip in clips)]
+        rows.append({"name": name, "given": given, "figures": figures, "clips": clips})
+    shown = [{"key": column.key, "title": column.title, "digits": 2, "higher_is_better": True, "per": "clip"} for column in columns]
+    return {"title": title, "settings": settings, "columns": shown, "rows": rows}
 
 
 def _line(frames: np.ndarray) -> str:

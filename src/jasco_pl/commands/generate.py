@@ -124,10 +124,10 @@ def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[st
     }
 
 
-def save_clip(clip: Clip, path: Path, settings: dict[str, Any]) -> None:
-    """WAV at -14 LUFS, and JSON beside it."""
+def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: float | None = None) -> None:
+    """Sound at -14 LUFS, and JSON beside it; `compression` as for `write_audio`."""
     audio, loudness = loudness_normalize(clip.audio, clip.sample_rate)
-    write_audio(path, audio, clip.sample_rate)
+    write_audio(path, audio, clip.sample_rate, compression=compression)
     write_json(path.with_suffix(".json"), {**settings, "loudness_before_lufs": loudness})
 
 

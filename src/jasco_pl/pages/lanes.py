@@ -65,13 +65,18 @@ def _melody(asked: Sequence[Sequence[float]], heard: Sequence[Sequence[float]], 
     verdict = np.where(found % 12 == wanted % 12, RIGHT, WRONG)
     verdict[wanted < 0] = FREE
     if not octaves:
-        near = _held(wanted)
-        found = np.where(found >= 0, near + (found - near + 6) % 12 - 6, -1)
+        found = in_octaves(found, wanted)
     return {
         "asked": [[pitch, *times] for (pitch,), times in _runs(wanted) if pitch >= 0],
         "heard": [[pitch, *times, judged] for (pitch, judged), times in _runs(found, verdict) if pitch >= 0],
         "octaves": octaves,
     }
+
+
+def in_octaves(classes: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pitch classes [T] as MIDI pitches in the octave nearest to a melody of MIDI pitches [T]; -1 is none in both."""
+    near = _held(wanted)
+    return np.where(classes >= 0, near + (classes - near + 6) % 12 - 6, -1)
 
 
 def _pitches(notes: Sequence[Sequence[float]], frames: int) -> NDArray[np.int64]:
