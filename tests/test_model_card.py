@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import yaml
 
 from jasco_pl import model_card
 from jasco_pl.cli import main
+from jasco_pl.codec import BandCodec
 from jasco_pl.metrics.report import Figure
 from jasco_pl.model import JascoModel, ModelConfig
 from jasco_pl.model_card import evaluate_command, figures_block, parameters
@@ -165,8 +170,8 @@ def test_wrong_files_are_one_sentence_and_the_card_stays(results: dict[str, Any]
         assert found in line
         assert card.read_text() == text
     card.write_text(CARD)
-    assert "nothing to write" in said(str(card))
-    assert "nothing to write" in said(str(card), "--font-eval", folder, "--training", folder)
+    assert "there is nothing to write" in said(str(card))
+    assert "there is nothing to write" in said(str(card), "--font-eval", folder, "--training", folder)
     assert "is no folder of a training" in said(str(card), "--eval", folder, "--training", folder)
     (tmp_path / "eval" / "results.json").write_text("[]")
     assert "is not what `jasco evaluate` writes" in said(str(card), "--eval", folder)
@@ -202,3 +207,43 @@ def test_the_shipped_cards_have_their_places() -> None:
         text = (root / name).read_text()
         for part in parts:
             assert model_card.replaced(text, part, "jasco card", "new", name) != text
+
+
+def test_a_folder_without_a_card_gets_one(
+    results: dict[str, Any], tmp_path: Path, tiny_model_config: ModelConfig, tiny_codec_folder: Path
+) -> None:
+    model = tmp_path / "model"
+    JascoModel(tiny_model_config).save_pretrained(model)
+    assert main(["card", str(model), "--eval", written(tmp_path / "eval", results)]) == 0
+    text = (model / "README.md").read_text()
+    assert text.startswith("---\n")
+    assert "2 layers, width 32" in text
+    assert "| chords        | 0.500 ± 0.010 |" in text
+    report = {"codec": "x/mine", "clips": 1, "seconds": 10.0, "threads": 1, "figures": {"onset_f1": None}}
+    codec = tmp_path / "codec"
+    BandCodec.from_pretrained(tiny_codec_folder).save_pretrained(codec)
+    (tmp_path / "codec.json").write_text(json.dumps(report))
+    assert main(["card", str(codec), "--codec-report", str(tmp_path / "codec.json")]) == 0
+    assert "| mine" in (codec / "README.md").read_text()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert main(["card", str(empty), "--eval", str(tmp_path / "eval")]) == 2
+    assert list(empty.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_larger_model_is_within_its_bounds() -> None:
+    """Sixteen million parameters, 32 MiB in half precision; the configurations are read by the command line's own parser."""
+    found = subprocess.run(
+        [sys.executable, "-m", "jasco_pl.cli", "fit", "-c", "conf/mini.yaml", "-c", "conf/mini_gpu.yaml", "--print_config"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    config = yaml.safe_load(found.stdout)
+    assert config["trainer"]["max_steps"] == config["model"]["decay_steps"]
+    with torch.device("meta"):
+        model = JascoModel(ModelConfig.from_dict({**config["model"]["config"], "seconds": 10.0}))
+    assert 10e6 < parameters(model.config) < 16e6
+    assert 2 * sum(tensor.numel() for tensor in model.state_dict().values()) < 32 * 2**20

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from jasco_pl.codec.embedded import is_band_codec
+from jasco_pl.codec.report import markdown
 from jasco_pl.errors import UserError
 from jasco_pl.evaluation.settings import ALL, CEILING, NO_CONTROL
 from jasco_pl.files import atomic_path
@@ -152,6 +154,49 @@ def _shares(figures: Mapping[str, Mapping[str, Figure]], columns: Sequence[Colum
 
 def _percent(part: float, whole: float) -> str:
     return f"{part / whole:.0%}".replace("%", " %") if whole > 0 else "–"
+
+
+def codec_block(report: str | Path) -> str:
+    """The table of a codec, from what `jasco codec report --json` wrote.
+
+    Raises:
+        UserError: the file cannot be read, or is something else.
+    """
+    try:
+        data = json.loads(Path(report).read_text(encoding="utf-8"))
+        table = markdown(data, Path(data["codec"]).name)
+        about = f"{data['clips']} clips of {data['seconds']:g} s, {data['threads']} threads"
+    except OSError as error:
+        raise UserError(f"cannot read {str(report)!r} ({error.strerror}); `jasco codec report --json {report}` writes it.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{str(report)!r} is not what `jasco codec report --json` writes: {error}.") from error
+    return f"Reconstruction against original: {about}; means with 95 % bootstrap intervals.\n\n{table.rstrip()}"
+
+
+def first_card(folder: str | Path) -> None:
+    """Write a README.md with front matter, what config.json says, and the places for figures; for a person to go on from.
+
+    Raises:
+        UserError: the folder holds neither a codec nor a model.
+    """
+    folder = Path(folder)
+    if is_band_codec(folder):
+        front, parts = "[audio-codec]", ["figures"]
+        lines = ["32 kHz mono <-> log-frequency bands at 50 Hz <-> codes; the embedded codec of jasco-pl."]
+    else:
+        config = read_config(folder)
+        net = config.transformer
+        front, parts = "[text-to-music, flow-matching]", ["training", "figures"]
+        lines = [
+            "Text to music under controls, JASCO's architecture (arXiv 2406.10970).",
+            f"- network: {net.layers} layers, width {net.width}, {net.heads} heads, feed-forward {net.feed_forward}, "
+            f"{net.frames_per_token} latent frames a token\n- controls: {', '.join(config.controls) or 'none'}\n"
+            f"- text encoder: {config.text_encoder}, frozen\n- codec: {config.codec}",
+        ]
+    places = [f"## {name.capitalize()}\n\n<!-- {name}: -->\n{END}" for name in parts]
+    text = "\n\n".join([f"---\nlibrary_name: jasco-pl\ntags: {front}\n---\n# {folder.name}", *lines, *places]) + "\n"
+    with atomic_path(folder / "README.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def training_block(history: History) -> str:

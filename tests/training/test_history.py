@@ -16,13 +16,13 @@ def test_every_session_of_a_run_tells_what_it_was(tiny_training, tmp_path):
     assert main(["fit", *tiny_training("run", "--trainer.max_steps", "7", "--data.seconds", "0.5", "--data.batch_size", "2")]) == 0
     history = read_history(tmp_path / "run")
     assert [(session.first, session.last) for session in history.sessions] == [(0, 4), (4, 7)]
-    assert [steps for _, steps in history.spans()] == [4, 2]  # a checkpoint every second step: one step is not in the last
-    assert history.steps == 6
-    assert history.samples() == 4 * 4 + 2 * 2
-    assert history.audio_hours() == pytest.approx((4 * 4 * 1.0 + 2 * 2 * 0.5) / 3600)
+    assert [steps for _, steps in history.spans()] == [4, 3]  # a checkpoint every second step, and at the end
+    assert history.steps == 7
+    assert history.samples() == 4 * 4 + 3 * 2
+    assert history.audio_hours() == pytest.approx((4 * 4 * 1.0 + 3 * 2 * 0.5) / 3600)
     assert all(0 <= session.hours < 0.1 for session in history.sessions)
     text = training_block(history)
-    assert "20, batch 4, then 2" in text
+    assert "22, batch 4, then 2" in text
     assert "in crops of 1, then 0.5 seconds" in text
     assert "cores" in text
     assert UNKNOWN not in text

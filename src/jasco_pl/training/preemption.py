@@ -1,4 +1,4 @@
-"""A training that is asked to stop saves first."""
+"""A training that is asked to stop saves first, and so does one that comes to its end."""
 
 from __future__ import annotations
 
@@ -17,12 +17,24 @@ from tqdm import tqdm
 REQUEUE = 75  # EX_TEMPFAIL; conf/slurm/train.sbatch queues the job again on it
 
 
+def save_last(trainer: lightning.Trainer) -> Path | None:
+    """Save where the same command goes on from, in all processes; None without a ModelCheckpoint."""
+    saver = trainer.checkpoint_callback
+    if not isinstance(saver, ModelCheckpoint) or not saver.dirpath:
+        return None
+    path = Path(saver.dirpath) / f"{saver.CHECKPOINT_NAME_LAST}{saver.FILE_EXTENSION}"
+    trainer.save_checkpoint(path)
+    return path
+
+
 class Stopped(SystemExit):
     """The training was asked to stop and has saved; carries the exit code."""
 
 
 class StopSignals(Callback):
     """On SIGTERM or SIGUSR1 to any process: finish the step, save as `last`, end all processes; the same command goes on from there.
+
+    After the step `max_steps` it saves as well: a run whose end is no multiple of the interval between checkpoints keeps its end.
 
     Exit code 143 after SIGTERM (128 + 15, as for a process that dies of it), 75 after SIGUSR1, which a SLURM job is sent before its time
     is up: the batch script queues the job again. Lightning's own handlers are put out of force: they save nothing on SIGTERM, and use the
@@ -57,13 +69,11 @@ class StopSignals(Callback):
             flag = torch.tensor(float(received), device=trainer.strategy.root_device)
             received = int(trainer.strategy.reduce(flag, reduce_op="max"))
         if not received:
+            if trainer.global_step == trainer.max_steps:  # the last steps too, whatever the interval between checkpoints
+                save_last(trainer)
             return
-        saver = trainer.checkpoint_callback
-        saved = "nothing was saved, because there is no ModelCheckpoint"
-        if isinstance(saver, ModelCheckpoint) and saver.dirpath:
-            path = Path(saver.dirpath) / f"{saver.CHECKPOINT_NAME_LAST}{saver.FILE_EXTENSION}"
-            trainer.save_checkpoint(path)
-            saved = f"{path} is saved, the same command goes on from it"
+        path = save_last(trainer)
+        saved = f"{path} is saved, the same command goes on from it" if path else "nothing was saved, because there is no ModelCheckpoint"
         if trainer.is_global_zero:
             name = signal.Signals(received).name
             tqdm.write(f"stopped by {name} after step {trainer.global_step}: {saved}.", file=sys.stderr)
