@@ -2,9 +2,11 @@
 
 jasco metrics ceiling data/pieces/test
 jasco metrics sensitivity data/pieces/test --embedder musicnn
+jasco metrics probe data/pieces/train --clips out/eval
 
 `ceiling` measures composed pieces against their own annotations: what a perfect generator would get. `sensitivity` measures how a distance
-between embeddings grows when music is worsened in known ways.
+between embeddings grows when music is worsened in known ways. `probe` learns style and instruments from composed pieces and asks whether
+the clips of an evaluation have those that their prompts name.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ CODEC = "checkpoints/codec-mini"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Subcommands ceiling and sensitivity."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ceiling|sensitivity")
+    """Subcommands ceiling, sensitivity and probe."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ceiling|sensitivity|probe")
     ceiling = actions.add_parser("ceiling", help="what a perfect generator would get")
     ceiling.add_argument("pieces", metavar="DIR", help="folder that `jasco compose` filled")
     ceiling.add_argument("--seconds", type=float, default=10.0, help="length of the stretch of every piece (default %(default)s)")
@@ -33,8 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sensitivity.add_argument("--embedder", default="musicnn", choices=EMBEDDERS, help="what hears the audio (default %(default)s)")
     sensitivity.add_argument("--source", metavar="PATH", help="file or folder of its weights (default: looked for)")
     sensitivity.add_argument("--codec", default=CODEC, metavar="DIR", help="codec for the row of that name (default %(default)s)")
-    for action in (ceiling, sensitivity):
-        action.add_argument("--limit", type=int, default=64, help="pieces (default %(default)s)")
+    probe = actions.add_parser("probe", help="whether clips have the style and the instruments that their prompts name")
+    probe.add_argument("pieces", metavar="DIR", help="composed pieces to learn from, not those that the clips were made after")
+    probe.add_argument("--clips", default="out/eval", metavar="DIR", help="folder of `jasco evaluate` (default %(default)s)")
+    probe.add_argument("--codec", default=CODEC, metavar="DIR", help="codec of the clips (default %(default)s)")
+    for action, pieces in ((ceiling, 64), (sensitivity, 64), (probe, 600)):
+        action.add_argument("--limit", type=int, default=pieces, help="pieces (default %(default)s)")
         action.add_argument("-o", "--out", metavar="FILE", help="write the table there as Markdown, and as JSON beside it")
 
 
@@ -45,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if not Path(args.pieces).is_dir():
         raise UserError(f"there is no folder {args.pieces!r}.")
     out = args.out or f"out/metrics/{args.action}.md"
-    print({"ceiling": _ceiling, "sensitivity": _sensitivity}[args.action](args, out))
+    print({"ceiling": _ceiling, "sensitivity": _sensitivity, "probe": _probe}[args.action](args, out))
     print(f"wrote {out}")
     return 0
 
@@ -94,4 +100,33 @@ def _sensitivity(args: argparse.Namespace, out: str) -> str:
     with atomic_path(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
     write_json(Path(out).with_suffix(".json"), {"pieces": args.pieces, "embedder": embedder.name, "rows": dict(found)})
+    return text
+
+
+def _probe(args: argparse.Namespace, out: str) -> str:
+    from jasco_pl.data.build import read_note
+    from jasco_pl.files import atomic_path, write_json
+    from jasco_pl.metrics.probe import Probe
+    from jasco_pl.metrics.probe_data import EMBEDDER, evaluated_clips, piece_features
+    from jasco_pl.metrics.probe_report import table
+    from jasco_pl.metrics.prompts import family
+    from jasco_pl.resources import locate
+
+    rows = list(evaluated_clips(Path(args.clips)))  # before minutes of work
+    paths = sorted(Path(args.pieces).glob("*.json"))[: args.limit]
+    if not paths:
+        raise UserError(f"{args.pieces!r} holds no composed pieces (*.json); `jasco compose --split train --out {args.pieces}` makes some.")
+    features = piece_features(paths, str(locate(args.codec)), load_embedder(EMBEDDER), Path(out).parent / "probe")
+    notes = [read_note(path) for path in paths]
+    probe = Probe(features, [note["style"] for note in notes], [frozenset(map(family, note["instruments"])) for note in notes])
+    lines, found = table(probe, [note["captions"][0] for note in notes], rows)
+    text = (
+        f"# What the prompt asks for\n\nProbes on {EMBEDDER}, learnt from {len(paths)} composed pieces through the codec: "
+        f"{len(probe.styles)} styles; {len(probe.families)} families of instruments, without the commonest ({', '.join(probe.common)}). "
+        "Shares of what prompts name, 95 % intervals, clips that name something in brackets; chance is the mean over shuffled prompts. Among each other: "
+        f"embeddings by the mean and spread of their own row.\n\n{lines}"
+    )
+    with atomic_path(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    write_json(Path(out).with_suffix(".json"), {"pieces": args.pieces, "clips": args.clips, "families": probe.families, "rows": found})
     return text
