@@ -123,8 +123,8 @@ def _probe(args: argparse.Namespace, out: str) -> str:
     text = (
         f"# What the prompt asks for\n\nProbes on {EMBEDDER}, learnt from {len(paths)} composed pieces through the codec: "
         f"{len(probe.styles)} styles; {len(probe.families)} families of instruments, without the commonest ({', '.join(probe.common)}). "
-        "Shares of what prompts name, 95 % intervals, clips that name something in brackets; chance is the mean over shuffled prompts. Among each other: "
-        f"embeddings by the mean and spread of their own row.\n\n{lines}"
+        "Shares of what prompts name, 95 % intervals, clips that name something in brackets; chance is the mean over shuffled prompts. "
+        f"Among each other: embeddings by the mean and spread of their own row.\n\n{lines}"
     )
     with atomic_path(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
