@@ -35,7 +35,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint con
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup doctor demo examples test test-slow data launch-check train mini mini-cpu eval tensorboard lint format clean
+.PHONY: help setup doctor demo examples test test-slow data launch-check train mini mini-cpu eval paper-tables tensorboard lint format clean
 
 help: ## list the targets and variables
 	@echo "JASCO-PL: text to music, following chords, a melody and drums in time"
@@ -173,6 +173,10 @@ $(MINI)/checkpoints/codec-mini/README.md: $(MINI)/checkpoints/codec-mini/config.
 eval: | $(STAMP) ## measure the shipped checkpoint on the embedded test split
 	$(JASCO) compose --out $(DATA)/pieces/test --split test --hours $(TEST_HOURS) --seed $(SEED) --workers $(WORKERS)
 	$(JASCO) evaluate --pieces $(DATA)/pieces/test --workers $(WORKERS) $(ARGS)
+
+paper-tables: $(DATA)/shards/train/index.json $(DATA)/shards/valid/index.json ## repeat the paper's experiments at a small budget, into docs/reproduction.md
+	$(JASCO) compose --out $(DATA)/pieces/test --split test --hours $(TEST_HOURS) --seed $(SEED) --workers $(WORKERS)
+	$(JASCO) reproduce --train $(DATA)/shards/train --valid $(DATA)/shards/valid --pieces $(DATA)/pieces/test --workers $(WORKERS) $(ARGS)
 
 tensorboard: | $(STAMP) ## watch the runs in runs/
 	$(PY) -m tensorboard.main --logdir runs $(ARGS)

@@ -20,9 +20,13 @@ from pathlib import Path
 
 from jasco_pl.errors import UserError
 from jasco_pl.evaluation import find_listeners
+from jasco_pl.machine import machine
 from jasco_pl.reproduction.engine import jobs_of, run_jobs
 from jasco_pl.reproduction.job import Budget
+from jasco_pl.reproduction.picture import draw
 from jasco_pl.reproduction.plan import EXPERIMENTS, chosen
+from jasco_pl.reproduction.report import write_page
+from jasco_pl.reproduction.results import gather, write_figures
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,4 +72,22 @@ def run(args: argparse.Namespace) -> int:
     seeds = list(dict.fromkeys(args.seeds))
     if not args.report_only:
         run_jobs(jobs_of(chosen(args.only), seeds, budget), args.workers)
+    found = gather(budget, seeds, machine("cpu"))
+    page = Path(args.report)
+    picture = page.parent / "images" / f"{page.stem}.png"
+    draw(found, picture)
+    write_figures(found)
+    write_page(found, page, picture, command_of(args, seeds))
+    print(f"wrote {page} and {picture}, and reproduction.csv and .json to {budget.out}")
     return 0
+
+
+def command_of(args: argparse.Namespace, seeds: list[int]) -> str:
+    """What repeats the figures: the options that they depend on, where they are not the defaults."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    parts = ["jasco reproduce"]
+    for name in ("steps", "clips", "guidance", "evaluations"):
+        if getattr(args, name) != parser.get_default(name):
+            parts.append(f"--{name} {getattr(args, name)}")
+    return " ".join([*parts, *(["--seeds", *map(str, seeds)] if seeds != parser.get_default("seeds") else [])])

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import shutil
 import sys
 import time
@@ -29,6 +28,7 @@ from jasco_pl.evaluation import ComposedPieces, Listeners, ResultRow, Settings, 
 from jasco_pl.files import atomic_path, write_json
 from jasco_pl.flow.path import make_path
 from jasco_pl.flow.solver import SolverConfig
+from jasco_pl.machine import machine
 from jasco_pl.model import read_config
 from jasco_pl.reproduction.plan import EXPERIMENTS, TEXT_ONLY, Recipe
 
@@ -88,12 +88,12 @@ class Job:
         """What is exported."""
         return self.folder / "model"
 
-    @property
+    @cached_property
     def recipe(self) -> Recipe:
         """Its configuration files."""
         return Recipe(EXPERIMENTS[self.experiment], self.budget.conf)
 
-    @property
+    @cached_property
     def base(self) -> Job | None:
         """The job whose model this one starts from."""
         base = EXPERIMENTS[self.experiment].base
@@ -113,12 +113,13 @@ class Job:
         changes["data"] = {"train": str(budget.train), "valid": str(budget.valid), "seed": self.seed}
         return changes
 
+    @cached_property
     def mark(self) -> str:
         """Changes with whatever the trained weights depend on, but for the machine and the versions of packages."""
         changes = self.overlay()
         changes["trainer"] = {"max_steps": self.budget.steps}
         del changes["model"]["start_from"], changes["data"]
-        base = self.base.mark() if self.base else ""
+        base = self.base.mark if self.base else ""
         return _digest([*self.recipe.texts, json.dumps(changes, sort_keys=True), self.budget.data, base])
 
     def finished(self) -> dict[str, Any] | None:
@@ -127,7 +128,7 @@ class Job:
             found = json.loads((self.folder / "finished.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return dict(found) if found.get("mark") == self.mark() else None
+        return dict(found) if found.get("mark") == self.mark else None
 
     def measured(self) -> bool:
         """Whether its clips are there too, by this budget."""
@@ -152,7 +153,7 @@ class Job:
         from jasco_pl.commands.export import load_checkpoint  # here, and the next: Lightning takes seconds to import
         from jasco_pl.training import cli
 
-        mark, begun = self.mark(), self.folder / "begun.json"
+        mark, begun = self.mark, self.folder / "begun.json"
         if not begun.exists() or json.loads(begun.read_text(encoding="utf-8")) != {"mark": mark}:
             shutil.rmtree(self.folder, ignore_errors=True)
             write_json(begun, {"mark": mark})
@@ -169,9 +170,11 @@ class Job:
         model = load_checkpoint(str(last))
         model.save_pretrained(self.model, torch.float16)
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        about = {"torch": torch.__version__, "cores": os.cpu_count(), "processor": processor(), "python": platform.python_version()}
         cpu = time.process_time() - started
-        write_json(self.folder / "finished.json", {"mark": mark, "steps": steps, "parameters": parameters, "cpu_seconds": cpu, **about})
+        write_json(
+            self.folder / "finished.json",
+            {"mark": mark, "steps": steps, "parameters": parameters, "cpu_seconds": cpu, "machine": machine("cpu")},
+        )
 
     def measure(self) -> ResultRow:
         """The clips of the model under all its conditions, and their figures; makes what is missing."""
@@ -190,7 +193,7 @@ class Job:
     def _measurement(self) -> dict[str, Any]:
         pieces = [path.name for path in sorted(self.budget.pieces.glob("*.json"))]
         return {
-            "mark": self.mark(),
+            "mark": self.mark,
             "clips": self.budget.clips,
             "guidance": self.budget.guidance,
             "evaluations": self.budget.evaluations,
@@ -219,15 +222,6 @@ def in_process(job: Job) -> None:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(log.fileno(), stream.fileno())
     job.run()
-
-
-def processor() -> str:
-    """Its name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _digest(parts: list[str]) -> str:
