@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 from jasco_pl.cli import main
 from jasco_pl.errors import UserError
 from jasco_pl.model_card import UNKNOWN, training_block
-from jasco_pl.training.history import History, Session, read_history
+from jasco_pl.training.history import TAG, History, Session, read_history
 
 
 def test_every_session_of_a_run_tells_what_it_was(tiny_training, tmp_path):
@@ -50,3 +51,17 @@ def test_steps_that_a_kill_undid_are_counted_once():
     history = History([Session(facts, 0, 1070, 1.0), Session(facts, 1000, 2000, 1.0)], 2000, None)
     assert [steps for _, steps in history.spans()] == [1000, 1000]
     assert history.audio_hours() == pytest.approx(2.0)
+
+
+def test_a_run_of_which_only_the_checkpoint_is_left(tmp_path: Path):
+    history = History([], 500, None)
+    assert history.samples() is None
+    assert history.audio_hours() is None
+    assert "| optimiser steps  |          500 |" in training_block(history)
+
+
+def test_a_session_that_ended_before_its_first_figure_counts(tmp_path: Path):
+    with SummaryWriter(str(tmp_path)) as writer:
+        writer.add_text(TAG, json.dumps({"first_step": 0, "batch_size": 8, "seconds": 5.0}), 0)
+    (session,) = read_history(tmp_path).sessions
+    assert (session.first, session.last, session.hours) == (0, 0, 0.0)

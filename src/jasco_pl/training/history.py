@@ -72,6 +72,8 @@ class History:
 
     def spans(self) -> list[tuple[Session, int]]:
         """Every session with the steps of it that lasted: what was lost by a kill and done again counts in the later one."""
+        if not self.sessions:
+            return []
         ends = [*(session.first for session in self.sessions[1:]), self.steps or 0]
         return [(session, max(0, end - session.first)) for session, end in zip(self.sessions, ends, strict=True)]
 
@@ -119,15 +121,15 @@ def _session(path: Path, first: int) -> Session | None:
     events = EventAccumulator(str(path), {"scalars": 0, "tensors": 0, "images": 1, "audio": 1})
     events.Reload()
     tags = events.Tags()
-    if LOSS not in tags["scalars"]:
+    losses = events.Scalars(LOSS) if LOSS in tags["scalars"] else []
+    text = events.Tensors(f"{TAG}/text_summary")[0] if f"{TAG}/text_summary" in tags["tensors"] else None
+    if text is None and not losses:
         return None
-    losses = events.Scalars(LOSS)
-    facts, begun = {}, losses[0].wall_time
-    if f"{TAG}/text_summary" in tags["tensors"]:
-        text = events.Tensors(f"{TAG}/text_summary")[0]
-        facts, begun = json.loads(text.tensor_proto.string_val[0]), text.wall_time
-        first = facts["first_step"]
-    return Session(facts, first, losses[-1].step + 1, (losses[-1].wall_time - begun) / 3600)
+    facts = json.loads(text.tensor_proto.string_val[0]) if text else {}
+    first = facts.get("first_step", first)
+    begun = text.wall_time if text else losses[0].wall_time
+    last, ended = (losses[-1].step + 1, losses[-1].wall_time) if losses else (first, begun)  # ended before anything was logged
+    return Session(facts, first, last, (ended - begun) / 3600)
 
 
 def _last_checkpoint(path: Path) -> tuple[int | None, dict[str, Any] | None]:
