@@ -42,7 +42,7 @@ class SalienceNetwork(nn.Module):
         return cast(list[tuple[nn.BatchNorm2d, nn.Conv2d]], list(zip(self.norms, self.convolutions, strict=True)))
 
     def forward(self, hcqt: Tensor) -> Tensor:
-        """The same as `straightforward` up to rounding, in about half of its time on one CPU thread (`jasco bench salience` measures it)."""
+        """The same as `straightforward` up to rounding, in about half of its time on one CPU thread (see `jasco bench salience`)."""
         if hcqt.device.type != "cpu":
             return self.straightforward(hcqt)
         x = hcqt.contiguous(memory_format=torch.channels_last)
