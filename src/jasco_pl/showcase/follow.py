@@ -101,5 +101,6 @@ def draw(path: str | os.PathLike[str], clip: Clip, asked: Asked, heard: Heard) -
 
 def _bins(classes: NDArray[np.int64], melody: NDArray[np.generic]) -> NDArray[np.int64]:
     """Pitch classes [T] as melody bins near to a melody [T]; those of the lowest octave stay on the scale."""
-    pitches = in_octaves(classes, np.where(melody >= 0, melody.astype(np.int64) + LOWEST_MIDI, -1))
+    bins = melody.astype(np.int64)
+    pitches = in_octaves(classes, np.where(bins >= 0, bins + LOWEST_MIDI, -1))
     return np.where(classes >= 0, pitches - LOWEST_MIDI + 12 * (pitches < LOWEST_MIDI), -1)
