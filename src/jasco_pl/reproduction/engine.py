@@ -38,7 +38,7 @@ def run_jobs(jobs: Sequence[Job], workers: int) -> None:
     # a process a job: what a training leaves behind (handlers, caches, threads) ends with it
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent, max_tasks_per_child=1)
     try:
-        with tqdm(total=total, desc="reproduce", unit="step") as bar:
+        with tqdm(total=total, initial=sum(map(reached, jobs)), desc="reproduce", unit="step") as bar:
             while pending or running:
                 for job in [job for job in pending if job.base is None or job.base.finished() is not None]:
                     if len(running) < workers:

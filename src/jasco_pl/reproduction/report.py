@@ -204,8 +204,8 @@ def _about(found: Reproduction, command: str) -> str:
         f"The paper's experiments, all with the same {budget.steps} steps of {found.batch} crops of {found.seconds:g} s "
         f"({budget.steps * found.batch:,} crops), the same composed music and the same seeds ({', '.join(map(str, found.seeds))}), "
         f"measured on the same {budget.clips} held-out pieces, ten seconds of each. Models of {size} million parameters after so little "
-        "training say in which direction a choice works, and nothing of the level it would reach: the paper's, of 330 million, saw 168 million "
-        "crops. "
+        "training say in which direction a choice works, and nothing of the level it would reach: the paper's, of 330 million, saw 168 "
+        "million crops. "
         f"Where a finding does not show here, the page says so.\n\n{several}\n\n"
         f"`{command}` (`make paper-tables`) made this page; nothing in it is written by hand. Ran on: {found.machine}."
     )
