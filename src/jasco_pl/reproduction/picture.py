@@ -53,7 +53,7 @@ def draw(found: Reproduction, path: Path) -> None:
         chords="w = 1 + t",
         weight_uniform="w = 1",
     )
-    _bars(places[3], found, plan.FIGURE_2, KL, {}, f"Figure 2: {titles(found.budget)[KL]} ↓", chords="flow, precond.", flow_plain="flow")
+    _bars(places[3], found, plan.FIGURE_2, KL, {}, f"Figure 2: {titles(found.budget)[KL]} ↓", chords="flow, prec.", flow_plain="flow")
     handles, labels = upper.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=3, frameon=False, fontsize=9.5, labelcolor=INK)
     upper.subplots_adjust(left=0.04, right=0.985, top=0.92, bottom=0.33, wspace=0.16)
@@ -78,6 +78,7 @@ def _bars(axes: Axes, found: Reproduction, names: Sequence[str], column: str, ta
     for place, mean in zip(places, means, strict=True):
         if math.isnan(mean):
             axes.text(place - 0.28, 0, "–", ha="center", va="bottom", color=SOFT)
+    axes.set_xlim(-0.6, len(names) - 0.4)
     axes.set_title(title, fontsize=10.5, color=INK)
     labels = [named.get(name) or _SHORT.get(name) or EXPERIMENTS[name].title for name in names]
     axes.set_xticks(

@@ -212,12 +212,17 @@ def _about(found: Reproduction, command: str) -> str:
 
 
 def _summary(verdicts: Sequence[Verdict]) -> str:
-    counts = Counter(verdict.outcome for verdict in verdicts)
-    said = "; ".join(f"{outcome.value} {counts[outcome]}" for outcome in Outcome if counts[outcome])
+    kinds = {Finding.BETTER: "better", Finding.COMPARABLE: "comparable"}
+    said = []
+    for finding, word in kinds.items():
+        outcomes = Counter(verdict.outcome for verdict in verdicts if verdict.claim.finding is finding)
+        counted = "; ".join(f"{outcome.value} {outcomes[outcome]}" for outcome in Outcome if outcomes[outcome])
+        said.append(f'{sum(outcomes.values())} that say "{word}" ({counted})')
     return (
-        f"**Of {len(verdicts)} comparisons in the paper: {said}.** A comparison agrees when the whole 95 % interval of the difference "
-        "between two models on the same clips lies on the paper's side of nothing; it does not reproduce when all of it lies on the other "
-        f'side. Where the paper says "comparable", it agrees when the interval ends less than {COMPARABLE:.0%} worse than the other model.'
+        f"**Comparisons: {', '.join(said)}.** A better one agrees when the whole 95 % interval of the difference between two models on the "
+        "same clips lies on the paper's side of nothing, however small the difference; it does not reproduce when all of it lies on the other "
+        f"side. A comparable one agrees when the interval ends less than {COMPARABLE:.0%} worse than the other model: little is asked where "
+        "that model is poor itself, or a control is not followed yet. Of so many intervals one or two miss by chance."
     )
 
 
