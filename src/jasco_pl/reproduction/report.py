@@ -219,10 +219,10 @@ def _summary(verdicts: Sequence[Verdict]) -> str:
         counted = "; ".join(f"{outcome.value} {outcomes[outcome]}" for outcome in Outcome if outcomes[outcome])
         said.append(f'{sum(outcomes.values())} that say "{word}" ({counted})')
     return (
-        f"**Comparisons: {', '.join(said)}.** A better one agrees when the whole 95 % interval of the difference between two models on the "
-        "same clips lies on the paper's side of nothing, however small the difference; it does not reproduce when all of it lies on the other "
-        f"side. A comparable one agrees when the interval ends less than {COMPARABLE:.0%} worse than the other model: little is asked where "
-        "that model is poor itself, or a control is not followed yet. Of so many intervals one or two miss by chance."
+        f"**Comparisons: {', '.join(said)}.** A better one agrees when the whole 95 % interval of the difference between two models on "
+        "the same clips lies on the paper's side of nothing, however small the difference; it does not reproduce when all of it lies on "
+        f"the other side. A comparable one agrees when the interval ends less than {COMPARABLE:.0%} worse than the other model: little is "
+        "asked where that model is poor itself, or a control is not followed yet. Of so many intervals one or two miss by chance."
     )
 
 
