@@ -69,10 +69,10 @@ def read_results(folder: str | Path) -> dict[str, Any]:
 
 
 def figures_block(results: Mapping[str, Any], font: Mapping[str, Any] | None = None) -> str:
-    """Command, machine, table, and how near the ceiling every control comes; after it the same of `font`, an evaluation of other sounds."""
+    """Command, machine, table, and how near the ceiling every control comes; then the same of `font`, an evaluation in other sounds."""
     parts = _evaluation(results)
     if font is not None:
-        parts += ["The same music in the sounds of another SoundFont, which no training data was rendered with:", *_evaluation(font)]
+        parts += ["Music in the sounds of another SoundFont, which no training data was rendered with:", *_evaluation(font)]
     return "\n\n".join(parts)
 
 

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Card and sources."""
     parser.add_argument("card", metavar="CHECKPOINT", help="folder whose README.md is the card, or a Markdown file")
     parser.add_argument("--eval", metavar="DIR", help="folder that `jasco evaluate` wrote")
-    parser.add_argument("--font-eval", metavar="DIR", help="another, of the same music rendered with a SoundFont that training had not")
+    parser.add_argument("--font-eval", metavar="DIR", help="another, of music rendered with a SoundFont that training had not")
     parser.add_argument("--codec-report", metavar="FILE", help="what `jasco codec report --json` wrote; instead of --eval")
     parser.add_argument("--training", metavar="RUN", help="folder of the run, as runs/mini")
 
