@@ -14,7 +14,7 @@ from jasco_pl.codec.vocoder import Vocoder
 from jasco_pl.errors import UserError
 from jasco_pl.training.balancer import LossBalancer
 from jasco_pl.training.codec_data import AudioCrops, AudioDataModule, read_crop
-from jasco_pl.training.codec_module import CodecModule
+from jasco_pl.training.codec_module import CodecModule, corrupted
 from jasco_pl.training.fit_codec import main
 
 RATE = 32000
@@ -218,3 +218,14 @@ def test_the_command_goes_on_where_it_stopped_and_exports(codec_folder: Path, au
         torch.testing.assert_close(resumed[name], tensor, msg=f"{name} differs after resuming")
     assert whole["decoder.head.weight"].abs().max() > 0
     assert torch.equal(whole["latent_mean"], load_codec(codec_folder).latent_mean)
+
+
+def test_corrupted_latents_err_frame_by_frame_and_lastingly() -> None:
+    torch.manual_seed(0)
+    latents, std = torch.randn(64, 100, 128), torch.linspace(0.5, 2, 128)
+    error = (corrupted(latents, std, 0.5) - latents) / std
+    spread = error.std(dim=(1, 2))
+    assert 0.2 < float(spread.mean()) < 0.6 and float(spread.std()) > 0.1  # the root of two squares, each uniform up to 0.5
+    neighbours = (error[:, 20:80] * error[:, 21:81]).mean(dim=(1, 2)) / error[:, 20:81].square().mean(dim=(1, 2))
+    assert float(neighbours.min()) < 0.2 < 0.7 < float(neighbours.max())  # from mostly white to mostly lasting
+    assert torch.equal(corrupted(latents, std, 0.0), latents)

@@ -60,3 +60,14 @@ def test_samples_are_drawn_one_by_one_from_their_own_generator() -> None:
 
     assert [one(key) for key in range(20)] == [one(key) for key in range(20)]
     assert len({tuple(one(key)) for key in range(200)}) > 8
+
+
+def test_text_alone_leaves_the_draws_of_all_others() -> None:
+    before = shares(ConditionDropout(0.1, 0.2), NAMES)[2]
+    kept, nothing, after = shares(ConditionDropout(0.1, 0.2, text_alone=0.3), NAMES)
+    alone = after[:, 0] & ~after[:, 1:].any(1)
+    assert float(alone.float().mean()) == pytest.approx(0.9 * (0.3 + 0.7 * 0.8 * 0.2**3), abs=0.015)
+    assert kept["chords"] == pytest.approx(0.9 * 0.7 * 0.8, abs=0.015)
+    assert nothing == pytest.approx(0.1 + 0.9 * 0.7 * 0.2**4, abs=0.015)
+    changed = (before != after).any(1)
+    assert alone[changed].all()

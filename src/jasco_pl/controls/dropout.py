@@ -25,9 +25,12 @@ class ConditionDropout:
     """Probability that a condition is dropped, in the remaining samples."""
     exceptions: dict[str, float] = field(default_factory=dict)
     """Conditions whose own probability differs from `each`, e.g. {"painting": 0.7}."""
+    text_alone: float = 0.0
+    """Probability that a sample not among `everything` trains on its text alone. Where `each` is low and conditions are many that hardly
+    ever happens by itself, and what the text asks for is then not learned without controls."""
 
     def __post_init__(self) -> None:
-        for name, rate in {"everything": self.everything, "each": self.each, **self.exceptions}.items():
+        for name, rate in {"everything": self.everything, "each": self.each, "text_alone": self.text_alone, **self.exceptions}.items():
             if not 0 <= rate <= 1:
                 raise UserError(f"the dropout of {name!r} is a probability from 0 to 1, not {rate:g}.")
 
@@ -52,4 +55,8 @@ class ConditionDropout:
         """Masks [batch], true where a sample keeps the condition."""
         some = torch.rand(batch, generator=generator) >= self.everything
         rates = [self.exceptions.get(name, self.each) for name in names]
-        return {name: some & (torch.rand(batch, generator=generator) >= rate) for name, rate in zip(names, rates, strict=True)}
+        keep = {name: some & (torch.rand(batch, generator=generator) >= rate) for name, rate in zip(names, rates, strict=True)}
+        if self.text_alone:  # drawn last, so that the other draws do not depend on it
+            alone = some & (torch.rand(batch, generator=generator) < self.text_alone)
+            keep = {name: alone | mask if name == "text" else mask & ~alone for name, mask in keep.items()}
+        return keep

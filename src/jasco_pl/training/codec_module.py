@@ -51,6 +51,8 @@ class CodecModule(lightning.LightningModule):
         discriminator_ffts: its scales; the hop is a quarter.
         mel, band, adversarial, features: shares of the waveform's gradient; 0 leaves a loss out, both of the last two 0 the discriminator.
         waveform: norm of that gradient against the magnitude loss's.
+        corruption: greatest spread of errors added to the latents that the vocoder hears, in standard deviations; what it decodes in use
+            is a model's guess, not a recording's latents.
         ema_decay: of the weight average, which is what is validated and exported.
     """
 
@@ -71,12 +73,14 @@ class CodecModule(lightning.LightningModule):
         adversarial: float = 1.0,
         features: float = 1.0,
         waveform: float = 1.0,
+        corruption: float = 0.0,
         ema_decay: float = 0.999,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.warmup_steps, self.decay_steps, self.lr, self.discriminator_lr = warmup_steps, decay_steps, lr, discriminator_lr
         self.codec = with_vocoder(codec, width, layers, iterations)
+        self.corruption = corruption
         self.adversary: nn.Module | None = None
         if adversarial or features:
             ffts = list(discriminator_ffts)
@@ -102,7 +106,7 @@ class CodecModule(lightning.LightningModule):
         wav = batch["wav"]
         latents = self.codec.encode(wav[:, None])
         wav = nn.functional.pad(wav, (0, latents.shape[1] * self.codec.hop - wav.shape[1]))
-        magnitudes = self.vocoder.magnitudes(latents)
+        magnitudes = self.vocoder.magnitudes(corrupted(latents, self.codec.latent_std, self.corruption) if self.corruption else latents)
         loss, parts = self.magnitude_loss(magnitudes, wav)
         optimizers: Any = self.optimizers(use_pl_optimizer=True)
         optimizer = optimizers[0] if isinstance(optimizers, list) else optimizers
@@ -208,6 +212,15 @@ class CodecModule(lightning.LightningModule):
         """Write the codec with the averaged vocoder."""
         with self.average.applied():
             self.codec.save_pretrained(folder)
+
+
+def corrupted(latents: Tensor, std: Tensor, greatest: float) -> Tensor:
+    """Latents [B, T, C] as a model might have made them: an error for every frame and one that lasts (0.2 s), each with a spread up to
+    `greatest` standard deviations that is drawn for every item."""
+    single = torch.randn_like(latents)
+    lasting = nn.functional.avg_pool1d(torch.randn_like(latents).transpose(1, 2), 9, stride=1, padding=4).transpose(1, 2) * 3  # spread 1
+    spread = greatest * torch.rand(2, len(latents), 1, 1, device=latents.device)
+    return latents + std * (spread[0] * single + spread[1] * lasting)
 
 
 def with_vocoder(folder: str, width: int, layers: int, iterations: int) -> BandCodec:
