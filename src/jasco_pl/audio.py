@@ -27,6 +27,7 @@ from jasco_pl.errors import UserError
 from jasco_pl.files import atomic_path
 
 SAMPLE_RATE = 32000
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff")  # what is taken for audio in folders
 _BLOCK = 1 << 16
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 _LIMIT_DB = 6.0  # most that the limiter takes off a peak; beyond it limiting is heard

@@ -65,6 +65,24 @@ def test_a_second_run_makes_only_what_is_missing(made: Path, tmp_path: Path, sma
     assert contents(folder) == contents(made)
 
 
+def test_another_band_plays_the_same_chords_melody_and_drums(made: Path, tmp_path: Path, small_font: Path) -> None:
+    compose_set(tmp_path, HOURS, 9, "test", small_font, progress=False, arrangement=1)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in made.iterdir()}
+    for path in tmp_path.glob("*.json"):
+        other, piece = json.loads(path.read_text()), json.loads((made / path.name).read_text())
+        assert (other["arrangement"], piece["arrangement"]) == (1, 0)
+        same = ("id", "duration", "bpm", "chords", "melody", "drums", "beats")
+        assert {key: other[key] for key in same} == {key: piece[key] for key in same}
+        assert path.with_suffix(".mix.flac").read_bytes() != (made / path.with_suffix(".mix.flac").name).read_bytes()
+
+
+def test_a_folder_holds_one_arrangement(made: Path, small_font: Path) -> None:
+    before = contents(made)
+    with pytest.raises(UserError, match="holds arrangement 0 of these pieces"):
+        compose_set(made, HOURS, 9, "test", small_font, progress=False, arrangement=2)
+    assert contents(made) == before
+
+
 def test_an_interrupted_piece_has_no_description(tmp_path: Path, small_font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
@@ -77,7 +95,13 @@ def test_an_interrupted_piece_has_no_description(tmp_path: Path, small_font: Pat
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"split": "dev"}, "dev"), ({"hours": 0}, "hours"), ({"hours": float("nan")}, "hours"), ({"workers": 0}, "workers")],
+    [
+        ({"split": "dev"}, "dev"),
+        ({"hours": 0}, "hours"),
+        ({"hours": float("nan")}, "hours"),
+        ({"workers": 0}, "workers"),
+        ({"arrangement": -1}, "arrangement"),
+    ],
 )
 def test_bad_settings_are_one_sentence(tmp_path: Path, small_font: Path, change: dict[str, object], message: str) -> None:
     settings = {"out": tmp_path, "hours": 0.01, "seed": 1, "split": "train", "soundfont": small_font, "progress": False} | change

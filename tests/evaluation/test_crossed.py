@@ -45,7 +45,7 @@ def piece(name: str, chord: int, pitch: int, onsets: list[float], drums: bool = 
     """Two seconds of silence of which everything is known: one chord, one note, and drums."""
     conditions = {"chords": np.full(FRAMES, chord, dtype=np.int16), "melody": np.full(FRAMES, pitch, dtype=np.int8)}
     codes = np.full(FRAMES, chord)
-    reference = Reference(name, f"caption of {name}", torch.zeros(1, 2 * RATE), RATE, conditions, lambda control: codes, drums)
+    reference = Reference(name, f"caption of {name}", torch.zeros(1, 2 * RATE), RATE, conditions, lambda control: codes, drums, 0.0)
     reference.heard.__dict__.update(chords=conditions["chords"], onsets=np.array(onsets))
     return reference
 

@@ -219,7 +219,7 @@ def test_the_guidance_grid_from_the_command_line(
     assert report["settings"]["best"] == best
     assert f"Best: `{best}`, by the highest mean of chord_iou, onset_f1, melody_accuracy." in out
     assert main([*command, "--guidance", "all=1"]) == 2
-    assert "leave --guidance and --rows out" in capsys.readouterr().err
+    assert "leave --guidance, --rows and --audio out" in capsys.readouterr().err
 
 
 def test_the_grid_needs_something_to_weigh(tiny_settings: Settings, tmp_path: Path) -> None:

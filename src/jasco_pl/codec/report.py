@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from jasco_pl.audio import read_audio
+from jasco_pl.audio import AUDIO_SUFFIXES, read_audio
 from jasco_pl.codec import load_codec
 from jasco_pl.codec.base import Codec
 from jasco_pl.errors import UserError
@@ -24,7 +24,6 @@ from jasco_pl.files import write_json
 from jasco_pl.heard import Heard
 from jasco_pl.metrics import Column, Figure, Row, chord_iou, markdown_table, mel_distance, onset_f1
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff")
 COLUMNS = (
     Column("chord_iou_exact", "chord IoU", 3, True),
     Column("chord_iou_triad", "triads", 3, True),

@@ -5,6 +5,10 @@
   jasco evaluate --checkpoint runs/a --checkpoint runs/b --guidance all=2 --guidance all=3 --steps 10 --steps 32
   jasco evaluate --guidance-grid
   jasco evaluate --shards s3://bucket/musiccaps --limit 200
+  jasco evaluate --rows ceiling all --audio other-system=clips/theirs
+
+With --audio, clips of another system (or of anybody) are a row beside ours: a file a piece, named by its id, of the stretch that the
+references in OUT play, or of the whole piece.
 
 Rows: the codec's ceiling, the caption alone, every control alone, all together, crossed (chords of a piece, drums of another and the melody
 of a third, transposed), in- and outpainting; for every checkpoint, guidance, solver and number of steps that is named (an option may be
@@ -25,7 +29,7 @@ from pathlib import Path
 from typing import get_args
 
 from jasco_pl.errors import UserError
-from jasco_pl.evaluation import ComposedPieces, PreparedSet, Settings, evaluate, find_listeners, grid_of, write_results
+from jasco_pl.evaluation import ComposedPieces, Finished, PreparedSet, Settings, evaluate, find_listeners, grid_of, write_results
 from jasco_pl.flow.path import make_path
 from jasco_pl.flow.solver import Method, SolverConfig
 from jasco_pl.generate import DEFAULT_CHECKPOINT
@@ -44,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     matrix = parser.add_argument_group("matrix; what is given several times makes rows of each")
     matrix.add_argument(
         "--rows", nargs="+", metavar="SET", help="ceiling, none, all, crossed, a control, or several joined by + (default: all there are)"
+    )
+    matrix.add_argument(
+        "--audio", action="append", default=[], metavar="NAME=DIR", help="a row of finished audio, a file a piece named by its id"
     )
     matrix.add_argument("--checkpoint", action="append", metavar="DIR", help=f"model folder (default: the shipped {DEFAULT_CHECKPOINT})")
     matrix.add_argument(
@@ -72,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
     """Always 0."""
     if args.limit < 1:
         raise UserError(f"--limit must be at least 1, not {args.limit}.")
-    if args.guidance_grid and (args.guidance or args.rows):
-        raise UserError("--guidance-grid tries guidances of its own in one row each: leave --guidance and --rows out.")
+    if args.guidance_grid and (args.guidance or args.rows or args.audio):
+        raise UserError("--guidance-grid tries guidances of its own in one row each: leave --guidance, --rows and --audio out.")
     matrix = settings_of(args)
     if args.guidance_grid:
         matrix = grid_of(matrix)
@@ -84,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
         matrix,
         out,
         rows=["all"] if args.guidance_grid else args.rows,
+        finished=[Finished.parse(text) for text in args.audio],
         limit=args.limit,
         workers=args.workers,
         listeners=find_listeners(args.salience, args.device),

@@ -82,7 +82,7 @@ def _ceiling(args: argparse.Namespace, out: str) -> str:
 
 
 def _sensitivity(args: argparse.Namespace, out: str) -> str:
-    from jasco_pl.codec.report import AUDIO_SUFFIXES
+    from jasco_pl.audio import AUDIO_SUFFIXES
     from jasco_pl.files import atomic_path, write_json
     from jasco_pl.metrics.sensitivity import degradations, sensitivity
     from jasco_pl.resources import locate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from jasco_pl.compose.drums import Hit, drum_bars
@@ -17,6 +17,7 @@ from jasco_pl.compose.theory import MAJOR_KEYS, MINOR_KEYS, NO_CHORD, Chord
 _SHORTEST = 20.0
 _BRUSHES = 40
 _GENTLE_KITS = (32, _BRUSHES)
+_MELODY_LEVEL, _DRUMS_LEVEL = (0.0, 4.5), (-7.0, 1.0)  # dB, as `Part.level`
 # Played with a small delay from string to string, as guitars are.
 _STRUMMED = ("harp", "banjo", "koto", "dulcimer")
 
@@ -90,6 +91,15 @@ class _Score:
             self.chords.append((NO_CHORD, 0.0))
         self.second_pattern = rng.choice(("held", "halves", "arpeggio", "push"))
 
+    def add_sections(self, sections: dict[str, Section], plan: list[tuple[str, int]], start: float) -> float:
+        """Write the sections in the order of `plan` from `start` on; where they end (pulses)."""
+        seen = dict.fromkeys(sections, 0)
+        for number, (name, bars) in enumerate(plan):
+            self.add_section(sections[name], name, number, len(plan), seen[name], start, bars)
+            seen[name] += 1
+            start += bars * self.frame.pulses
+        return start
+
     def add_section(self, section: Section, name: str, number: int, of: int, repeat: int, start: float, bars: int) -> None:
         """Write a section for all who play in it; repeats keep chords and motif, and the melody varies a little."""
         frame, cast, rng = self.frame, self.cast, self.rng
@@ -153,7 +163,7 @@ class _Score:
             ("second", cast.second, rng.uniform(-7.0, -3.0)),
             ("pad", cast.pad, rng.uniform(-8.0, -2.0)),
             ("bass", cast.bass, rng.uniform(1.0, 5.0)),
-            ("melody", cast.lead, rng.uniform(0.0, 4.5)),
+            ("melody", cast.lead, rng.uniform(*_MELODY_LEVEL)),
         )
         parts = []
         for role, name, level in levels:
@@ -171,12 +181,17 @@ class _Score:
             velocity = min(1.0, hit.velocity * (0.9 + 0.15 * cast.loudness))
             hits.append((hit.name, time, round(velocity, 3)))
             events.append(Event(DRUM_KEYS[hit.name], time, time + 0.1, max(15, min(127, round(127 * velocity)))))
-        parts = [Part("drums", rng.choice(KITS[cast.kit]), cast.kit, rng.uniform(-7.0, 1.0), events)] if events else []
+        parts = [Part("drums", rng.choice(KITS[cast.kit]), cast.kit, rng.uniform(*_DRUMS_LEVEL), events)] if events else []
         return parts, sorted(hits, key=lambda hit: hit[1])
 
 
-def compose(seed: int, split: str, index: int) -> Song:
+def compose(seed: int, split: str, index: int, arrangement: int = 0) -> Song:
     """Compose piece `index` of a split: a pure function of its arguments (no audio).
+
+    Args:
+        seed, split, index: which piece.
+        arrangement: 0 is the piece; 1, 2, ... are other bands that play it. Chords, melody and drum hits are the same to the sample, and so
+            are style, tempo and form; instruments, accompaniment, levels and drum kit are drawn anew.
 
     Returns: a song of 20 to 60 seconds with its annotations.
     """
@@ -188,20 +203,22 @@ def compose(seed: int, split: str, index: int) -> Song:
     sections = {name: draw_section(rng, frame) for name in "ABC"}
     intro, plan = draw_order(rng, frame, sections, max(4, int(target / (pulses * clock.pulse))))
     score = _Score(frame, _draw_cast(rng, frame), clock, rng, sections[plan[0][0]] if intro else None)
-    at = float(intro * pulses)
-    seen = dict.fromkeys("ABC", 0)
-    for number, (name, bars) in enumerate(plan):
-        score.add_section(sections[name], name, number, len(plan), seen[name], at, bars)
-        seen[name] += 1
-        at += bars * pulses
+    at = score.add_sections(sections, plan, float(intro * pulses))
+    ending = None
     if rng.random() < 0.75:
         tonic = Chord(frame.key, "m" if frame.mode == "minor" else "")
-        score.add_ending(sections[plan[-1][0]].chords[0][0] if frame.wander else tonic, at)
-        at += pulses
+        ending = sections[plan[-1][0]].chords[0][0] if frame.wander else tonic
+        score.add_ending(ending, at)
 
-    duration = max(_SHORTEST, round(clock(at) + rng.uniform(0.6, 1.4), 3))
+    end = at + pulses * (ending is not None)
+    duration = max(_SHORTEST, round(clock(end) + rng.uniform(0.6, 1.4), 3))
     parts = score.perform()
     drum_parts, hits = score.perform_drums()
+    parts += drum_parts
+    if arrangement:
+        parts = _rearrange(
+            score, parts, sections, plan, float(intro * pulses), ending, generator(seed, split, index, f"band {arrangement}")
+        )
     key = (MINOR_KEYS if frame.mode == "minor" else MAJOR_KEYS)[frame.key]
     return Song(
         style=frame.style_name,
@@ -211,9 +228,42 @@ def compose(seed: int, split: str, index: int) -> Song:
         mood=rng.choice(frame.style.moods),
         layout=frame.layout,
         duration=duration,
-        parts=parts + drum_parts,
+        parts=parts,
         chords=score.chords or [(NO_CHORD, 0.0)],
         melody=[(event.pitch, event.start, event.end) for part in parts if part.role == "melody" for event in part.events],
         drums=hits,
-        beats=[(clock(float(i)), i % pulses + 1) for i in range(round(at))],
+        beats=[(clock(float(i)), i % pulses + 1) for i in range(round(end))],
     )
+
+
+def _rearrange(
+    score: _Score,
+    parts: list[Part],
+    sections: dict[str, Section],
+    plan: list[tuple[str, int]],
+    start: float,
+    ending: Chord | None,
+    rng: Random,
+) -> list[Part]:
+    """The parts of another band: accompanied anew over the same chords, `score`'s melody and drum hits by other instruments."""
+    frame, cast = score.frame, score.cast
+    tune = [event.pitch for part in parts if part.role == "melody" for event in part.events]
+    leads = [lead for lead in frame.style.lead if not tune or (INSTRUMENTS[lead].low <= min(tune) and max(tune) <= INSTRUMENTS[lead].high)]
+    kits = [kit for kit in frame.style.kits if (kit in _GENTLE_KITS, kit == _BRUSHES) == (cast.kit in _GENTLE_KITS, cast.kit == _BRUSHES)]
+    band = replace(_draw_cast(rng, frame), lead=rng.choice(leads or [cast.lead]), kit=rng.choice(kits))
+    style = frame.style
+    drawn = {
+        name: replace(section, comp=rng.choice(style.comp_patterns), bass=rng.choice(style.bass_lines), seed=rng.getrandbits(32))
+        for name, section in sections.items()
+    }
+    other = _Score(frame, band, score.clock, rng, None)
+    at = other.add_sections(drawn, plan, start)
+    if ending:
+        other.add_ending(ending, at)
+    played = [part for part in other.perform() if part.role != "melody"]
+    for part in parts:
+        if part.role == "melody":
+            played.append(replace(part, name=band.lead, program=INSTRUMENTS[band.lead].program, level=rng.uniform(*_MELODY_LEVEL)))
+        elif part.role == "drums":
+            played.append(replace(part, name=rng.choice(KITS[band.kit]), program=band.kit, level=rng.uniform(*_DRUMS_LEVEL)))
+    return played

@@ -33,13 +33,18 @@ def piece_id(split: str, seed: int, index: int) -> str:
     return f"{split}-{seed}-{index:06d}"
 
 
-def describe(song: Song, split: str, seed: int, index: int) -> dict[str, Any]:
+def _purpose(name: str, arrangement: int) -> str:
+    return f"{name} of band {arrangement}" if arrangement else name
+
+
+def describe(song: Song, split: str, seed: int, index: int, arrangement: int = 0) -> dict[str, Any]:
     """The JSON of a piece (times in seconds, rounded to 0.1 ms)."""
     roles = {part.role for part in song.parts}
     return {
         "id": piece_id(split, seed, index),
         "split": split,
         "seed": seed,
+        "arrangement": arrangement,
         "style": song.style,
         "duration": song.duration,
         "bpm": song.bpm,
@@ -52,7 +57,7 @@ def describe(song: Song, split: str, seed: int, index: int) -> dict[str, Any]:
         "melody": [[pitch, round(start, 4), round(end, 4)] for pitch, start, end in song.melody],
         "drums": [[name, round(time, 4), velocity] for name, time, velocity in song.drums],
         "beats": [[round(time, 4), beat] for time, beat in song.beats],
-        "captions": captions(song, generator(seed, split, index, "captions")),
+        "captions": captions(song, generator(seed, split, index, _purpose("captions", arrangement))),
     }
 
 
@@ -61,12 +66,12 @@ def _start_worker(soundfont: str) -> None:
     _renderer = Renderer(Path(soundfont))
 
 
-def _write_piece(job: tuple[str, str, int, int]) -> int:
-    out, split, seed, index = job
+def _write_piece(job: tuple[str, str, int, int, int]) -> int:
+    out, split, seed, index, arrangement = job
     if _renderer is None:
         raise RuntimeError("the worker has no SoundFont")
-    song = compose(seed, split, index)
-    rng = np.random.default_rng(generator(seed, split, index, "room").getrandbits(64))
+    song = compose(seed, split, index, arrangement)
+    rng = np.random.default_rng(generator(seed, split, index, _purpose("room", arrangement)).getrandbits(64))
     mix, drums, drumless = produce(_renderer, song, rng)
     folder = Path(out)
     name = piece_id(split, seed, index)
@@ -76,7 +81,7 @@ def _write_piece(job: tuple[str, str, int, int]) -> int:
         soundfile.write(encoded, samples, SAMPLE_RATE, subtype="PCM_16", format="FLAC")
         with atomic_path(folder / f"{name}.{stem}.flac") as temporary:
             temporary.write_bytes(encoded.getbuffer())
-    write_json(folder / f"{name}.json", describe(song, split, seed, index))
+    write_json(folder / f"{name}.json", describe(song, split, seed, index, arrangement))
     return index
 
 
@@ -98,6 +103,7 @@ def compose_set(
     soundfont: str | os.PathLike[str] | None = None,
     workers: int = 1,
     progress: bool = True,
+    arrangement: int = 0,
 ) -> list[Path]:
     """Compose and render a split into a folder; a piece whose JSON exists is skipped.
 
@@ -108,11 +114,14 @@ def compose_set(
         split: `train`, `valid` or `test`.
         soundfont: .sf2 or .sf3 file; None looks for one (see `find_soundfont`).
         workers: processes; the result does not depend on it.
+        progress: show a bar.
+        arrangement: 0 for the pieces, 1, 2, ... for other bands that play them (`compose`); a folder holds one arrangement.
 
     Returns: the JSON files of the set, in order.
 
     Raises:
-        UserError: unknown split, hours or workers not positive, no SoundFont, or a folder that cannot be written.
+        UserError: unknown split, hours or workers not positive, arrangement negative, no SoundFont, a folder that cannot be written or that
+            holds another arrangement.
     """
     if split not in SPLITS:
         raise UserError(f"unknown split {split!r}: one of {', '.join(SPLITS)} is accepted.")
@@ -120,11 +129,16 @@ def compose_set(
         raise UserError(f"hours is {hours}: a positive number is accepted.")
     if workers < 1:
         raise UserError(f"workers is {workers}: 1 or more is accepted.")
+    if arrangement < 0:
+        raise UserError(f"arrangement is {arrangement}: 0 (the pieces) or more (other bands) is accepted.")
     folder = Path(out)
     font = str(find_soundfont(soundfont))
     indices = plan(hours, seed, split)
     paths = [folder / f"{piece_id(split, seed, index)}.json" for index in indices]
-    jobs = [(str(folder), split, seed, index) for index, path in zip(indices, paths, strict=True) if not path.exists()]
+    there = next((path for path in paths if path.exists()), None)
+    if there and (found := json.loads(there.read_text(encoding="utf-8")).get("arrangement", 0)) != arrangement:
+        raise UserError(f"{str(folder)!r} holds arrangement {found} of these pieces: arrangement {arrangement} wants a folder of its own.")
+    jobs = [(str(folder), split, seed, index, arrangement) for index, path in zip(indices, paths, strict=True) if not path.exists()]
     bar = tqdm(total=len(indices), initial=len(indices) - len(jobs), desc=f"compose {split}", unit="piece", disable=not progress)
     with bar:
         for _ in _run(jobs, font, workers):
@@ -132,7 +146,7 @@ def compose_set(
     return paths
 
 
-def _run(jobs: list[tuple[str, str, int, int]], font: str, workers: int) -> Iterator[int]:
+def _run(jobs: list[tuple[str, str, int, int, int]], font: str, workers: int) -> Iterator[int]:
     if not jobs:
         return
     if workers == 1:
@@ -155,11 +169,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of the set (default %(default)s); splits never share music")
     parser.add_argument("--split", choices=SPLITS, default="train", help="which split to compose (default %(default)s)")
     parser.add_argument("--soundfont", metavar="FILE", help=".sf2 or .sf3 file (default: look for FluidR3, fetch it if need be)")
+    parser.add_argument(
+        "--arrangement",
+        type=int,
+        default=0,
+        metavar="N",
+        help="0: the pieces; 1, 2, ...: the same chords, melodies and drum hits by other bands, under the same names (default %(default)s)",
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes (default %(default)s); the result is the same")
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry out `jasco compose`."""
-    paths = compose_set(args.out, args.hours, args.seed, args.split, args.soundfont, args.workers, progress=True)
+    paths = compose_set(
+        args.out, args.hours, args.seed, args.split, args.soundfont, args.workers, progress=True, arrangement=args.arrangement
+    )
     print(f"{len(paths)} pieces of the {args.split} split are in {args.out}", file=sys.stderr)
     return 0

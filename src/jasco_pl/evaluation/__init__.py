@@ -9,10 +9,11 @@ audio are measured with the audio of another piece.
     references.py  composed pieces, prepared sets          table.py   from clips to figures
     listeners.py   pretrained networks, where they are     engine.py  the whole matrix, in several processes
     measure.py     one clip against its reference          report.py  Markdown, CSV, JSON, a page
-    crossed.py     conditions from three pieces
+    crossed.py     conditions from three pieces          finished.py  audio of other systems
 """
 
 from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of, evaluate, grid_of
+from jasco_pl.evaluation.finished import Finished
 from jasco_pl.evaluation.listeners import Listeners, find_listeners
 from jasco_pl.evaluation.references import ComposedPieces, PreparedSet, Reference, Source
 from jasco_pl.evaluation.report import write_results
@@ -21,6 +22,7 @@ from jasco_pl.evaluation.settings import Settings, chosen_rows, guidance_grid, r
 __all__ = [
     "FOLLOWING",
     "ComposedPieces",
+    "Finished",
     "Listeners",
     "PreparedSet",
     "Reference",

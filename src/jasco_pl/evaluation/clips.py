@@ -26,6 +26,7 @@ from jasco_pl.audio import read_audio, write_audio
 from jasco_pl.controls import AudioControl, Painting
 from jasco_pl.controls.painting_input import splice
 from jasco_pl.evaluation.crossed import Crossed, cross_of
+from jasco_pl.evaluation.finished import Finished
 from jasco_pl.evaluation.listeners import Listeners
 from jasco_pl.evaluation.measure import OF_ASKED, Part, asked_lanes, lanes, measure
 from jasco_pl.evaluation.references import Reference, Source, recalled
@@ -50,6 +51,7 @@ class Task:
         other: take audio conditions from another piece, and hear the clip by the networks alone: for FAD, KL and CLAP.
         names: ids of the pieces.
         clips, references: folders.
+        finished: the audio of a row that no model makes.
     """
 
     settings: Settings
@@ -61,6 +63,7 @@ class Task:
     names: tuple[str, ...]
     clips: Path
     references: Path
+    finished: Finished | None = None
 
     def path(self, name: str) -> Path:
         """A clip's JSON."""
@@ -76,6 +79,7 @@ class Task:
             "reference": self.source.digest(name),
             "other": self.source.other(name) if self.other else None,
             "crossed": cross_of(self.source, name).mark(self.source) if self.row == CROSSED else None,
+            "finished": self.finished.digest(name) if self.finished else None,
         }
 
     def state(self, name: str) -> str:
@@ -149,7 +153,9 @@ def _generate(task: Task, references: Sequence[Reference]) -> list[dict[str, Any
     settings, jasco = task.settings, load_jasco(task.settings.checkpoint, task.listeners.device)
     frames, rate = jasco.frames(settings.seconds), jasco.codec.sample_rate
     costs: list[dict[str, Any]] = [{} for _ in references]
-    if task.row == CEILING:
+    if task.finished:
+        audios = [task.finished.clip(reference) for reference in references]
+    elif task.row == CEILING:
         audios = [jasco.decode(jasco.codec.encode(reference.audio[None].to(jasco.device)))[0] for reference in references]
     else:
         sources = references

@@ -17,6 +17,7 @@ from jasco_pl.controls import CONTROLS
 from jasco_pl.errors import UserError
 from jasco_pl.evaluation.clips import WORKER, Task, hear_references, make_clips
 from jasco_pl.evaluation.crossed import cross_of
+from jasco_pl.evaluation.finished import Finished
 from jasco_pl.evaluation.listeners import Listeners
 from jasco_pl.evaluation.references import Source
 from jasco_pl.evaluation.settings import ALL, CEILING, CROSSED, Settings, chosen_rows, guidance_grid, rows_of, takes_audio
@@ -61,6 +62,7 @@ def evaluate(
     out: str | Path,
     *,
     rows: Sequence[str] | None = None,
+    finished: Sequence[Finished] = (),
     limit: int = 64,
     workers: int = 1,
     batch: int = 4,
@@ -75,6 +77,7 @@ def evaluate(
         out: folder for a folder of clips a setting, and one of what is heard in the references; a second run with the same settings
             computes only what the first did not.
         rows: names as for `chosen_rows`; None is all of `rows_of`.
+        finished: rows of audio that is there already, below the others.
         limit: number of pieces, the first by id.
         workers: processes of one thread each; with one, all threads of the machine.
         batch: clips that are generated together; their number does not change them.
@@ -82,7 +85,7 @@ def evaluate(
         allow_few: Frechet distances even from fewer embeddings than they have dimensions, mostly bias.
 
     Raises:
-        UserError: there is no piece of that length, or no row that one of the checkpoints has.
+        UserError: there is no piece of that length, no row that one of the checkpoints has, or no finished audio of one of the pieces.
     """
     listeners = listeners or Listeners()
     notes: list[str] = []
@@ -92,7 +95,13 @@ def evaluate(
     if len(usable) < len(source.ids):
         notes.append(f"{len(source.ids) - len(usable)} of {len(source.ids)} are shorter than {matrix[0].seconds:g} s and were left out.")
     names = tuple(usable[:limit])
-    plan = list(_plan(source, matrix, Path(out), rows, names, listeners, notes))
+    for row in finished:
+        row.check(names)
+        notes.append(f"The row {row.name} is audio that was finished before, {row.folder}; no model made it here.")
+    plan = [
+        *_plan(source, matrix, Path(out), rows, names, listeners, notes),
+        *_planned(source, matrix[0], Path(out), finished, names, listeners),
+    ]
     if not plan:
         raise UserError(f"no row is left: {'; '.join(notes) or 'no checkpoint has the controls that --rows names'}.")
     parts = [part for _, own, other in plan for part in (own, other) if part is not None]
@@ -145,6 +154,15 @@ def _plan(
             clips, references = out / settings.key() / source.folder, out / "references" / source.folder
             own = Task(settings, source, listeners, row, given, False, names, clips, references)
             yield row, own, replace(own, other=True) if takes_audio(given) and row != CROSSED else None
+
+
+def _planned(
+    source: Source, settings: Settings, out: Path, finished: Sequence[Finished], names: tuple[str, ...], listeners: Listeners
+) -> Iterator[tuple[str, Task, None]]:
+    """The rows of finished audio, beside the first settings' rows."""
+    for row in finished:
+        clips, references = out / settings.key() / source.folder, out / "references" / source.folder
+        yield row.name, Task(settings, source, listeners, row.name, (), False, names, clips, references, row), None
 
 
 @contextmanager

@@ -39,6 +39,7 @@ class Reference:
         conditions: raw frames of the conditions that are known without a codec (chords, melody), [T] each.
         codes: raw frames of an audio control [T], made when they are asked for.
         drums: whether it has drums to follow.
+        start: second of the piece at which the stretch begins.
         heard: the stretch alone, as generated clips are heard.
     """
 
@@ -49,6 +50,7 @@ class Reference:
     conditions: dict[str, NDArray[np.generic]]
     codes: Callable[[AudioControl], NDArray[np.generic]]
     drums: bool
+    start: float
     heard: Heard = field(init=False)
 
     def __post_init__(self) -> None:
@@ -189,7 +191,9 @@ class ComposedPieces(Source):
             return codec.codes(codec.encode(wav[None].to(codec.latent_mean.device)))[0].cpu().numpy()
 
         drums = float(stretch.stem("drums").abs().max()) > _AUDIBLE
-        return Reference(name, stretch.note["captions"][0], stretch.mix, codec.sample_rate, conditions, codes, drums)
+        return Reference(
+            name, stretch.note["captions"][0], stretch.mix, codec.sample_rate, conditions, codes, drums, stretch.first / codec.frame_rate
+        )
 
 
 class PreparedSet(Source):
@@ -242,7 +246,8 @@ class PreparedSet(Source):
         check_codec(self.reader, codec)
         sample = self.reader.read(self._positions[name])
         frames = round(seconds * codec.frame_rate)
-        stored = crop(sample, place(name, sample.frames, frames, seconds, PURPOSE), frames)
+        first = place(name, sample.frames, frames, seconds, PURPOSE)
+        stored = crop(sample, first, frames)
         with torch.inference_mode():
             audio = codec.decode(stored["latents"][None].to(codec.latent_mean.device))[0].cpu()
         silence = int(codec.codes(codec.silence[None, None])[0, 0])
@@ -254,7 +259,11 @@ class PreparedSet(Source):
                     conditions[control.name] = stored[found].numpy()
         drums = "codes_drums" not in stored or float((stored["codes_drums"] != silence).float().mean()) > _DRUMMED
         caption = sample.captions[0] if sample.captions else ""
-        return Reference(name, caption, audio, codec.sample_rate, conditions, lambda control: stored[control.field].numpy(), drums)
+
+        def codes(control: AudioControl) -> NDArray[np.generic]:
+            return stored[control.field].numpy()
+
+        return Reference(name, caption, audio, codec.sample_rate, conditions, codes, drums, first / codec.frame_rate)
 
 
 @lru_cache(maxsize=2)

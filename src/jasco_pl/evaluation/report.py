@@ -44,18 +44,25 @@ def write_results(results: Results, folder: str | Path, *, title: str, grid: boo
 
 def row_names(rows: Sequence[ResultRow]) -> list[str]:
     """The condition sets, and after them what else differs between the rows."""
-    parts = [[_checkpoint(row), row.settings.guidance, row.settings.solver_name] for row in rows]
-    varies = [len({part[index] for part in parts}) > 1 for index in range(3)]
+    parts = [_made_by(row) for row in rows]
+    ours = [part for part, row in zip(parts, rows, strict=True) if not row.task.finished]
+    varies = [len({part[index] for part in ours}) > 1 for index in range(3)]
     sets = [row.name for row in rows] if len({row.name for row in rows}) > 1 or not any(varies) else ["" for _ in rows]
     names = []
     for row, name, part in zip(rows, sets, parts, strict=True):
+        if row.task.finished:
+            names.append(row.name)
+            continue
         seen = [part[0]] * varies[0] if row.name == CEILING else [value for value, differs in zip(part, varies, strict=True) if differs]
         names.append(" · ".join([*([name] if name else []), *seen]))
     return names
 
 
-def _checkpoint(row: ResultRow) -> str:
-    return os.path.relpath(row.settings.checkpoint)
+def _made_by(row: ResultRow) -> tuple[str, str, str]:
+    """Checkpoint, guidance and solver; of finished audio its folder."""
+    if row.task.finished:
+        return row.task.finished.folder, "", ""
+    return os.path.relpath(row.settings.checkpoint), row.settings.guidance, row.settings.solver_name
 
 
 def markdown(results: Results, title: str, grid: bool) -> str:
@@ -141,9 +148,7 @@ def as_json(results: Results, folder: Path, title: str, grid: bool) -> dict[str,
                 "conditions": row.name,
                 "ceiling": row.name == CEILING,
                 "crossed": row.name == CROSSED,
-                "checkpoint": _checkpoint(row),
-                "guidance": row.settings.guidance,
-                "solver": row.settings.solver_name,
+                **dict(zip(("checkpoint", "guidance", "solver"), _made_by(row), strict=True)),
                 "given": list(row.given),
                 "figures": {key: figure_as_json(figure) for key, figure in row.figures.items()},
                 "clips": clips,
@@ -192,9 +197,7 @@ def _line(name: str, row: ResultRow) -> dict[str, Any]:
     line: dict[str, Any] = {
         "row": name,
         "conditions": row.name,
-        "checkpoint": _checkpoint(row),
-        "guidance": row.settings.guidance,
-        "solver": row.settings.solver_name,
+        **dict(zip(("checkpoint", "guidance", "solver"), _made_by(row), strict=True)),
     }
     for key, figure in row.figures.items():
         found = figure_as_json(figure)

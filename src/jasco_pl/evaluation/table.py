@@ -103,8 +103,8 @@ def read_row(own: Task, other: Task | None, allow_few: bool = False) -> Measured
 
 
 def _costs(task: Task) -> set[str]:
-    """The ceiling's clips cost no evaluation."""
-    return {column.key for column in COSTS} if task.row == CEILING else set()
+    """The ceiling's clips and finished ones cost no evaluation."""
+    return {column.key for column in COSTS} if task.row == CEILING or task.finished else set()
 
 
 def _number(value: float | None) -> float:
