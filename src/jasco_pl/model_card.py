@@ -109,7 +109,7 @@ def evaluate_command(results: Mapping[str, Any]) -> str:
     """What makes the same figures again; options at their defaults are left out, so is the guidance that is the checkpoint's own."""
     settings = results["settings"]
     (setting,) = settings["matrix"]
-    checkpoint = results["rows"][0]["checkpoint"]
+    checkpoint = next(row["checkpoint"] for row in results["rows"] if not row.get("finished"))
     words = ["jasco evaluate", f"--{'shards' if settings['about'].startswith('a prepared set') else 'pieces'} {settings['source']}"]
     words += [f"--limit {settings['clips']}"]
     words += [f"--checkpoint {checkpoint}"] if checkpoint != DEFAULT_CHECKPOINT else []
@@ -120,6 +120,7 @@ def evaluate_command(results: Mapping[str, Any]) -> str:
     words += [f"--tolerance {solver.tolerance:g}"] if solver.tolerance != default.tolerance else []
     words += [f"--seconds {setting['seconds']:g}"] if setting["seconds"] != 10 else []
     words += [f"--seed {setting['seed']}"] if setting["seed"] else []
+    words += [f"--audio {row['name']}={row['checkpoint']}" for row in results["rows"] if row.get("finished")]
     return " ".join(words)
 
 
