@@ -108,6 +108,16 @@ def test_shares_are_of_the_way_from_no_control_to_the_ceiling(results: dict[str,
     assert "machine not recorded" in " ".join(figures_block(results).split())
 
 
+def test_finished_audio_is_named_in_the_command_and_compared_with(results: dict[str, Any]) -> None:
+    theirs = {"name": "theirs", "checkpoint": "clips/theirs", "finished": True, "figures": {"chord_iou": figure(0.6)}}
+    results["rows"].insert(0, theirs)
+    assert evaluate_command(results) == "jasco evaluate --pieces data/pieces/test --limit 3 --audio theirs=clips/theirs"
+    lines = figures_block(results).splitlines()
+    assert next(line for line in lines if line.startswith("| figure")).endswith("| with all, of theirs |")
+    cells = [cell.strip() for cell in next(line for line in lines if line.startswith("| chord iou")).split("|")]
+    assert cells[1:-1] == ["chord iou", "chords", "3", "50 %", "25 %", "56 %", "50 %"]
+
+
 def test_the_command_names_what_is_not_the_default(results: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     assert evaluate_command(results) == "jasco evaluate --pieces data/pieces/test --limit 3"
     setting = results["settings"]["matrix"][0]

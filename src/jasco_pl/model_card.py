@@ -97,7 +97,8 @@ def _evaluation(results: Mapping[str, Any]) -> list[str]:
         if column["key"] in present
     ]
     table = markdown_table([Row(name, row) for name, row in figures.items()], columns, first="conditions")
-    return [textwrap.fill(about, 150, break_long_words=False, break_on_hyphens=False), table.rstrip(), *_shares(figures, columns)]
+    finished = [row["name"] for row in results["rows"] if row.get("finished")]
+    return [textwrap.fill(about, 150, break_long_words=False, break_on_hyphens=False), table.rstrip(), *_shares(figures, columns, finished)]
 
 
 def _figure(found: Mapping[str, Any]) -> Figure:
@@ -131,11 +132,15 @@ def _own_guidance(checkpoint: str) -> str | None:
         return None
 
 
-def _shares(figures: Mapping[str, Mapping[str, Figure]], columns: Sequence[Column]) -> list[str]:
-    """How far every control goes from no control to the codec's ceiling, as a table under a sentence; nothing without those two rows."""
+def _shares(figures: Mapping[str, Mapping[str, Figure]], columns: Sequence[Column], finished: Sequence[str] = ()) -> list[str]:
+    """How far every control goes from no control to the codec's ceiling, as a table under a sentence; nothing without those two rows.
+
+    Rows of finished audio that all controls are compared with besides are `finished`.
+    """
     if CEILING not in figures or NO_CONTROL not in figures:
         return []
-    table = [["figure", "control", "clips", "alone", "with all controls", "alone, of the ceiling"]]
+    others = [f"with all, of {name}" for name in finished]
+    table = [["figure", "control", "clips", "alone", "with all controls", "alone, of the ceiling", *others]]
     for column in columns:
         alone = figures.get(OBEYED.get(column.key, ""), {}).get(column.key)
         ends = [figures[name].get(column.key) for name in (NO_CONTROL, CEILING)]
@@ -144,11 +149,13 @@ def _shares(figures: Mapping[str, Mapping[str, Figure]], columns: Sequence[Colum
         none, ceiling = (end.mean for end in ends if end is not None)
         together = figures.get(ALL, {}).get(column.key)
         way = [_percent(found.mean - none, ceiling - none) if found and not found.missing else "–" for found in (alone, together)]
-        table.append([column.title, OBEYED[column.key], str(alone.clips), *way, _percent(alone.mean, ceiling)])
+        theirs = [figures[name].get(column.key) for name in finished]
+        of = [_percent(together.mean, found.mean) if together and found and not found.missing else "–" for found in theirs]
+        table.append([column.title, OBEYED[column.key], str(alone.clips), *way, _percent(alone.mean, ceiling), *of])
     if len(table) == 1:
         return []
     return [
-        f'Of the way from "{NO_CONTROL}" to the codec\'s ceiling (the last column: of the ceiling itself):',
+        f'Of the way from "{NO_CONTROL}" to the codec\'s ceiling (the columns behind: of the figure itself):',
         aligned_table(table).rstrip(),
     ]
 
