@@ -106,3 +106,8 @@ def test_a_bug_keeps_its_traceback(monkeypatch, error):
     monkeypatch.setattr(cli.importlib, "import_module", lambda name: command_that_raises(error))
     with pytest.raises(type(error)):
         main(["doctor"])
+
+
+def test_the_package_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "jasco_pl", "--version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"jasco-pl {__version__}\n")
