@@ -132,7 +132,7 @@ def _own_guidance(checkpoint: str) -> str | None:
         return None
 
 
-def _shares(figures: Mapping[str, Mapping[str, Figure]], columns: Sequence[Column], finished: Sequence[str] = ()) -> list[str]:
+def _shares(figures: Mapping[str, Mapping[str, Figure]], columns: Sequence[Column], finished: Sequence[str]) -> list[str]:
     """How far every control goes from no control to the codec's ceiling, as a table under a sentence; nothing without those two rows.
 
     Rows of finished audio that all controls are compared with besides are `finished`.

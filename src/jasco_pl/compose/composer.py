@@ -209,9 +209,9 @@ def compose(seed: int, split: str, index: int, arrangement: int = 0) -> Song:
         tonic = Chord(frame.key, "m" if frame.mode == "minor" else "")
         ending = sections[plan[-1][0]].chords[0][0] if frame.wander else tonic
         score.add_ending(ending, at)
+        at += pulses
 
-    end = at + pulses * (ending is not None)
-    duration = max(_SHORTEST, round(clock(end) + rng.uniform(0.6, 1.4), 3))
+    duration = max(_SHORTEST, round(clock(at) + rng.uniform(0.6, 1.4), 3))
     parts = score.perform()
     drum_parts, hits = score.perform_drums()
     parts += drum_parts
@@ -232,7 +232,7 @@ def compose(seed: int, split: str, index: int, arrangement: int = 0) -> Song:
         chords=score.chords or [(NO_CHORD, 0.0)],
         melody=[(event.pitch, event.start, event.end) for part in parts if part.role == "melody" for event in part.events],
         drums=hits,
-        beats=[(clock(float(i)), i % pulses + 1) for i in range(round(end))],
+        beats=[(clock(float(i)), i % pulses + 1) for i in range(round(at))],
     )
 
 

@@ -98,13 +98,13 @@ def evaluate(
     for row in finished:
         row.check(names)
         notes.append(f"The row {row.name} is audio that was finished before, {row.folder}; no model made it here.")
-    plan = [
-        *_plan(source, matrix, Path(out), rows, names, listeners, notes),
-        *_planned(source, matrix[0], Path(out), finished, names, listeners),
-    ]
+    plan = list(_plan(source, matrix, Path(out), rows, names, listeners, notes))
+    if finished:
+        base = _base(source, matrix[0], Path(out), names, listeners)
+        plan += [(replace(base, row=row.name, finished=row), None) for row in finished]
     if not plan:
         raise UserError(f"no row is left: {'; '.join(notes) or 'no checkpoint has the controls that --rows names'}.")
-    parts = [part for _, own, other in plan for part in (own, other) if part is not None]
+    parts = [part for own, other in plan for part in (own, other) if part is not None]
     tasks = [
         replace(part, names=tuple(missing[start : start + batch]))
         for part in parts
@@ -115,12 +115,12 @@ def evaluate(
     needed = sorted({name for task in tasks for name in task.names})
     with _pool(workers) as run:
         with tqdm(total=len(needed), desc="references", unit="piece", disable=not needed) as bar:
-            for done in run(hear_references, [replace(plan[0][1], names=(name,)) for name in needed]):
+            for done in run(hear_references, [replace(plan[0][0], names=(name,)) for name in needed]):
                 bar.update(done)
         with tqdm(total=total, initial=total - todo, desc="evaluate", unit="clip") as bar:
             for done in run(make_clips, tasks):
                 bar.update(done)
-    made = [ResultRow(own.row, own.settings, own.given, own, read_row(own, other, allow_few)) for _, own, other in plan]
+    made = [ResultRow(own.row, own.settings, own.given, own, read_row(own, other, allow_few)) for own, other in plan]
     return Results(made, listeners, source, list(names), notes)
 
 
@@ -132,11 +132,12 @@ def _plan(
     names: tuple[str, ...],
     listeners: Listeners,
     notes: list[str],
-) -> Iterator[tuple[str, Task, Task | None]]:
-    """Every row's name, its clips, and the clips with other audio where it gives audio. A codec's ceiling is a row once."""
+) -> Iterator[tuple[Task, Task | None]]:
+    """Every row's clips, and the clips with other audio where it gives audio. A codec's ceiling is a row once."""
     ceilings: set[str] = set()
     for settings in matrix:
         config = read_config(Path(settings.checkpoint))
+        base = _base(source, settings, out, names, listeners)
         controls = [name for name in config.controls if not source.lacks(CONTROLS[name])]
         if lacking := [name for name in config.controls if name not in controls]:
             notes.append(f"{source.location} has nothing to feed {', '.join(lacking)} with.")
@@ -151,18 +152,13 @@ def _plan(
                 except UserError as error:
                     notes.append(f"The row crossed was left out: {error}")
                     continue
-            clips, references = out / settings.key() / source.folder, out / "references" / source.folder
-            own = Task(settings, source, listeners, row, given, False, names, clips, references)
-            yield row, own, replace(own, other=True) if takes_audio(given) and row != CROSSED else None
+            own = replace(base, row=row, given=given)
+            yield own, replace(own, other=True) if takes_audio(given) and row != CROSSED else None
 
 
-def _planned(
-    source: Source, settings: Settings, out: Path, finished: Sequence[Finished], names: tuple[str, ...], listeners: Listeners
-) -> Iterator[tuple[str, Task, None]]:
-    """The rows of finished audio, beside the first settings' rows."""
-    for row in finished:
-        clips, references = out / settings.key() / source.folder, out / "references" / source.folder
-        yield row.name, Task(settings, source, listeners, row.name, (), False, names, clips, references, row), None
+def _base(source: Source, settings: Settings, out: Path, names: tuple[str, ...], listeners: Listeners) -> Task:
+    """What the rows under one setting share."""
+    return Task(settings, source, listeners, "", (), False, names, out / settings.key() / source.folder, out / "references" / source.folder)
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def write_results(results: Results, folder: str | Path, *, title: str, grid: boo
 
 def row_names(rows: Sequence[ResultRow]) -> list[str]:
     """The condition sets, and after them what else differs between the rows."""
-    parts = [_made_by(row) for row in rows]
+    parts = [list(_made_by(row).values()) for row in rows]
     ours = [part for part, row in zip(parts, rows, strict=True) if not row.task.finished]
     varies = [len({part[index] for part in ours}) > 1 for index in range(3)]
     sets = [row.name for row in rows] if len({row.name for row in rows}) > 1 or not any(varies) else ["" for _ in rows]
@@ -58,11 +58,12 @@ def row_names(rows: Sequence[ResultRow]) -> list[str]:
     return names
 
 
-def _made_by(row: ResultRow) -> tuple[str, str, str]:
+def _made_by(row: ResultRow) -> dict[str, str]:
     """Checkpoint, guidance and solver; of finished audio its folder."""
     if row.task.finished:
-        return row.task.finished.folder, "", ""
-    return os.path.relpath(row.settings.checkpoint), row.settings.guidance, row.settings.solver_name
+        return {"checkpoint": row.task.finished.folder, "guidance": "", "solver": ""}
+    checkpoint = os.path.relpath(row.settings.checkpoint)
+    return {"checkpoint": checkpoint, "guidance": row.settings.guidance, "solver": row.settings.solver_name}
 
 
 def markdown(results: Results, title: str, grid: bool) -> str:
@@ -149,7 +150,7 @@ def as_json(results: Results, folder: Path, title: str, grid: bool) -> dict[str,
                 "ceiling": row.name == CEILING,
                 "crossed": row.name == CROSSED,
                 "finished": bool(row.task.finished),
-                **dict(zip(("checkpoint", "guidance", "solver"), _made_by(row), strict=True)),
+                **_made_by(row),
                 "given": list(row.given),
                 "figures": {key: figure_as_json(figure) for key, figure in row.figures.items()},
                 "clips": clips,
@@ -198,7 +199,7 @@ def _line(name: str, row: ResultRow) -> dict[str, Any]:
     line: dict[str, Any] = {
         "row": name,
         "conditions": row.name,
-        **dict(zip(("checkpoint", "guidance", "solver"), _made_by(row), strict=True)),
+        **_made_by(row),
     }
     for key, figure in row.figures.items():
         found = figure_as_json(figure)
