@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from jasco_pl.audio import write_audio
+from jasco_pl.audio import read_audio, write_audio
 from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec, BandCodecConfig
 from jasco_pl.controls import harmony
@@ -384,6 +384,19 @@ def test_the_command_line_goes_on_from_a_recording(painter: Jasco, tmp_path: Pat
     assert "redo 'x' is not a stretch of seconds" in capsys.readouterr().err
     assert main([*common, "--redo", "1-2"]) == 2
     assert "no recording" in capsys.readouterr().err
+
+
+def test_a_single_clip_may_name_its_file(painter: Jasco, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    painter.model.save_pretrained(tmp_path / "model")
+    common = ["generate", "--checkpoint", str(tmp_path / "model"), "--solver", "euler", "--steps", "1", "--seconds", "0.4"]
+    assert main([*common, "-o", str(tmp_path / "new" / "song.flac")]) == 0
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["song.flac", "song.json"]
+    assert read_audio(tmp_path / "new" / "song.flac", RATE).abs().max() > 0
+    assert main([*common, "-o", str(tmp_path / "songs.wav"), "-n", "2"]) == 2
+    assert "-n asks for 2 clips: name a folder" in capsys.readouterr().err
+    assert main([*common, "-o", str(tmp_path / "song.mp3")]) == 2
+    assert "must end in one of .wav, .flac, .ogg" in capsys.readouterr().err
+    assert not list(tmp_path.glob("song*"))
 
 
 def test_parts_must_fit(tiny_model_config: ModelConfig, tiny_codec_folder: Path, offline_encoder: TextEncoder) -> None:

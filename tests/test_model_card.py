@@ -118,6 +118,11 @@ def test_finished_audio_is_named_in_the_command_and_compared_with(results: dict[
     assert cells[1:-1] == ["chord iou", "chords", "3", "50 %", "25 %", "56 %", "50 %"]
 
 
+def test_rows_of_finished_audio_alone_have_a_command(results: dict[str, Any]) -> None:
+    results["rows"] = [results["rows"][-1] | {"name": "theirs", "finished": True, "checkpoint": "clips/theirs"}]
+    assert evaluate_command(results).endswith("--limit 3 --audio theirs=clips/theirs")
+
+
 def test_the_command_names_what_is_not_the_default(results: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     assert evaluate_command(results) == "jasco evaluate --pieces data/pieces/test --limit 3"
     setting = results["settings"]["matrix"][0]

@@ -110,7 +110,7 @@ def evaluate_command(results: Mapping[str, Any]) -> str:
     """What makes the same figures again; options at their defaults are left out, so is the guidance that is the checkpoint's own."""
     settings = results["settings"]
     (setting,) = settings["matrix"]
-    checkpoint = next(row["checkpoint"] for row in results["rows"] if not row.get("finished"))
+    checkpoint = next((row["checkpoint"] for row in results["rows"] if not row.get("finished")), DEFAULT_CHECKPOINT)
     words = ["jasco evaluate", f"--{'shards' if settings['about'].startswith('a prepared set') else 'pieces'} {settings['source']}"]
     words += [f"--limit {settings['clips']}"]
     words += [f"--checkpoint {checkpoint}"] if checkpoint != DEFAULT_CHECKPOINT else []

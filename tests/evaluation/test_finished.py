@@ -58,6 +58,8 @@ def test_other_rates_and_channels_are_taken(tmp_path: Path) -> None:
         ("../up=.", "NAME=DIR"),
         ("chords=.", "one of the models' own"),
         ("none=.", "one of the models' own"),
+        ("all-controls=.", "one of the models' own"),
+        ("drums-other-audio=.", "one of the models' own"),
         ("theirs=nowhere", "no folder"),
     ],
 )
@@ -71,6 +73,13 @@ def test_a_piece_without_audio_is_named_before_anything_is_made(pieces: Path, ti
     source = ComposedPieces(pieces)
     with pytest.raises(UserError, match=rf"no audio for 2 of 2 pieces, the first '{source.ids[0]}'"):
         evaluate(source, [tiny_settings], tmp_path / "out", finished=[Finished("theirs", str(tmp_path / "empty"))], limit=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_rows_of_one_name_are_refused(pieces: Path, tiny_settings: Settings, tmp_path: Path) -> None:
+    twice = [Finished("theirs", str(pieces)), Finished("theirs", str(tmp_path))]
+    with pytest.raises(UserError, match="the same name"):
+        evaluate(ComposedPieces(pieces), [tiny_settings], tmp_path / "out", finished=twice, limit=1)
     assert not (tmp_path / "out").exists()
 
 

@@ -14,7 +14,8 @@ Painting: --paint lays a recording under the clip from second 0 on. Alone, all o
 keeps those seconds and makes the others, --redo 3-6 makes those and keeps the others. A model with the control painting makes clips of up
 to ten minutes, window by window.
 
-Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch.
+Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch. `-o song.wav`
+(or .flac, .ogg) names a single clip's file.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jasco_pl import __version__
-from jasco_pl.audio import loudness_normalize, write_audio
+from jasco_pl.audio import AUDIO_SUFFIXES, check_suffix, loudness_normalize, write_audio
 from jasco_pl.errors import UserError
 from jasco_pl.files import write_json
 from jasco_pl.flow.solver import Method, SolverConfig
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, metavar="DIR", help="model folder (default: the shipped %(default)s)")
     add_sampling_arguments(how)
     how.add_argument("--device", default="cpu", help="cpu, cuda, mps (default %(default)s)")
-    how.add_argument("-o", "--out", default="out", metavar="DIR", help="folder for WAV and JSON (default %(default)s)")
+    how.add_argument("-o", "--out", default="out", metavar="DIR", help="folder of WAV and JSON, or one clip's file (default %(default)s)")
 
 
 def add_sampling_arguments(parser: Any) -> None:
@@ -136,10 +137,23 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "clip"
 
 
+def clip_path(args: argparse.Namespace, seed: int) -> Path:
+    """Where the clip of a seed goes."""
+    return Path(args.out) if _names_a_file(args.out) else Path(args.out) / f"{slug(args.text)}-seed{seed}.wav"
+
+
+def _names_a_file(out: str) -> bool:
+    return Path(out).suffix.lower() in AUDIO_SUFFIXES and not Path(out).is_dir()
+
+
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
     if args.count < 1:
         raise UserError(f"-n must be at least 1, not {args.count}.")
+    if _names_a_file(args.out):
+        check_suffix(args.out)
+        if args.count > 1:
+            raise UserError(f"-o {args.out} is one file, and -n asks for {args.count} clips: name a folder.")
     solver = solver_config(args)
     jasco = Jasco.from_pretrained(args.checkpoint, args.device)
     requests = [Request(**{name: getattr(args, name) for name in REQUESTED}, seed=args.seed + number) for number in range(args.count)]
@@ -147,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
     for note in clips[0].notes:
         print(f"note: {note}")
     for clip in clips:
-        path = Path(args.out) / f"{slug(args.text)}-seed{clip.request.seed}.wav"
+        path = clip_path(args, clip.request.seed)
         save_clip(clip, path, clip_settings(clip, args, jasco))
         print(f"wrote {path}")
     return 0

@@ -30,7 +30,7 @@ from jasco_pl.evaluation.finished import Finished
 from jasco_pl.evaluation.listeners import Listeners
 from jasco_pl.evaluation.measure import OF_ASKED, Part, asked_lanes, lanes, measure
 from jasco_pl.evaluation.references import Reference, Source, recalled
-from jasco_pl.evaluation.settings import CEILING, CROSSED, REDONE, Settings
+from jasco_pl.evaluation.settings import CEILING, CROSSED, OTHER_AUDIO, REDONE, Settings, folder_of
 from jasco_pl.extract import chordino
 from jasco_pl.files import atomic_path, write_json
 from jasco_pl.flow.guidance import parse_guidance
@@ -67,7 +67,7 @@ class Task:
 
     def path(self, name: str) -> Path:
         """A clip's JSON."""
-        return self.clips / (self.row.replace(" ", "-") + ("-other-audio" if self.other else "")) / f"{name}.json"
+        return self.clips / (folder_of(self.row) + (OTHER_AUDIO if self.other else "")) / f"{name}.json"
 
     def reference_path(self, name: str) -> Path:
         """What the networks make of a reference; beside it .flac, .json and .heard.npz."""

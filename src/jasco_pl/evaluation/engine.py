@@ -85,7 +85,8 @@ def evaluate(
         allow_few: Frechet distances even from fewer embeddings than they have dimensions, mostly bias.
 
     Raises:
-        UserError: there is no piece of that length, no row that one of the checkpoints has, or no finished audio of one of the pieces.
+        UserError: there is no piece of that length, no row that one of the checkpoints has, no finished audio of one of the pieces, or two
+            rows of it have one name.
     """
     listeners = listeners or Listeners()
     notes: list[str] = []
@@ -95,6 +96,8 @@ def evaluate(
     if len(usable) < len(source.ids):
         notes.append(f"{len(source.ids) - len(usable)} of {len(source.ids)} are shorter than {matrix[0].seconds:g} s and were left out.")
     names = tuple(usable[:limit])
+    if len({row.name for row in finished}) < len(finished):
+        raise UserError("two rows of finished audio have the same name: their clips would lie in one folder.")
     for row in finished:
         row.check(names)
         notes.append(f"The row {row.name} is audio that was finished before, {row.folder}; no model made it here.")

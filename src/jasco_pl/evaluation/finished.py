@@ -15,7 +15,7 @@ from jasco_pl.audio import AUDIO_SUFFIXES, read_audio
 from jasco_pl.controls import CONTROLS
 from jasco_pl.errors import UserError
 from jasco_pl.evaluation.references import Reference
-from jasco_pl.evaluation.settings import SHORT
+from jasco_pl.evaluation.settings import OTHER_AUDIO, SHORT, folder_of
 
 _SHORTER = 0.05  # seconds by which a file may be shorter than what it stands for
 _WHOLE = 1.0  # a file that is this many seconds longer than the stretch is a whole piece
@@ -43,7 +43,8 @@ class Finished:
         name, _, folder = text.partition("=")
         if not folder or not re.fullmatch(r"[\w.-]+", name):
             raise UserError(f"--audio takes NAME=DIR, the name of letters, digits, '.', '_' and '-', not {text!r}.")
-        if name in {*SHORT, *SHORT.values(), *CONTROLS}:
+        taken = {*SHORT, *map(folder_of, SHORT.values()), *CONTROLS}  # words for rows, and their folders
+        if name in taken or name.endswith(OTHER_AUDIO):
             raise UserError(f"--audio cannot call a row {name!r}: that is one of the models' own.")
         if not Path(folder).is_dir():
             raise UserError(f"--audio {name}: {folder!r} is no folder.")

@@ -18,6 +18,8 @@ from jasco_pl.resources import locate
 CEILING, NO_CONTROL, ALL, CROSSED = "codec ceiling", "no control", "all controls", "crossed"
 SHORT = {"ceiling": CEILING, "none": NO_CONTROL, "all": ALL, CROSSED: CROSSED}
 """What the rows that are no control are called on the command line."""
+OTHER_AUDIO = "-other-audio"
+"""Behind a row's folder: its clips with audio conditions from another piece."""
 OF_THREE = ("chords", "drums", "melody")
 """The controls that the row crossed takes from three pieces."""
 REDONE = (0.3, 0.7)
@@ -92,6 +94,11 @@ def chosen_rows(names: Sequence[str], controls: Sequence[str]) -> dict[str, tupl
         if all(part in controls for part in given) and (given or title in (CEILING, NO_CONTROL)):
             chosen[title] = given
     return chosen
+
+
+def folder_of(row: str) -> str:
+    """Where the clips of a row lie."""
+    return row.replace(" ", "-")
 
 
 def takes_audio(given: Collection[str]) -> bool:

@@ -53,16 +53,21 @@ def markdown(found: Reproduction, picture: str | None, command: str) -> str:
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 
+def _as_make(command: str) -> str:
+    options = command.removeprefix("jasco reproduce").strip()
+    return f' ARGS="{options}"' if options else ""
+
+
 def sentence(verdict: Verdict, found: Reproduction) -> str:
     """One finding: what can be said of it, our figures, the paper's."""
     claim, column = verdict.claim, titles(found.budget)[verdict.claim.column]
     text = f"**{verdict.outcome.value}**: {claim.says}."
     if verdict.difference is not None:
         digits = DECIMALS.get(claim.column, 3)
-        difference = verdict.difference
+        difference = verdict.difference  # finer, so that few ends of an interval round to nothing
         text += (
-            f" {column} {verdict.one:.{digits}f} against {verdict.other:.{digits}f}, difference {difference.mean:+.{digits}f} "
-            f"[{difference.low:+.{digits}f}, {difference.high:+.{digits}f}]"
+            f" {column} {verdict.one:.{digits}f} against {verdict.other:.{digits}f}, difference {difference.mean:+.3f} "
+            f"[{difference.low:+.3f}, {difference.high:+.3f}]"
         )
         if claim.finding is Finding.COMPARABLE:
             text += f", bound {COMPARABLE:.0%} worse"
@@ -207,7 +212,8 @@ def _about(found: Reproduction, command: str) -> str:
         "training say in which direction a choice works, and nothing of the level it would reach: the paper's, of 330 million, saw 168 "
         "million crops. "
         f"Where a finding does not show here, the page says so.\n\n{several}\n\n"
-        f"`{command}` (`make paper-tables`) made this page; nothing in it is written by hand. Ran on: {found.machine}."
+        f"`{command}` made this page (with the music it needs: `make paper-tables{_as_make(command)}`); nothing in it is written by hand. "
+        f"Ran on: {found.machine}."
     )
 
 
