@@ -2,15 +2,22 @@
 
 jasco export runs/mini/checkpoints/last.ckpt -o checkpoints/jasco-mini --dtype float16
 
+Several checkpoints of one model become one with the mean of their weights ("model soup", Wortsman et al. 2022), which helps where they are
+stages of one training, or trainings that began at the same weights:
+
+jasco export kept/step=11200.ckpt runs/mini/checkpoints/last.ckpt -o checkpoints/jasco-mini --dtype float16
+
 A checkpoint of a training with --trainer.strategy fsdp is a folder of shards; it becomes one file all the same, on one process.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import torch
 
+from jasco_pl.errors import UserError
 from jasco_pl.flow.guidance import parse_guidance
 from jasco_pl.model import JascoModel, ModelConfig, check_state
 from jasco_pl.training.checkpoint_io import AtomicCheckpointIO, damaged, network_weights
@@ -18,7 +25,9 @@ from jasco_pl.training.checkpoint_io import AtomicCheckpointIO, damaged, network
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Checkpoint, target, number format."""
-    parser.add_argument("checkpoint", metavar="CKPT", help="file or folder of shards written by `jasco fit`")
+    parser.add_argument(
+        "checkpoint", metavar="CKPT", nargs="+", help="file or folder of shards written by `jasco fit`; the mean of several"
+    )
     parser.add_argument("-o", "--out", required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
         "--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the weights (default %(default)s)"
@@ -47,9 +56,29 @@ def load_checkpoint(path: str, live: bool = False) -> JascoModel:
     return model.eval()
 
 
+def load_mean(paths: Sequence[str], live: bool = False) -> JascoModel:
+    """The model with the mean of the weights of several checkpoints; of a single one, that one.
+
+    Raises:
+        UserError: as for `load_checkpoint`, or they are not of the same model.
+    """
+    model, *others = (load_checkpoint(path, live) for path in paths)
+    for path, other in zip(paths[1:], others, strict=True):
+        if other.config != model.config:
+            raise UserError(f"{path!r} is of another model than {paths[0]!r}: only weights of the same configuration have a mean.")
+    states = [part.state_dict() for part in (model, *others)]
+    means = {
+        name: torch.stack([state[name].double() for state in states]).mean(dim=0).to(value.dtype)
+        for name, value in states[0].items()
+        if value.is_floating_point()
+    }
+    model.load_state_dict({**states[0], **means})
+    return model
+
+
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    model = load_checkpoint(args.checkpoint, args.live)
+    model = load_mean(args.checkpoint, args.live)
     if args.guidance:
         parse_guidance(args.guidance, model.controls.names)
         model.config.guidance = args.guidance
