@@ -1,0 +1,77 @@
+"""What was written before the packages were put in order (November 2026) still generates, trains on, resumes and grows.
+
+The folder `former` was made by the code of that day: a model of all controls at a tiny size (`checkpoint`), its run at step 6 of 10, with the
+ids and losses of the four steps that followed (`losses.json`), the latents that the model made of one request (`latents.npy`), shards of
+composed pieces (`built`), and a set that `jasco prepare` made (`prepared`) of the `recordings`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from recorder import jasco, read, recording
+
+FORMER = Path(__file__).parent / "former"
+MINI = Path(__file__).parents[2] / "conf" / "mini.yaml"
+
+
+@pytest.fixture
+def former(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the folder, as the working directory."""
+    shutil.copytree(FORMER, tmp_path / "former")
+    monkeypatch.chdir(tmp_path / "former")
+    return tmp_path / "former"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name.startswith(("shard-", "index", "rejected"))}
+
+
+def test_a_run_goes_on_with_the_losses_that_it_would_have_had(former):
+    """From a checkpoint with its optimiser, average and place in the shards, by the same command."""
+    log = former / "log.txt"
+    assert jasco(["fit", "-c", str(MINI), "-c", "tiny.yaml", recording(former / "steps")], log) == 0, log.read_text()
+    expected, lines = json.loads((former / "losses.json").read_text()), read(former / "steps")
+    assert [line["step"] for line in expected] == [7, 8, 9, 10]
+    for line, other in zip(lines, expected, strict=True):
+        assert {**line, "loss": None} == {**other, "loss": None}
+        assert line["loss"] == pytest.approx(other["loss"], rel=1e-4)
+
+
+def test_a_checkpoint_makes_the_same_latents(former):
+    from jasco_pl import Jasco
+    from jasco_pl.flow.solver import SolverConfig
+    from jasco_pl.generate import Request
+
+    wav = 0.3 * torch.randn(1, 32000, generator=torch.Generator().manual_seed(1))
+    controls = {"chords": "Dm7 | G7", "bpm": 240, "drums": wav, "mix": wav.flip(1), "paint": 0.5 * wav, "keep": "0-0.4"}
+    model = Jasco.from_pretrained("checkpoint")
+    (clip,) = model.generate(Request("slow jazz", seed=5, **controls), guidance="all=2 text=0.5", solver=SolverConfig("midpoint", 4))
+    np.testing.assert_allclose(clip.latents.numpy(), np.load("latents.npy"), rtol=1e-2, atol=1e-2)
+
+
+def test_shards_of_composed_pieces_are_kept(former):
+    before, log = content(former / "built"), former / "log.txt"
+    assert jasco(["shards", "build", "--pieces", "pieces", "--out", "built", "--codec", "codec", "--workers", "1"], log) == 0, log.read_text()
+    assert content(former / "built") == before
+
+
+def test_a_prepared_set_is_kept_and_grows(former):
+    before, log = content(former / "prepared"), former / "log.txt"
+    command = ["prepare", "recordings", "--out", "prepared", "--codec", "codec", "--stages", "codec, chords", "--workers", "0"]
+    command += ["--segment-seconds", "2", "--rules.min_seconds", "1"]
+    assert jasco(command, log) == 0, log.read_text()
+    assert content(former / "prepared") == before
+    shutil.copy("pieces/piece-001.mix.flac", "recordings/More.flac")
+    assert jasco(command, log) == 0, log.read_text()
+    after = content(former / "prepared")
+    assert set(before) < set(after)
+    assert {name: after[name] for name in before if name.startswith("shard-")} == {
+        name: data for name, data in before.items() if name.startswith("shard-")
+    }
