@@ -87,12 +87,12 @@ $(STAMP): setup.cfg constraints.txt
 	else \
 	  echo "setup: leaving out the chord recogniser: its plugin is for Linux on x86-64; chords of finished audio will not be reported"; \
 	fi
-	@$(PY) -m jasco_pl.environment
-	@$(PY) -m jasco_pl.doctor
+	@$(PY) -m jasco_pl.system.environment
+	@$(JASCO) doctor
 	@touch $(STAMP)
 
 doctor: | $(STAMP) ## report the state of the environment, with a remedy for whatever is missing
-	@$(PY) -m jasco_pl.doctor
+	@$(JASCO) doctor
 
 demo: | $(STAMP) ## let the shipped checkpoint make music for three requests, into out/demo
 	$(JASCO) demo --out out/demo $(ARGS)

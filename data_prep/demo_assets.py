@@ -12,10 +12,10 @@ import pretty_midi
 import tinysoundfont
 import torch
 
-from jasco_pl.audio import write_audio
-from jasco_pl.soundfont import find_soundfont
+from jasco_pl.audio.files import write_audio
+from jasco_pl.compose.soundfont import find_soundfont
 
-ASSETS = Path(__file__).resolve().parents[1] / "src" / "jasco_pl" / "assets"
+ASSETS = Path(__file__).resolve().parents[1] / "src" / "jasco_pl" / "studies" / "demo" / "assets"
 BPM, SAMPLE_RATE = 100, 32000
 BEAT = 60 / BPM
 # Beethoven's "Ode to Joy" (public domain): (MIDI note, beats)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, iirpeak, lfilter, sosfilt
 
-from jasco_pl.audio import write_audio
+from jasco_pl.audio.files import write_audio
 
 CONTROLS = Path(__file__).resolve().parents[1] / "docs" / "examples" / "controls"
 BPM, SAMPLE_RATE = 100, 44100

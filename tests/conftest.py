@@ -16,9 +16,9 @@ import torch
 from jasco_pl.codec import BandCodec, BandCodecConfig
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import write_index, write_shard
-from jasco_pl.model import ModelConfig
-from jasco_pl.text import TextEncoder
-from jasco_pl.transformer import TransformerConfig
+from jasco_pl.network.model import ModelConfig
+from jasco_pl.network.text import TextEncoder
+from jasco_pl.network.transformer import TransformerConfig
 
 TINY_CODEBOOK = 16
 MINI = Path(__file__).parents[1] / "conf" / "mini.yaml"

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from jasco_pl import files
 from jasco_pl.cli import main
-from jasco_pl.model import JascoModel
+from jasco_pl.network.model import JascoModel
+from jasco_pl.system import files
 
 
 @pytest.fixture

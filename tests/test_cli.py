@@ -8,7 +8,7 @@ import pytest
 
 from jasco_pl import __version__, cli
 from jasco_pl.cli import COMMANDS, CONFIGURED, main
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 
 def test_help_and_version_import_nothing_heavy():

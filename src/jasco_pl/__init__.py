@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jasco_pl.generate import Jasco
+    from jasco_pl.generation.jasco import Clip, Jasco, Request
 
-__all__ = ["Jasco", "__version__"]
+__all__ = ["Clip", "Jasco", "Request", "__version__"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     # Lazy: `import jasco_pl` alone must not cost the seconds that torch takes, nor fail where torchaudio is still to be mended.
-    if name == "Jasco":
-        from jasco_pl.generate import Jasco
+    if name in ("Clip", "Jasco", "Request"):
+        from jasco_pl.generation import jasco
 
-        return Jasco
+        return getattr(jasco, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

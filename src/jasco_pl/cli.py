@@ -8,13 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from jasco_pl.errors import UserError
-from jasco_pl.files import REASONS
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import REASONS
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("jasco_pl.commands.generate", "make music from a prompt, chords, a melody, drums"),
     "demo": ("jasco_pl.commands.demo", "make the three prepared requests and show asked against heard"),
-    "compose": ("jasco_pl.compose.dataset", "compose and render the embedded set: music with exact annotations"),
+    "compose": ("jasco_pl.commands.compose", "compose and render the embedded set: music with exact annotations"),
     "shards": ("jasco_pl.commands.shards", "build, verify and describe prepared data"),
     "extract": ("jasco_pl.commands.extract", "write down what is heard in one file: chords, melody, latents"),
     "codec": ("jasco_pl.commands.codec", "fit the embedded codec and measure what survives it"),
@@ -25,14 +25,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("jasco_pl.commands.bench", "measure the speed of this machine: how fast samples arrive, what a step costs"),
     "export": ("jasco_pl.commands.export", "turn a training checkpoint into a folder for generation"),
     "card": ("jasco_pl.commands.card", "write the figures of a model card"),
-    "doctor": ("jasco_pl.doctor", "report the state of the environment, with remedies"),
+    "doctor": ("jasco_pl.commands.doctor", "report the state of the environment, with remedies"),
 }
 CONFIGURED: dict[str, tuple[str, str]] = {  # these read their options from YAML, too
     "prepare": ("jasco_pl.commands.prepare", "turn recordings into training shards"),
     "fit": ("jasco_pl.training.cli", "train a model from a configuration"),
     "validate": ("jasco_pl.training.cli", "run the validation of a configuration"),
     "test": ("jasco_pl.training.cli", "run the test of a configuration"),
-    "fit-codec": ("jasco_pl.training.fit_codec", "train the embedded codec's vocoder"),
+    "fit-codec": ("jasco_pl.commands.fit_codec", "train the embedded codec's vocoder"),
 }
 
 

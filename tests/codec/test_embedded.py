@@ -10,7 +10,7 @@ import torch
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
 from jasco_pl.codec.embedded import FORMAT, is_band_codec
 from jasco_pl.codec.griffin_lim import spread
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 HOP = 640
 

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import EncodecConfig, EncodecModel
 
+from jasco_pl.audio.long_audio import InMemory
 from jasco_pl.codec import load_codec
 from jasco_pl.codec.encodec import EncodecCodec
-from jasco_pl.errors import UserError
 from jasco_pl.extract.latents import encode
-from jasco_pl.long_audio import InMemory
+from jasco_pl.system.errors import UserError
 
 
 def tiny(channels: int = 1) -> EncodecModel:

@@ -8,7 +8,7 @@ import pytest
 from jasco_pl.compose.composer import compose
 from jasco_pl.compose.render import Renderer
 from jasco_pl.compose.song import Song
-from jasco_pl.soundfont import find_soundfont
+from jasco_pl.compose.soundfont import find_soundfont
 
 
 @pytest.fixture(scope="session")

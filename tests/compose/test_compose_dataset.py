@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from jasco_pl.commands.compose import add_arguments, run
 from jasco_pl.compose import dataset
-from jasco_pl.compose.dataset import add_arguments, compose_set, run
-from jasco_pl.controls import harmony
-from jasco_pl.errors import UserError
+from jasco_pl.compose.dataset import compose_set
+from jasco_pl.notation import harmony
+from jasco_pl.system.errors import UserError
 
 HOURS = 0.02  # two pieces
 

@@ -13,7 +13,7 @@ from jasco_pl.compose.instruments import INSTRUMENTS
 from jasco_pl.compose.render import SAMPLE_RATE, Renderer, produce, room
 from jasco_pl.compose.song import Event, Part, Song
 from jasco_pl.compose.theory import ALL_CHORDS, Chord
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 CHORDS = {chord.label: chord for chord in ALL_CHORDS}
 

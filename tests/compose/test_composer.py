@@ -3,9 +3,8 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
-from jasco_pl.compose.composer import compose
+from jasco_pl.compose.composer import Clock, compose, monophonic
 from jasco_pl.compose.parts import Span, comp_part, voicing
-from jasco_pl.compose.perform import Clock, monophonic
 from jasco_pl.compose.song import Event, Song, generator
 from jasco_pl.compose.theory import ALL_CHORDS, Chord
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from jasco_pl import soundfont
-from jasco_pl.errors import UserError
-from jasco_pl.soundfont import find_soundfont
+from jasco_pl.compose import soundfont
+from jasco_pl.compose.soundfont import find_soundfont
+from jasco_pl.system.errors import UserError
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from jasco_pl.compose.progressions import FAMILIES, parse
 from jasco_pl.compose.theory import ALL_CHORDS, ROOTS, TYPES, Chord, scale_for
-from jasco_pl.controls import harmony
+from jasco_pl.notation import harmony
 
 
 def test_agrees_with_the_vocabulary_in_labels_tones_and_bass() -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jasco_pl.controls import harmony
 from jasco_pl.controls.chords import Chords
+from jasco_pl.notation import harmony
 
 
 def test_chords_are_the_papers() -> None:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from jasco_pl.controls.dropout import ConditionDropout
-from jasco_pl.errors import UserError
-from jasco_pl.seeding import generator
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.seeding import generator
 
 NAMES = ["text", "chords", "melody", "drums"]
 DRAWS = 10_000

@@ -10,8 +10,8 @@ import soundfile
 import torch
 
 from jasco_pl.controls.melody_input import read_melody
-from jasco_pl.errors import UserError
 from jasco_pl.extract.salience_weights import find_weights
+from jasco_pl.system.errors import UserError
 
 
 def write_midi(path: Path, *tracks: tuple[str, list[tuple[int, float, float]]], drums: tuple[str, ...] = ()) -> Path:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from jasco_pl.controls.painting import Painting, masked_segment
-from jasco_pl.seeding import generator
+from jasco_pl.system.seeding import generator
 
 
 def painting() -> Painting:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jasco_pl.data.cache import PART, FileCache
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 
 def filler(size: int):

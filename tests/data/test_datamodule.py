@@ -11,7 +11,7 @@ from jasco_pl.data.datamodule import CropDataset, ResumableLoader, ShardDataModu
 from jasco_pl.data.sampler import GlobalBatches
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import CorruptShardError, write_index, write_shard
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 FIELDS = ("latents", "chords", "melody", "codes_drums")
 

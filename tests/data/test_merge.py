@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from jasco_pl.cli import main
-from jasco_pl.data import merge as module
+from jasco_pl.data import split as module
 from jasco_pl.data.checks import CorruptShardError
-from jasco_pl.data.merge import merge
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import ShardReader, write_index, write_shard
-from jasco_pl.data.split import recording, side, split
-from jasco_pl.errors import UserError
+from jasco_pl.data.split import merge, recording, side, split
+from jasco_pl.system.errors import UserError
 
 CODEC = {"name": "codec-tiny", "frame_rate": 50.0, "dim": 128, "mean": [0.0] * 128, "std": [1.0] * 128}
 

@@ -15,7 +15,7 @@ from jasco_pl.data.push import agrees, push
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.shards import ShardReader, write_index
 from jasco_pl.data.store import RemoteFolder, Retry
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 pytestmark = pytest.mark.timeout(120)
 QUICK = Retry(attempts=8, first=0.005, longest=0.02)

@@ -19,7 +19,7 @@ from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.data.remote import CacheOptions, FetchError
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.data.store import _systems
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 pytestmark = pytest.mark.timeout(300)  # a deadlock of a loader's processes is a failure, not a wait
 

@@ -11,7 +11,7 @@ import torch
 from jasco_pl.cli import main
 from jasco_pl.data.schema import FIELDS, Sample
 from jasco_pl.data.shards import CorruptShardError, ShardReader, finished, write_index, write_shard
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 
 @pytest.fixture

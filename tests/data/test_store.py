@@ -6,7 +6,7 @@ import fsspec
 import pytest
 
 from jasco_pl.data.store import CHUNK, RemoteFolder, Retry, ShortBodyError, hopeless, is_url
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 QUICK = Retry(attempts=4, first=0.001)
 

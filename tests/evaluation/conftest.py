@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from jasco_pl import heard
 from jasco_pl.codec import BandCodec
 from jasco_pl.compose.dataset import compose_set
 from jasco_pl.evaluation import Settings, clips
-from jasco_pl.flow.solver import SolverConfig
-from jasco_pl.model import JascoModel, ModelConfig
+from jasco_pl.extract import heard
+from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.network.model import JascoModel, ModelConfig
 
 
 @pytest.fixture(scope="session")

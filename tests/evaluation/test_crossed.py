@@ -12,15 +12,15 @@ import torch
 
 from jasco_pl.cli import main
 from jasco_pl.compose.dataset import compose_set
-from jasco_pl.controls import harmony
-from jasco_pl.errors import UserError
 from jasco_pl.evaluation import ComposedPieces, Settings, clips, evaluate
 from jasco_pl.evaluation.crossed import SHIFTS, Crossed, cross_of, transposed
 from jasco_pl.evaluation.measure import asked_lanes, measure
 from jasco_pl.evaluation.references import Reference
 from jasco_pl.evaluation.table import read_row
 from jasco_pl.extract import chordino
-from jasco_pl.heard import Heard
+from jasco_pl.extract.heard import Heard
+from jasco_pl.notation import harmony
+from jasco_pl.system.errors import UserError
 
 RATE, FRAMES = 32000, 100
 needs_chordino = pytest.mark.skipif(not chordino.available(), reason="Chordino is not installed")

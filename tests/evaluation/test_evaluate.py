@@ -16,15 +16,15 @@ import pytest
 from torch import Tensor
 
 from jasco_pl.cli import main
-from jasco_pl.errors import UserError
 from jasco_pl.evaluation import ComposedPieces, Listeners, Settings, evaluate, grid_of, guidance_grid
 from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of
 from jasco_pl.evaluation.report import figure_as_json, row_names
 from jasco_pl.evaluation.table import Measured
 from jasco_pl.extract import chordino
-from jasco_pl.flow.solver import SolverConfig
 from jasco_pl.metrics.report import Figure
-from jasco_pl.model import JascoModel
+from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.network.model import JascoModel
+from jasco_pl.system.errors import UserError
 
 needs_chordino = pytest.mark.skipif(not chordino.available(), reason="Chordino is not installed")
 ROWS = ["codec ceiling", "no control", "chords", "melody", "drums", "all controls", "painting"]

@@ -9,9 +9,9 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from jasco_pl.errors import UserError
-from jasco_pl.evaluation import listeners
-from jasco_pl.evaluation.listeners import Listeners, find_listeners, reachable
+from jasco_pl.evaluation import pretrained as listeners
+from jasco_pl.evaluation.pretrained import Listeners, find_listeners, reachable
+from jasco_pl.system.errors import UserError
 
 
 class Network:

@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from jasco_pl.codec import BandCodec
-from jasco_pl.controls import CONTROLS, harmony
+from jasco_pl.controls import CONTROLS
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import write_index, write_shard
-from jasco_pl.errors import UserError
 from jasco_pl.evaluation import ComposedPieces, PreparedSet, Settings, evaluate
 from jasco_pl.evaluation.references import PURPOSE
 from jasco_pl.evaluation.report import as_json
 from jasco_pl.extract import chordino
-from jasco_pl.seeding import stable_hash
+from jasco_pl.notation import harmony
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.seeding import stable_hash
 
 needs_chordino = pytest.mark.skipif(not chordino.available(), reason="Chordino is not installed")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jasco_pl.errors import UserError
 from jasco_pl.evaluation.settings import Settings, chosen_rows, rows_of, takes_audio
+from jasco_pl.system.errors import UserError
 
 
 def test_painting_stands_alone() -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from jasco_pl.controls import harmony
-from jasco_pl.errors import UserError
+from jasco_pl.audio.long_audio import InMemory
 from jasco_pl.extract import chordino as module
 from jasco_pl.extract.chordino import available, chordino, chordino_frames, chordino_long
-from jasco_pl.long_audio import InMemory
+from jasco_pl.notation import harmony
+from jasco_pl.system.errors import UserError
 
 needs_plugin = pytest.mark.skipif(not available(), reason="the Chordino plugin is not installed (make setup)")
 PROGRESSION = (("C", (36, 60, 64, 67)), ("F", (41, 60, 65, 69)), ("G", (43, 59, 62, 67)), ("Am", (45, 60, 64, 69)))

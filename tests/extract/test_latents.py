@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from jasco_pl.audio.long_audio import InMemory
 from jasco_pl.codec import BandCodec
 from jasco_pl.extract.latents import encode
-from jasco_pl.long_audio import InMemory
 
 
 @pytest.fixture(scope="module")

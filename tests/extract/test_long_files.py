@@ -22,7 +22,7 @@ from jasco_pl.codec import BandCodec, BandCodecConfig
 from jasco_pl.extract import chordino
 from jasco_pl.extract.latents import encode
 from jasco_pl.extract.separation import Separator
-from jasco_pl.long_audio import LongAudio
+from jasco_pl.audio.long_audio import LongAudio
 with LongAudio(sys.argv[1], sys.argv[2]) as audio:
     {work}
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

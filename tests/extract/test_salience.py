@@ -8,14 +8,14 @@ import soundfile
 import torch
 from safetensors.torch import save_file
 
-from jasco_pl.audio import read_audio
-from jasco_pl.errors import UserError
-from jasco_pl.extract import hcqt
+from jasco_pl.audio.files import read_audio
+from jasco_pl.audio.long_audio import LongAudio
 from jasco_pl.extract import salience as module
+from jasco_pl.extract import salience_network as hcqt
 from jasco_pl.extract.salience import Salience, melody_bins
 from jasco_pl.extract.salience_network import SalienceNetwork
-from jasco_pl.long_audio import LongAudio
-from jasco_pl.resources import CHECKOUT
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.resources import CHECKOUT
 
 REFERENCE = CHECKOUT.parent / "shared" / "reference"
 WEIGHTS = REFERENCE / "deepsalience" / "multif0.h5"

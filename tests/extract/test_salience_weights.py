@@ -11,9 +11,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from jasco_pl.errors import UserError
 from jasco_pl.extract import salience_weights as module
 from jasco_pl.extract.salience_network import SalienceNetwork
+from jasco_pl.system.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -15,13 +15,14 @@ import torch
 from demucs.apply import BagOfModels, apply_model
 from demucs.htdemucs import HTDemucs
 
-from jasco_pl import long_audio
-from jasco_pl.audio import read_audio, resample
-from jasco_pl.errors import UserError
-from jasco_pl.extract import demucs_stream, demucs_weights, separation
-from jasco_pl.extract.demucs_weights import load_demucs
+from jasco_pl.audio import long_audio, read_audio, resample
+from jasco_pl.audio.long_audio import LongAudio
+from jasco_pl.extract import demucs as demucs_stream
+from jasco_pl.extract import demucs as demucs_weights
+from jasco_pl.extract import separation
+from jasco_pl.extract.demucs import load_demucs
 from jasco_pl.extract.separation import Separator
-from jasco_pl.long_audio import LongAudio
+from jasco_pl.system.errors import UserError
 
 SIGNATURE = "955717e8"  # htdemucs
 TINY = {

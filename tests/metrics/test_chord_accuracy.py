@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from jasco_pl.controls import harmony
-from jasco_pl.errors import UserError
-from jasco_pl.metrics.chord_accuracy import ChordAccuracy, chord_accuracy
+from jasco_pl.metrics.chords import ChordAccuracy, chord_accuracy
+from jasco_pl.notation import harmony
+from jasco_pl.system.errors import UserError
 
 
 def frames(*labels: str) -> np.ndarray:

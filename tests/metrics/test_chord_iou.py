@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jasco_pl.controls import harmony
-from jasco_pl.errors import UserError
-from jasco_pl.metrics import ChordIoU, chord_iou
+from jasco_pl.metrics import ChordIoU
+from jasco_pl.metrics.chords import chord_iou
+from jasco_pl.notation import harmony
+from jasco_pl.system.errors import UserError
 
 
 def frames(*labels: str) -> torch.Tensor:

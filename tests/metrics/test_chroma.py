@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jasco_pl.errors import UserError
 from jasco_pl.metrics import ChromaSimilarity, chroma_similarity, pitch_class_accuracy, prominent_pitch_class
+from jasco_pl.system.errors import UserError
 
 SR = 32000
 MELODY = [60, 64, 67, 71, 74, 69, 61, 66, 63, 70]  # one second each

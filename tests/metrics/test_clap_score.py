@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jasco_pl.errors import UserError
-from jasco_pl.metrics.clap_score import ClapScore, clap_score
+from jasco_pl.metrics.labels import ClapScore, clap_score
+from jasco_pl.system.errors import UserError
 
 
 def test_is_the_cosine_whatever_the_lengths() -> None:

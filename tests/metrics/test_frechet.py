@@ -7,8 +7,8 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from jasco_pl.errors import UserError
-from jasco_pl.metrics.frechet import FrechetDistance, Gaussian, extrapolated_distance, frechet_distance
+from jasco_pl.metrics.distances import FrechetDistance, Gaussian, extrapolated_distance, frechet_distance
+from jasco_pl.system.errors import UserError
 
 
 def normal(count: int, dim: int, seed: int, shift: float = 0.0) -> Tensor:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jasco_pl.errors import UserError
 from jasco_pl.metrics import HumExcess, click_rate, frame_rate_hum
+from jasco_pl.system.errors import UserError
 
 SR = 32000
 SECONDS = 6

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from jasco_pl.errors import UserError
-from jasco_pl.metrics.kernel_distance import KernelDistance, kernel_distance, median_distance
+from jasco_pl.metrics.distances import KernelDistance, kernel_distance, median_distance
+from jasco_pl.system.errors import UserError
 
 
 def normal(count: int, dim: int, seed: int, shift: float = 0.0) -> Tensor:

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from jasco_pl.errors import UserError
-from jasco_pl.metrics.label_kl import LabelKL, label_kl
+from jasco_pl.metrics.labels import LabelKL, label_kl
+from jasco_pl.system.errors import UserError
 
 REFERENCE = torch.tensor([0.5, 0.25, 0.25])
 GENERATED = torch.tensor([0.25, 0.5, 0.25])

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from jasco_pl.errors import UserError
-from jasco_pl.metrics import MelDistance, mel_distance
+from jasco_pl.metrics import MelDistance
+from jasco_pl.metrics.reconstruction import mel_distance
+from jasco_pl.system.errors import UserError
 
 NOISE = 0.1 * torch.randn(1, 64000, generator=torch.Generator().manual_seed(0))
 

@@ -8,10 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jasco_pl.errors import UserError
 from jasco_pl.metrics.chroma import chroma_similarity
-from jasco_pl.metrics.melody import melody_accuracy
-from jasco_pl.metrics.melody_similarity import MelodySimilarity, melody_similarity
+from jasco_pl.metrics.melody import MelodySimilarity, melody_accuracy, melody_similarity
+from jasco_pl.system.errors import UserError
 
 RATE = 16000
 LOWEST = 43

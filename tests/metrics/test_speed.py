@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from jasco_pl.errors import UserError
 from jasco_pl.metrics.speed import FunctionEvaluations, RealTimeFactor
+from jasco_pl.system.errors import UserError
 
 
 def test_factor_is_of_sums_not_the_mean_of_factors() -> None:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from jasco_pl.controls import harmony
-from jasco_pl.metrics.chord_iou import chord_iou
+from jasco_pl.metrics.chords import chord_iou
 from jasco_pl.metrics.melody import LOWEST_MIDI, melody_accuracy
 from jasco_pl.metrics.onset_f1 import onset_f1
+from jasco_pl.notation import harmony
 from jasco_pl.pages.lanes import FREE, NEAR, RIGHT, WRONG, compare
 
 SECONDS, FRAMES = 4.0, 200

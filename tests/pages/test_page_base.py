@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from page_reader import read_page
 
-from jasco_pl.errors import UserError
 from jasco_pl.pages import Markup, audio_player, data_element, escape, figure_png, join, page, table, write_html
+from jasco_pl.system.errors import UserError
 
 HOSTILE = """</script><script>alert("1")</script><!-- <b a='x'> & \u2028 é"""
 

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from jasco_pl.codec import BandCodec
-from jasco_pl.controls import CONTROLS, harmony
+from jasco_pl.controls import CONTROLS
 from jasco_pl.controls.audio import AudioControl, bandpass
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.controls.dropout import ConditionDropout
 from jasco_pl.controls.painting import Painting, masked_segment
-from jasco_pl.flow.guidance import parse_guidance
-from jasco_pl.model import JascoModel, ModelConfig
-from jasco_pl.seeding import generator
+from jasco_pl.network.flow.guidance import parse_guidance
+from jasco_pl.network.model import JascoModel, ModelConfig
+from jasco_pl.notation import harmony
+from jasco_pl.system.seeding import generator
 from jasco_pl.training.module import JascoModule
 
 DRAWS = 10_000

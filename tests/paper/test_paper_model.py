@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.controls.dropout import ConditionDropout
 from jasco_pl.evaluation import guidance_grid
-from jasco_pl.flow import solver
-from jasco_pl.flow.guidance import guided_velocity, parse_guidance
-from jasco_pl.flow.path import flow_matching_loss, make_path
-from jasco_pl.model import JascoModel, ModelConfig
+from jasco_pl.network.flow import solver
+from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
+from jasco_pl.network.flow.path import flow_matching_loss, make_path
+from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.training.module import JascoModule
 
 PAPER = yaml.safe_load((Path(__file__).parents[2] / "conf" / "paper.yaml").read_text())

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from torch import Tensor
 
-from jasco_pl.long_audio import LongAudio
+from jasco_pl.audio.long_audio import LongAudio
 from jasco_pl.prepare.config import PrepareConfig
 from jasco_pl.prepare.rules import Rules
 from jasco_pl.prepare.stages import Stages

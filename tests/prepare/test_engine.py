@@ -10,11 +10,11 @@ from recordings import content, lines, small, write_music
 
 from jasco_pl.data.datamodule import CropDataset
 from jasco_pl.data.shards import ShardReader
-from jasco_pl.errors import UserError, WriteError
 from jasco_pl.prepare import engine, track
 from jasco_pl.prepare.engine import Preparation
 from jasco_pl.prepare.rules import Rules
 from jasco_pl.prepare.stages import Stages
+from jasco_pl.system.errors import UserError, WriteError
 
 
 def test_a_folder_becomes_shards(folder, prepare, tmp_path):
@@ -46,7 +46,7 @@ def test_a_folder_becomes_shards(folder, prepare, tmp_path):
 
 
 def test_samples_are_the_codec_s_latents_in_order(folder, prepare, tmp_path, tiny_codec_folder):
-    from jasco_pl.audio import read_audio
+    from jasco_pl.audio.files import read_audio
     from jasco_pl.codec import load_codec
 
     prepare(folder, tmp_path / "out")
@@ -144,7 +144,7 @@ def test_wherever_a_run_ends_the_next_one_makes_the_same_set(folder, prepare, tm
         original(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("jasco_pl.files.os.replace", replace)
+        patch.setattr("jasco_pl.system.files.os.replace", replace)
         for _ in range(40):
             try:
                 prepare(folder, tmp_path / "killed", stages="codec, chords")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from jasco_pl.audio import measure_loudness, read_audio
+from jasco_pl.audio.files import measure_loudness, read_audio
+from jasco_pl.audio.long_audio import InMemory, Samples
 from jasco_pl.extract.onsets import onset_times
-from jasco_pl.long_audio import InMemory, Samples
-from jasco_pl.prepare.facts import MUSIC_SECONDS, facts, measure_key, measure_rhythm
+from jasco_pl.prepare.rules import MUSIC_SECONDS, facts, measure_key, measure_rhythm
 
 PIECES = Path(__file__).parents[2] / "data" / "pieces" / "test"
 MAJOR, MINOR = ((0, 4, 7), (5, 9, 0), (7, 11, 2), (0, 4, 7)), ((0, 3, 7), (5, 8, 0), (7, 10, 2), (0, 3, 7))
@@ -104,8 +104,8 @@ class Counted(Samples):
 
 
 def test_a_concert_is_judged_by_its_middle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jasco_pl.prepare.facts.LOUDNESS_SECONDS", 30.0)
-    monkeypatch.setattr("jasco_pl.prepare.facts.MUSIC_SECONDS", 20.0)
+    monkeypatch.setattr("jasco_pl.prepare.rules.LOUDNESS_SECONDS", 30.0)
+    monkeypatch.setattr("jasco_pl.prepare.rules.MUSIC_SECONDS", 20.0)
     concert = Counted()
     assert facts(concert)["key"] == "E minor"
     assert concert.most == 30 * concert.rate

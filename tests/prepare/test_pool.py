@@ -14,11 +14,11 @@ from multiprocessing import active_children
 import pytest
 from recordings import Deadly, content, lines, small
 
-from jasco_pl.errors import WriteError
 from jasco_pl.prepare import engine, pool
 from jasco_pl.prepare.engine import Preparation
 from jasco_pl.prepare.stages import Stages
 from jasco_pl.prepare.track import Job
+from jasco_pl.system.errors import WriteError
 
 
 @pytest.fixture(autouse=True)

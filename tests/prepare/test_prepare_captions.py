@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from jasco_pl.errors import UserError
 from jasco_pl.prepare.captions import CaptionOptions, make_captions, read_tags, with_article
+from jasco_pl.system.errors import UserError
 
 NOTE = {
     "BPM": "120.4",

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from jasco_pl.prepare.bar_chart import bar_chart
-from jasco_pl.prepare.rejected import Rejected
 from jasco_pl.prepare.report import PAGE, REPORT, summarise, write_report
+from jasco_pl.prepare.report_page import bar_chart
+from jasco_pl.prepare.rules import Rejected
 
 VOID = {"meta", "link", "img", "br", "line", "rect"}
 

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from recordings import write_music
 
-from jasco_pl.long_audio import InMemory, LongAudio
+from jasco_pl.audio.long_audio import InMemory, LongAudio
 from jasco_pl.prepare import rules as module
 from jasco_pl.prepare.rules import Levels, Rules, clipped_samples, levels, refuse_length, refuse_levels
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from jasco_pl.errors import UserError
 from jasco_pl.prepare.captions import CaptionOptions
-from jasco_pl.prepare.folder import scan
+from jasco_pl.prepare.listing import scan
 from jasco_pl.prepare.source import Track, find_tracks
+from jasco_pl.system.errors import UserError
 
 GIVEN = CaptionOptions(tags="none")
 

@@ -12,7 +12,7 @@ from torch import nn
 from jasco_pl.controls.dropout import ConditionDropout
 from jasco_pl.data.datamodule import CropDataset, collate
 from jasco_pl.data.schema import Batch
-from jasco_pl.model import ModelConfig
+from jasco_pl.network.model import ModelConfig
 from jasco_pl.training.module import JascoModule
 
 FIELDS = ("latents", "chords", "melody", "codes_drums")

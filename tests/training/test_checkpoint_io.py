@@ -11,7 +11,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 from jasco_pl.training import checkpoint_io
 from jasco_pl.training.checkpoint_io import AtomicCheckpointIO, discard, put_in_place
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 from jasco_pl.cli import main
 from jasco_pl.commands.export import load_mean
-from jasco_pl.errors import UserError
-from jasco_pl.model import JascoModel, ModelConfig
+from jasco_pl.network.model import JascoModel, ModelConfig
+from jasco_pl.system.errors import UserError
 
 
 def checkpoint(path: Path, config: ModelConfig, seed: int) -> JascoModel:

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from jasco_pl.model import JascoModel, ModelConfig
+from jasco_pl.network.model import JascoModel, ModelConfig
+from jasco_pl.network.transformer import TransformerConfig
 from jasco_pl.training.flops import TRAINING, flops_per_sample, known_peak
-from jasco_pl.transformer import TransformerConfig
 
 NET = TransformerConfig(width=32, layers=4, heads=4, feed_forward=48, convolution_kernel=7, convolution_groups=4)
 ALL = {"chords": {}, "melody": {}, "drums": {}, "mix": {}, "painting": {}}

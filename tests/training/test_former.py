@@ -1,6 +1,6 @@
 """What was written before the packages were put in order (November 2026) still generates, trains on, resumes and grows.
 
-The folder `former` was made by the code of that day: a model of all controls at a tiny size (`checkpoint`), its run at step 6 of 10, with the
+The folder `former` was made by the code of that day: a model of all controls at tiny size (`checkpoint`), its run at step 6 of 10 with the
 ids and losses of the four steps that followed (`losses.json`), the latents that the model made of one request (`latents.npy`), shards of
 composed pieces (`built`), and a set that `jasco prepare` made (`prepared`) of the `recordings`.
 """
@@ -46,8 +46,8 @@ def test_a_run_goes_on_with_the_losses_that_it_would_have_had(former):
 
 def test_a_checkpoint_makes_the_same_latents(former):
     from jasco_pl import Jasco
-    from jasco_pl.flow.solver import SolverConfig
-    from jasco_pl.generate import Request
+    from jasco_pl.generation.jasco import Request
+    from jasco_pl.network.flow.solver import SolverConfig
 
     wav = 0.3 * torch.randn(1, 32000, generator=torch.Generator().manual_seed(1))
     controls = {"chords": "Dm7 | G7", "bpm": 240, "drums": wav, "mix": wav.flip(1), "paint": 0.5 * wav, "keep": "0-0.4"}
@@ -58,7 +58,9 @@ def test_a_checkpoint_makes_the_same_latents(former):
 
 def test_shards_of_composed_pieces_are_kept(former):
     before, log = content(former / "built"), former / "log.txt"
-    assert jasco(["shards", "build", "--pieces", "pieces", "--out", "built", "--codec", "codec", "--workers", "1"], log) == 0, log.read_text()
+    assert jasco(["shards", "build", "--pieces", "pieces", "--out", "built", "--codec", "codec", "--workers", "1"], log) == 0, (
+        log.read_text()
+    )
     assert content(former / "built") == before
 
 

@@ -9,7 +9,7 @@ from recorder import join, read, recording, start_ranks
 from torch import nn
 
 from jasco_pl.data.datamodule import ShardDataModule
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 from jasco_pl.training.guard import GradientGuard, gradient_norm
 from jasco_pl.training.module import JascoModule
 

@@ -7,8 +7,8 @@ import pytest
 from torch.utils.tensorboard import SummaryWriter
 
 from jasco_pl.cli import main
-from jasco_pl.errors import UserError
-from jasco_pl.model_card import UNKNOWN, training_block
+from jasco_pl.studies.model_card import UNKNOWN, training_block
+from jasco_pl.system.errors import UserError
 from jasco_pl.training.history import TAG, History, Session, read_history
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 from jasco_pl.training.launch import command, explain, main
 
 ROOT = Path(__file__).parents[2]

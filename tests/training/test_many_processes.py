@@ -14,7 +14,7 @@ import torch
 from recorder import jasco, join, read, recording, start, start_ranks
 
 from jasco_pl.cli import main
-from jasco_pl.model import JascoModel
+from jasco_pl.network.model import JascoModel
 
 PLAIN = ("--model.config.transformer.dropout", "0")  # the network's own dropout draws once a process
 LOSSES = 1e-4  # relative: sums are taken in another order, and thirty steps of Adam carry that on

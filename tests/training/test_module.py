@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from jasco_pl.controls.dropout import ConditionDropout
 from jasco_pl.data.datamodule import ShardDataModule
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 from jasco_pl.training.checkpoint_io import AtomicCheckpointIO
 from jasco_pl.training.module import JascoModule
 

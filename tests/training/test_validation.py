@@ -13,9 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from jasco_pl.cli import main
 from jasco_pl.codec import load_codec
-from jasco_pl.errors import UserError
-from jasco_pl.evaluation.listeners import Listeners
+from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.extract import chordino
+from jasco_pl.system.errors import UserError
 from jasco_pl.training import validation
 from jasco_pl.training.swap import swap_rises
 from jasco_pl.training.validation import ValidationMetrics, spread, summary

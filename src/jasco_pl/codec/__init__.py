@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jasco_pl.codec.base import Codec
 from jasco_pl.codec.embedded import BandCodec, BandCodecConfig, is_band_codec
-from jasco_pl.resources import locate
+from jasco_pl.system.resources import locate
 
 
 def load_codec(name: str | Path, beside: str | Path | None = None) -> Codec:

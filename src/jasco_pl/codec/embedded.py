@@ -16,8 +16,8 @@ from jasco_pl.codec.base import Codec, nearest
 from jasco_pl.codec.griffin_lim import GriffinLim
 from jasco_pl.codec.quantizer import quantize
 from jasco_pl.codec.vocoder import Vocoder
-from jasco_pl.errors import UserError
-from jasco_pl.files import atomic_path, write_json
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import atomic_path, write_json
 
 FORMAT = "jasco-pl-bands/1"
 DECODERS = ("griffin_lim", "vocoder")

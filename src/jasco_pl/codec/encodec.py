@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import EncodecModel, PretrainedConfig
 
 from jasco_pl.codec.base import Codec
-from jasco_pl.errors import UserError
-from jasco_pl.resources import load_pretrained, unavailable
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.resources import load_pretrained, unavailable
 
 OFFICIAL = "facebook/encodec_32khz"
 OFFICIAL_MEAN, OFFICIAL_STD = -0.0074, 4.0102  # of facebook/encodec_32khz over the released checkpoints' training set

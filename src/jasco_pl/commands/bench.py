@@ -46,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _data(args: argparse.Namespace) -> int:
-    from jasco_pl.data.throughput import DataBench, data_speeds
-    from jasco_pl.machine import machine
     from jasco_pl.metrics.report import aligned_table
+    from jasco_pl.studies.bench_data import DataBench, data_speeds
+    from jasco_pl.system.environment import machine
 
     title = f"data wait, {args.step * 1000:g} ms a step"
     table = [["shards", "cache", "workers", "samples/s", "MB/s", title, "first batch"]]
@@ -75,9 +75,9 @@ def _train(args: argparse.Namespace) -> int:
     import lightning
     import torch
 
-    from jasco_pl.machine import machine
     from jasco_pl.metrics.report import aligned_table
-    from jasco_pl.training.bench import TrainBench, train_speed
+    from jasco_pl.studies.bench_training import TrainBench, train_speed
+    from jasco_pl.system.environment import machine
 
     arguments = [word for name in args.config or ["conf/mini.yaml"] for word in ("-c", name)] + args.overrides
     title = ["compiled", "precision", "batch", "step", "plain loop", "price (95 %)", "in CPU time", "samples/s", "speed"]
@@ -108,9 +108,9 @@ def _train(args: argparse.Namespace) -> int:
 def _salience(args: argparse.Namespace) -> int:
     import torch
 
-    from jasco_pl.extract import hcqt
-    from jasco_pl.extract.salience_bench import compare
-    from jasco_pl.machine import machine
+    from jasco_pl.extract import salience_network as hcqt
+    from jasco_pl.studies.bench_salience import compare
+    from jasco_pl.system.environment import machine
 
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 
-from jasco_pl.codec import masking, report
 from jasco_pl.codec.embedded import BandCodecConfig
+from jasco_pl.studies import codec_masking as masking
+from jasco_pl.studies import codec_report as report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

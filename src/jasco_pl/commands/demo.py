@@ -22,18 +22,18 @@ from typing import Any
 import numpy as np
 
 from jasco_pl.commands.generate import add_sampling_arguments, clip_settings, guidance_text, progress_bar, save_clip, solver_config
-from jasco_pl.controls import harmony
-from jasco_pl.errors import UserError
+from jasco_pl.evaluation.page import write_page
 from jasco_pl.extract import chordino
-from jasco_pl.flow.solver import SolverConfig
-from jasco_pl.generate import DEFAULT_CHECKPOINT, Clip, Jasco, Request
-from jasco_pl.heard import Heard
-from jasco_pl.pages.evaluation import write_page
-from jasco_pl.showcase.follow import COLUMNS, Asked, draw, heard_lanes
-from jasco_pl.showcase.readme import Shown, write_readme
-from jasco_pl.showcase.requests import read_requests
+from jasco_pl.extract.heard import Heard
+from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
+from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.notation import harmony
+from jasco_pl.studies.demo.follow import COLUMNS, Asked, draw, heard_lanes
+from jasco_pl.studies.demo.readme import Shown, write_readme
+from jasco_pl.studies.demo.requests import read_requests
+from jasco_pl.system.errors import UserError
 
-PREPARED = Path(__file__).resolve().parents[1] / "assets" / "demo.yaml"
+PREPARED = Path(__file__).resolve().parents[1] / "studies" / "demo" / "assets" / "demo.yaml"
 FORMATS = {"wav": None, "flac": None, "ogg": 0.85}  # with the compression: ogg at 50 kbit/s, small enough for a repository
 
 

@@ -28,13 +28,13 @@ import os
 from pathlib import Path
 from typing import get_args
 
-from jasco_pl.errors import UserError
 from jasco_pl.evaluation import ComposedPieces, Finished, PreparedSet, Settings, evaluate, find_listeners, grid_of, write_results
-from jasco_pl.flow.path import make_path
-from jasco_pl.flow.solver import Method, SolverConfig
-from jasco_pl.generate import DEFAULT_CHECKPOINT
-from jasco_pl.model import read_config
-from jasco_pl.resources import locate
+from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT
+from jasco_pl.network.flow.path import make_path
+from jasco_pl.network.flow.solver import Method, SolverConfig
+from jasco_pl.network.model import read_config
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.resources import locate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

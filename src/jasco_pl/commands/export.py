@@ -17,9 +17,9 @@ from collections.abc import Sequence
 
 import torch
 
-from jasco_pl.errors import UserError
-from jasco_pl.flow.guidance import parse_guidance
-from jasco_pl.model import JascoModel, ModelConfig, check_state
+from jasco_pl.network.flow.guidance import parse_guidance
+from jasco_pl.network.model import JascoModel, ModelConfig, check_state
+from jasco_pl.system.errors import UserError
 from jasco_pl.training.checkpoint_io import AtomicCheckpointIO, damaged, network_weights
 
 

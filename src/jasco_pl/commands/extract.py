@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import save_file
 
-from jasco_pl.errors import UserError
-from jasco_pl.files import atomic_path
-from jasco_pl.long_audio import LongAudio
+from jasco_pl.audio.long_audio import LongAudio
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import atomic_path
 
 _CODEC = "checkpoints/codec-mini"
 _BLOCK = 1 << 20
@@ -73,8 +73,8 @@ def _ends_in(path: str, suffix: str) -> None:
 
 
 def _chords(args: argparse.Namespace) -> None:
-    from jasco_pl.controls.chord_lab import write_lab
     from jasco_pl.extract import chordino
+    from jasco_pl.notation.chord_text import write_lab
 
     _ends_in(args.out, ".lab")
     with LongAudio(args.file, progress=True) as audio:
@@ -85,8 +85,8 @@ def _chords(args: argparse.Namespace) -> None:
 
 
 def _melody(args: argparse.Namespace) -> None:
-    from jasco_pl.controls.melody_file import check_suffix, write_melody
     from jasco_pl.extract.salience import Salience
+    from jasco_pl.notation.melody_file import check_suffix, write_melody
 
     check_suffix(args.out)
     with LongAudio(args.file, progress=True) as audio:
@@ -97,7 +97,7 @@ def _melody(args: argparse.Namespace) -> None:
 
 
 def _drums(args: argparse.Namespace) -> None:
-    from jasco_pl.audio import check_suffix, write_blocks
+    from jasco_pl.audio.files import check_suffix, write_blocks
     from jasco_pl.extract.separation import Separator
 
     wanted = [path for path in (args.out, args.drumless) if path is not None]

@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jasco_pl import __version__
-from jasco_pl.audio import AUDIO_SUFFIXES, check_suffix, loudness_normalize, write_audio
-from jasco_pl.errors import UserError
-from jasco_pl.files import write_json
-from jasco_pl.flow.solver import Method, SolverConfig
-from jasco_pl.generate import DEFAULT_CHECKPOINT, Clip, Jasco, Request
+from jasco_pl.audio.files import AUDIO_SUFFIXES, check_suffix, loudness_normalize, write_audio
+from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
+from jasco_pl.network.flow.solver import Method, SolverConfig
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import write_json
 
 REQUESTED = [item.name for item in fields(Request) if item.name != "seed"]
 

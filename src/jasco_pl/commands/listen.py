@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from jasco_pl.listen.build import build
-    from jasco_pl.listen.stimuli import read_captions
+    from jasco_pl.studies.listening.build import build
+    from jasco_pl.studies.listening.stimuli import read_captions
 
     key, notes = build(
         _systems(args.systems),
@@ -88,10 +88,9 @@ def _systems(given: list[str]) -> dict[str, str]:
 
 
 def _analyse(args: argparse.Namespace) -> int:
-    from jasco_pl.listen.ratings import read_ratings
-    from jasco_pl.listen.report import analyse, write_analysis
-    from jasco_pl.listen.screening import Rules
-    from jasco_pl.listen.study import Key
+    from jasco_pl.studies.listening.report import analyse, write_analysis
+    from jasco_pl.studies.listening.screening import Rules
+    from jasco_pl.studies.listening.study import Key, read_ratings
 
     key = Key.load(args.key)
     analysis = analyse(read_ratings(args.results, key), key, None if args.no_screening else Rules())

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from jasco_pl.errors import UserError
 from jasco_pl.metrics.embedders import EMBEDDERS, load_embedder
 from jasco_pl.metrics.report import Column, write_report
+from jasco_pl.system.errors import UserError
 
 CODEC = "checkpoints/codec-mini"
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _ceiling(args: argparse.Namespace, out: str) -> str:
     from jasco_pl.extract.salience import Salience
-    from jasco_pl.metrics import ceiling
+    from jasco_pl.studies import ceiling
 
     paths = sorted(Path(args.pieces).glob("*.json"))[: args.limit]
     if not paths:
@@ -82,10 +82,10 @@ def _ceiling(args: argparse.Namespace, out: str) -> str:
 
 
 def _sensitivity(args: argparse.Namespace, out: str) -> str:
-    from jasco_pl.audio import AUDIO_SUFFIXES
-    from jasco_pl.files import atomic_path, write_json
-    from jasco_pl.metrics.sensitivity import degradations, sensitivity
-    from jasco_pl.resources import locate
+    from jasco_pl.audio.files import AUDIO_SUFFIXES
+    from jasco_pl.studies.sensitivity import degradations, sensitivity
+    from jasco_pl.system.files import atomic_path, write_json
+    from jasco_pl.system.resources import locate
 
     folder = Path(args.pieces)
     paths = sorted(folder.glob("*.mix.flac")) or sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
@@ -105,12 +105,9 @@ def _sensitivity(args: argparse.Namespace, out: str) -> str:
 
 def _probe(args: argparse.Namespace, out: str) -> str:
     from jasco_pl.data.build import read_note
-    from jasco_pl.files import atomic_path, write_json
-    from jasco_pl.metrics.probe import Probe
-    from jasco_pl.metrics.probe_data import EMBEDDER, evaluated_clips, piece_features
-    from jasco_pl.metrics.probe_report import table
-    from jasco_pl.metrics.prompts import family
-    from jasco_pl.resources import locate
+    from jasco_pl.studies.probe import EMBEDDER, Probe, evaluated_clips, family, piece_features, table
+    from jasco_pl.system.files import atomic_path, write_json
+    from jasco_pl.system.resources import locate
 
     rows = list(evaluated_clips(Path(args.clips)))  # before minutes of work
     paths = sorted(Path(args.pieces).glob("*.json"))[: args.limit]

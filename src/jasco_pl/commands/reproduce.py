@@ -18,15 +18,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from jasco_pl.errors import UserError
 from jasco_pl.evaluation import find_listeners
-from jasco_pl.machine import machine
-from jasco_pl.reproduction.engine import jobs_of, run_jobs
-from jasco_pl.reproduction.job import Budget
-from jasco_pl.reproduction.picture import draw
-from jasco_pl.reproduction.plan import EXPERIMENTS, chosen
-from jasco_pl.reproduction.report import write_page
-from jasco_pl.reproduction.results import gather, write_figures
+from jasco_pl.studies.paper.engine import Budget, jobs_of, run_jobs
+from jasco_pl.studies.paper.plan import EXPERIMENTS, chosen
+from jasco_pl.studies.paper.report import draw, write_page
+from jasco_pl.studies.paper.results import gather, write_figures
+from jasco_pl.system.environment import machine
+from jasco_pl.system.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ import tempfile
 
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.shards import ShardReader
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 _DIR = "folder or URL (s3://, gs://, hf://, file://)"
 
@@ -147,7 +147,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _merge(args: argparse.Namespace) -> int:
-    from jasco_pl.data.merge import merge
+    from jasco_pl.data.split import merge
     from jasco_pl.data.summary import field_counts
 
     merge(args.folders, args.out, args.copy, args.skip_duplicates)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jasco_pl.compose.composer import compose
-from jasco_pl.compose.dataset import add_arguments, compose_set, run
+from jasco_pl.compose.dataset import compose_set
 from jasco_pl.compose.song import Song
 
-__all__ = ["Song", "add_arguments", "compose", "compose_set", "run"]
+__all__ = ["Song", "compose", "compose_set"]

@@ -1,4 +1,7 @@
-"""Compose a piece: cast the instruments, write every section's parts, end it, and perform it."""
+"""Compose a piece: cast the instruments, write every section's parts, end it, and perform it.
+
+From the written score to time: swing, small human errors, and a melody that never overlaps itself.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from jasco_pl.compose.form import Frame, Section, draw_frame, draw_order, draw_s
 from jasco_pl.compose.instruments import DRUM_KEYS, INSTRUMENTS, KITS
 from jasco_pl.compose.melody import melody_part
 from jasco_pl.compose.parts import Note, Span, bass_part, comp_part, pad_part
-from jasco_pl.compose.perform import Clock, monophonic, perform
 from jasco_pl.compose.song import Event, Part, Song, generator
 from jasco_pl.compose.theory import MAJOR_KEYS, MINOR_KEYS, NO_CHORD, Chord
 
@@ -267,3 +269,40 @@ def _rearrange(
         elif part.role == "drums":
             played.append(replace(part, name=rng.choice(KITS[band.kit]), program=band.kit, level=rng.uniform(*_DRUMS_LEVEL)))
     return played
+
+
+class Clock:
+    """Pulses -> seconds, with swing: the middle of each pulse (or half pulse) is late by the swing ratio (0.5 is straight)."""
+
+    def __init__(self, bpm: int, swing: float, sixteenths: bool) -> None:
+        self.pulse = 60.0 / bpm
+        self.swing = swing
+        self.unit = 0.5 if sixteenths else 1.0
+
+    def __call__(self, position: float) -> float:
+        whole, part = divmod(position / self.unit + 1e-9, 1.0)
+        part = max(0.0, part - 1e-9)
+        warped = 2 * self.swing * part if part < 0.5 else self.swing + 2 * (1 - self.swing) * (part - 0.5)
+        return (whole + warped) * self.unit * self.pulse
+
+
+def perform(notes: list[Note], clock: Clock, rng: Random, timing: float, loudness: float) -> list[Event]:
+    """Play notes with an error of `timing` seconds (standard deviation) and velocities scaled by `loudness`."""
+    out = []
+    for note in notes:
+        start = max(0.0, clock(note.start) + rng.gauss(0.0, timing))
+        end = max(start + 0.05, clock(note.end))
+        velocity = max(20, min(120, round(127 * note.velocity * loudness)))
+        out.append(Event(note.pitch, start, end, velocity))
+    return out
+
+
+def monophonic(events: list[Event]) -> list[Event]:
+    """Cut each note 10 ms before the next, and drop what is then shorter than 40 ms."""
+    ordered = sorted(events, key=lambda event: event.start)
+    out: list[Event] = []
+    for event, following in zip(ordered, [*ordered[1:], None], strict=True):
+        end = min(event.end, following.start - 0.01) if following else event.end
+        if end - event.start >= 0.04:
+            out.append(Event(event.pitch, event.start, end, event.velocity))
+    return out

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import multiprocessing
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,9 @@ from jasco_pl.compose.captions import captions
 from jasco_pl.compose.composer import compose
 from jasco_pl.compose.render import SAMPLE_RATE, Renderer, produce
 from jasco_pl.compose.song import Song, generator
-from jasco_pl.errors import UserError
-from jasco_pl.files import atomic_path, write_json
-from jasco_pl.soundfont import find_soundfont
+from jasco_pl.compose.soundfont import find_soundfont
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import atomic_path, write_json
 
 SPLITS = ("train", "valid", "test")
 _renderer: Renderer | None = None
@@ -160,29 +158,3 @@ def _run(jobs: list[tuple[str, str, int, int, int]], font: str, workers: int) ->
 def load_pieces(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The descriptions of all pieces in a folder, by id."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `jasco compose`."""
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write the pieces to")
-    parser.add_argument("--hours", type=float, default=0.5, help="hours of audio (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the set (default %(default)s); splits never share music")
-    parser.add_argument("--split", choices=SPLITS, default="train", help="which split to compose (default %(default)s)")
-    parser.add_argument("--soundfont", metavar="FILE", help=".sf2 or .sf3 file (default: look for FluidR3, fetch it if need be)")
-    parser.add_argument(
-        "--arrangement",
-        type=int,
-        default=0,
-        metavar="N",
-        help="0: the pieces; 1, 2, ...: the same chords, melodies and drum hits by other bands, under the same names (default %(default)s)",
-    )
-    parser.add_argument("--workers", type=int, default=1, help="processes (default %(default)s); the result is the same")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Carry out `jasco compose`."""
-    paths = compose_set(
-        args.out, args.hours, args.seed, args.split, args.soundfont, args.workers, progress=True, arrangement=args.arrangement
-    )
-    print(f"{len(paths)} pieces of the {args.split} split are in {args.out}", file=sys.stderr)
-    return 0

@@ -9,7 +9,7 @@ import scipy.signal
 import tinysoundfont
 
 from jasco_pl.compose.song import Part, Song
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 SAMPLE_RATE = 32_000
 # Below the 0.97 that is promised, so that rounding and the sum of two rounded stems stay under it.

@@ -8,8 +8,8 @@ from scipy.signal import butter, sosfilt
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jasco_pl.audio.long_audio import Filtered, Samples
 from jasco_pl.controls.base import Control
-from jasco_pl.long_audio import Filtered, Samples
 
 DRUM_BAND = (200.0, 800.0)  # Hz, paper section 5: drums of the multi-condition models
 _RINGING = 0.5  # seconds, at the end of which the filter's answer has died away to less than float32 holds

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from jasco_pl.controls import harmony
 from jasco_pl.controls.base import Control
+from jasco_pl.notation import harmony
 
 
 class Chords(Control):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from jasco_pl.controls.painting import Painting
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 
 @dataclass

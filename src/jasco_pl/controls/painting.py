@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from jasco_pl.controls.base import Control
-from jasco_pl.seeding import generator
+from jasco_pl.system.seeding import generator
 
 SHORTEST, LONGEST = 0.4, 0.9  # share of a clip that is masked (paper)
 

@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from jasco_pl.audio import read_audio
+from jasco_pl.audio.files import read_audio
 from jasco_pl.codec import Codec, load_codec
-from jasco_pl.controls import harmony
 from jasco_pl.controls.audio import bandpass
 from jasco_pl.controls.melody import BINS, LOWEST_MIDI
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import checksum, finished, write_index, write_shard
-from jasco_pl.errors import UserError
 from jasco_pl.extract import chordino
-from jasco_pl.files import remove_leftovers
-from jasco_pl.processes import end_with_parent
+from jasco_pl.notation import harmony
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import remove_leftovers
+from jasco_pl.system.processes import end_with_parent
 
 
 def melody_frames(notes: Sequence[Sequence[float]], frames: int, frame_rate: float) -> np.ndarray:

@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from jasco_pl.errors import UserError
-from jasco_pl.files import explain_os_error, user_cache
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import explain_os_error, user_cache
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 
 class CorruptShardError(UserError):

@@ -13,15 +13,15 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from jasco_pl.controls import harmony
 from jasco_pl.controls.melody import UNVOICED
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.sampler import GlobalBatches, crop_start
 from jasco_pl.data.schema import FIELDS, STAGES, STAND_INS, Batch, Sample
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.data.store import is_url
-from jasco_pl.errors import UserError
-from jasco_pl.seeding import stable_hash
+from jasco_pl.notation import harmony
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.seeding import stable_hash
 
 PADDING = {"chords": harmony.NULL, "chords_heard": harmony.NULL, "melody": UNVOICED}  # past a short sample's end; codes: -1, latents: 0
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from jasco_pl.data.shards import INDEX, ShardReader
 from jasco_pl.data.store import RemoteFolder, Retry, is_url
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 _ROUNDS = 3  # uploads of a shard that arrives altered
 _BLOCK = 2**20

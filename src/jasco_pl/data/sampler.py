@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from jasco_pl.seeding import generator, stable_hash
+from jasco_pl.system.seeding import generator, stable_hash
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> list[int]:

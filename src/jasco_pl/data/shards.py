@@ -23,8 +23,8 @@ from jasco_pl.data.checks import CorruptShardError, checksum, read_fields
 from jasco_pl.data.remote import CacheOptions, FetchError, RemoteShards
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.store import is_url
-from jasco_pl.errors import UserError
-from jasco_pl.files import atomic_path, write_json
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import atomic_path, write_json
 
 INDEX = "index.json"
 FORMAT = "jasco-pl-shards/1"

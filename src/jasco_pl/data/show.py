@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from jasco_pl.audio import write_audio
+from jasco_pl.audio.files import write_audio
 from jasco_pl.codec import Codec
-from jasco_pl.controls import harmony
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import ShardReader
-from jasco_pl.errors import UserError
 from jasco_pl.extract.onsets import onset_times
-from jasco_pl.pictures import draw_clip
+from jasco_pl.notation import harmony
+from jasco_pl.pages.pictures import draw_clip
+from jasco_pl.system.errors import UserError
 
 _DRUMS = ("codes_drums", "codes_drums_bandpass")
 _SILENT = 0.01  # of the mix's peak: under -40 dB the detector would find onsets in a codec's hiss, for it knows no absolute level

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from jasco_pl.errors import UserError
-from jasco_pl.files import explain_os_error
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import explain_os_error
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jasco_pl.controls import harmony
 from jasco_pl.data.schema import FIELDS, STAND_INS
 from jasco_pl.data.shards import ShardReader
+from jasco_pl.notation import harmony
 
 READ = 400
 """Samples whose chords and melody are read unless told otherwise: a second's work, and shares within a few per cent."""

@@ -22,21 +22,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jasco_pl.audio import read_audio, write_audio
+from jasco_pl.audio.files import read_audio, write_audio
 from jasco_pl.controls import AudioControl, Painting
-from jasco_pl.controls.painting_input import splice
 from jasco_pl.evaluation.crossed import Crossed, cross_of
 from jasco_pl.evaluation.finished import Finished
-from jasco_pl.evaluation.listeners import Listeners
 from jasco_pl.evaluation.measure import OF_ASKED, Part, asked_lanes, lanes, measure
+from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import Reference, Source, recalled
 from jasco_pl.evaluation.settings import CEILING, CROSSED, OTHER_AUDIO, REDONE, Settings, folder_of
 from jasco_pl.extract import chordino
-from jasco_pl.files import atomic_path, write_json
-from jasco_pl.flow.guidance import parse_guidance
-from jasco_pl.generate import Jasco, Request
-from jasco_pl.heard import Heard
-from jasco_pl.seeding import stable_hash
+from jasco_pl.extract.heard import Heard
+from jasco_pl.generation.jasco import Jasco, Request
+from jasco_pl.generation.painting import splice
+from jasco_pl.network.flow.guidance import parse_guidance
+from jasco_pl.system.files import atomic_path, write_json
+from jasco_pl.system.seeding import stable_hash
 
 REFERENCE = "reference "  # before the names of what the networks make of a part of the reference
 WORKER = "JASCO_EVALUATION_WORKER"  # set in processes of one thread each

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jasco_pl.codec import Codec
-from jasco_pl.controls import harmony
 from jasco_pl.controls.melody import BINS
 from jasco_pl.evaluation.references import Reference, Source
-from jasco_pl.heard import Heard
-from jasco_pl.metrics.chord_iou import chord_iou
+from jasco_pl.extract.heard import Heard
+from jasco_pl.metrics.chords import chord_iou
 from jasco_pl.metrics.melody import bins_to_pitch_class, pitch_class_accuracy
 from jasco_pl.metrics.onset_f1 import onset_f1
 from jasco_pl.metrics.report import Column
-from jasco_pl.seeding import stable_hash
+from jasco_pl.notation import harmony
+from jasco_pl.system.seeding import stable_hash
 
 SHIFTS = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6)
 """Semitones: to every other key, the nearer way."""

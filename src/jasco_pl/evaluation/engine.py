@@ -14,17 +14,17 @@ import numpy as np
 from tqdm import tqdm
 
 from jasco_pl.controls import CONTROLS
-from jasco_pl.errors import UserError
 from jasco_pl.evaluation.clips import WORKER, Task, hear_references, make_clips
 from jasco_pl.evaluation.crossed import cross_of
 from jasco_pl.evaluation.finished import Finished
-from jasco_pl.evaluation.listeners import Listeners
+from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import Source
 from jasco_pl.evaluation.settings import ALL, CEILING, CROSSED, Settings, chosen_rows, guidance_grid, rows_of, takes_audio
 from jasco_pl.evaluation.table import Measured, read_row
 from jasco_pl.metrics.report import Figure
-from jasco_pl.model import read_config
-from jasco_pl.processes import end_with_parent
+from jasco_pl.network.model import read_config
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.processes import end_with_parent
 
 FOLLOWING = ("chord_iou", "onset_f1", "melody_accuracy")  # one figure a control, for choosing between settings
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from jasco_pl.audio import AUDIO_SUFFIXES, read_audio
+from jasco_pl.audio.files import AUDIO_SUFFIXES, read_audio
 from jasco_pl.controls import CONTROLS
-from jasco_pl.errors import UserError
 from jasco_pl.evaluation.references import Reference
 from jasco_pl.evaluation.settings import OTHER_AUDIO, SHORT, folder_of
+from jasco_pl.system.errors import UserError
 
 _SHORTER = 0.05  # seconds by which a file may be shorter than what it stands for
 _WHOLE = 1.0  # a file that is this many seconds longer than the stretch is a whole piece

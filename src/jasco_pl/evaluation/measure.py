@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jasco_pl.controls import harmony
 from jasco_pl.controls.melody import LOWEST_MIDI
 from jasco_pl.evaluation.references import Reference
 from jasco_pl.evaluation.settings import takes_audio
 from jasco_pl.extract import chordino
-from jasco_pl.heard import Heard
-from jasco_pl.metrics.chord_accuracy import VOCABULARIES, chord_accuracy
-from jasco_pl.metrics.chord_iou import chord_iou
+from jasco_pl.extract.heard import Heard
+from jasco_pl.metrics.chords import VOCABULARIES, chord_accuracy, chord_iou
 from jasco_pl.metrics.chroma import chroma_similarity
-from jasco_pl.metrics.melody import bins_to_pitch_class, melody_accuracy, pitch_class_accuracy
-from jasco_pl.metrics.melody_similarity import melody_similarity
+from jasco_pl.metrics.melody import bins_to_pitch_class, melody_accuracy, melody_similarity, pitch_class_accuracy
 from jasco_pl.metrics.onset_f1 import onset_f1
 from jasco_pl.metrics.report import Column
+from jasco_pl.notation import harmony
 
 CHORDS = [
     Column("chord_iou", "chord IoU", 3, True),

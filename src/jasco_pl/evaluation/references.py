@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jasco_pl.codec import Codec
+from jasco_pl.compose.stretch import has_chords, has_melody, place, read_stretch
 from jasco_pl.controls import CONTROLS, AudioControl, Control
 from jasco_pl.data.build import read_note
 from jasco_pl.data.datamodule import crop
 from jasco_pl.data.shards import ShardReader
-from jasco_pl.data.stretch import has_chords, has_melody, place, read_stretch
-from jasco_pl.errors import UserError
 from jasco_pl.extract import chordino
-from jasco_pl.heard import Heard
-from jasco_pl.seeding import stable_hash
+from jasco_pl.extract.heard import Heard
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.seeding import stable_hash
 
 PURPOSE = "evaluation"  # of the hash that places a stretch
 _AUDIBLE = 1e-3

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of
+from jasco_pl.evaluation.page import write_page
 from jasco_pl.evaluation.settings import CEILING, CROSSED, REDONE, takes_audio
 from jasco_pl.evaluation.table import Group, groups, of_set
-from jasco_pl.files import atomic_path, write_json
-from jasco_pl.machine import machine
 from jasco_pl.metrics.report import Figure, Row, markdown_table
-from jasco_pl.pages.evaluation import write_page
+from jasco_pl.system.environment import machine
+from jasco_pl.system.files import atomic_path, write_json
 
 
 def write_results(results: Results, folder: str | Path, *, title: str, grid: bool = False) -> str:

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from jasco_pl.controls import CONTROLS, AudioControl, Painting
-from jasco_pl.errors import UserError
-from jasco_pl.flow.solver import SolverConfig
-from jasco_pl.model import read_config
-from jasco_pl.resources import locate
+from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.network.model import read_config
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.resources import locate
 
 CEILING, NO_CONTROL, ALL, CROSSED = "codec ceiling", "no control", "all controls", "crossed"
 SHORT = {"ceiling": CEILING, "none": NO_CONTROL, "all": ALL, CROSSED: CROSSED}

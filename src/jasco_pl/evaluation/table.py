@@ -12,19 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jasco_pl.errors import UserError
 from jasco_pl.evaluation.clips import REFERENCE, Task, read_arrays
 from jasco_pl.evaluation.crossed import NOT_ASKED
-from jasco_pl.evaluation.listeners import SALIENCE as BY_SALIENCE
-from jasco_pl.evaluation.listeners import Listeners
 from jasco_pl.evaluation.measure import CHORDS, FOLLOWS, SALIENCE
+from jasco_pl.evaluation.pretrained import SALIENCE as BY_SALIENCE
+from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.settings import CEILING, CROSSED
 from jasco_pl.extract import chordino
-from jasco_pl.metrics.clap_score import clap_score
-from jasco_pl.metrics.frechet import FrechetDistance
-from jasco_pl.metrics.kernel_distance import KernelDistance
-from jasco_pl.metrics.label_kl import label_kl
+from jasco_pl.metrics.distances import FrechetDistance, KernelDistance
+from jasco_pl.metrics.labels import clap_score, label_kl
 from jasco_pl.metrics.report import Column, Figure
+from jasco_pl.system.errors import UserError
 
 COSTS = [Column("real_time_factor", "real-time factor", 2, False), Column("evaluations", "evaluations", 0)]
 EMBEDDINGS = {"musicnn": 200, "vggish": 128}  # what distances are taken of, and their dimensions

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from jasco_pl.audio import resample
-from jasco_pl.controls import harmony
-from jasco_pl.controls.chord_text import parse_chord
-from jasco_pl.errors import UserError
-from jasco_pl.long_audio import Samples
+from jasco_pl.audio.files import resample
+from jasco_pl.audio.long_audio import Samples
+from jasco_pl.notation import harmony
+from jasco_pl.notation.chord_text import parse_chord
+from jasco_pl.system.errors import UserError
 
 SAMPLE_RATE = 22050
 _PLUGIN = "nnls-chroma:chordino"

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from jasco_pl.audio.long_audio import Samples
 from jasco_pl.codec.base import Codec
-from jasco_pl.long_audio import Samples
 
 WINDOW_SECONDS = 60.0
 

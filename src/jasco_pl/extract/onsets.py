@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jasco_pl.audio import resample
+from jasco_pl.audio.files import resample
 
 SAMPLE_RATE = 22050
 

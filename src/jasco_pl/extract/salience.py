@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from jasco_pl.audio import resample
-from jasco_pl.controls.harmony import FRAME_RATE
+from jasco_pl.audio.files import resample
+from jasco_pl.audio.long_audio import InMemory, LongAudio, Samples
 from jasco_pl.controls.melody import BINS, LOWEST_MIDI, UNVOICED
-from jasco_pl.errors import UserError
-from jasco_pl.extract import hcqt
+from jasco_pl.extract import salience_network as hcqt
 from jasco_pl.extract.salience_network import BELOW, CONTEXT, SalienceNetwork
 from jasco_pl.extract.salience_weights import load_network
-from jasco_pl.long_audio import InMemory, LongAudio, Samples
-from jasco_pl.resources import weights_fingerprint
+from jasco_pl.notation.harmony import FRAME_RATE
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.resources import weights_fingerprint
 
 THRESHOLD = 0.5
 # A clip is mostly cut from louder music, and the network was trained with decibels below the loudest moment of whole recordings.

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from jasco_pl.errors import UserError
 from jasco_pl.extract.salience_network import LAYERS, SalienceNetwork
-from jasco_pl.files import atomic_path, user_cache
-from jasco_pl.weights import FetchError, fetch, named_file
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import atomic_path, user_cache
+from jasco_pl.system.weights import FetchError, fetch, named_file
 
 URL = "https://raw.githubusercontent.com/rabitt/ismir2017-deepsalience/d317a1409140f748da1b033347fd3d3219889cbb/predict/weights/multif0.h5"
 SHA256 = "a426f89d098478249df02db401f812c33de82a5bd7006f22912a8f9146d4f19f"

@@ -12,12 +12,13 @@ from demucs.apply import BagOfModels
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from jasco_pl.audio import SAMPLE_RATE, resampled
-from jasco_pl.errors import UserError
-from jasco_pl.extract import demucs_stream, hpss
-from jasco_pl.extract.demucs_weights import load_demucs
-from jasco_pl.long_audio import LongAudio, Samples
-from jasco_pl.resources import weights_fingerprint
+from jasco_pl.audio.files import SAMPLE_RATE, resampled
+from jasco_pl.audio.long_audio import LongAudio, Samples
+from jasco_pl.extract import demucs as demucs_stream
+from jasco_pl.extract import hpss
+from jasco_pl.extract.demucs import load_demucs
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.resources import weights_fingerprint
 
 DEFAULT = "htdemucs"
 HPSS = "hpss"

@@ -4,20 +4,21 @@ The metrics take what extractors heard (frames, onset times, bins), what an embe
 never extract chords, onsets or embeddings themselves. `docs/metrics.md` lists all of them.
 """
 
-from jasco_pl.metrics.bootstrap import bootstrap_interval
-from jasco_pl.metrics.chord_accuracy import ChordAccuracy, chord_accuracy
-from jasco_pl.metrics.chord_iou import ChordIoU, chord_iou
+from jasco_pl.metrics.chords import ChordAccuracy, ChordIoU, chord_accuracy, chord_iou
 from jasco_pl.metrics.chroma import ChromaSimilarity, chroma_similarity, prominent_pitch_class
-from jasco_pl.metrics.clap_score import ClapScore, clap_score
-from jasco_pl.metrics.frechet import FrechetDistance, Gaussian, frechet_distance
-from jasco_pl.metrics.hum import HumExcess, click_rate, frame_rate_hum
-from jasco_pl.metrics.kernel_distance import KernelDistance, kernel_distance
-from jasco_pl.metrics.label_kl import LabelKL, label_kl
-from jasco_pl.metrics.mel_distance import MelDistance, mel_distance
-from jasco_pl.metrics.melody import MelodyAccuracy, PitchClassAccuracy, melody_accuracy, pitch_class_accuracy
-from jasco_pl.metrics.melody_similarity import MelodySimilarity, melody_similarity
+from jasco_pl.metrics.distances import FrechetDistance, Gaussian, KernelDistance, frechet_distance, kernel_distance
+from jasco_pl.metrics.labels import ClapScore, LabelKL, clap_score, label_kl
+from jasco_pl.metrics.melody import (
+    MelodyAccuracy,
+    MelodySimilarity,
+    PitchClassAccuracy,
+    melody_accuracy,
+    melody_similarity,
+    pitch_class_accuracy,
+)
 from jasco_pl.metrics.onset_f1 import OnsetF1, onset_f1
-from jasco_pl.metrics.report import Column, Figure, Row, markdown_table, write_report
+from jasco_pl.metrics.reconstruction import HumExcess, MelDistance, click_rate, frame_rate_hum, mel_distance
+from jasco_pl.metrics.report import Column, Figure, Row, bootstrap_interval, markdown_table, write_report
 from jasco_pl.metrics.speed import FunctionEvaluations, RealTimeFactor
 
 __all__ = [

@@ -13,8 +13,8 @@ import scipy.signal
 import torch
 from torch import Tensor
 
-from jasco_pl.errors import UserError
-from jasco_pl.metrics.clip_mean import ClipMean
+from jasco_pl.metrics.base import ClipMean
+from jasco_pl.system.errors import UserError
 
 FRAME_RATE = 50
 MIDDLE_C = 261.2  # Hz, Music ControlNet's cut-off

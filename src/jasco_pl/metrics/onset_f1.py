@@ -9,7 +9,7 @@ import mir_eval
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jasco_pl.metrics.clip_mean import ClipMean
+from jasco_pl.metrics.base import ClipMean
 
 WINDOW = 0.05
 

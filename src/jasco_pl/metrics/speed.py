@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jasco_pl.errors import UserError
-from jasco_pl.metrics.clip_mean import ClipMean
-from jasco_pl.metrics.streaming import StreamingMetric
+from jasco_pl.metrics.base import ClipMean, StreamingMetric
+from jasco_pl.system.errors import UserError
 
 
 class RealTimeFactor(StreamingMetric):

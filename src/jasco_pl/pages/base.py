@@ -21,8 +21,8 @@ from urllib.parse import quote
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from jasco_pl.errors import UserError
-from jasco_pl.files import atomic_path
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import atomic_path
 
 
 def join(parts: Iterable[object], between: str = "\n") -> Markup:
@@ -31,9 +31,9 @@ def join(parts: Iterable[object], between: str = "\n") -> Markup:
 
 
 @cache
-def packaged(name: str) -> str:
-    """The text of a style or script that lies beside this module."""
-    return files("jasco_pl.pages").joinpath(name).read_text(encoding="utf-8")
+def packaged(name: str, package: str = "jasco_pl.pages") -> str:
+    """The text of a style or script that lies in a package."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 def page(title: str, body: str, script: str = "", style: str = "") -> str:

@@ -13,9 +13,9 @@ import mir_eval
 import numpy as np
 from numpy.typing import NDArray
 
-from jasco_pl.controls import harmony
-from jasco_pl.metrics.chord_iou import chord_matches
+from jasco_pl.metrics.chords import chord_matches
 from jasco_pl.metrics.onset_f1 import WINDOW
+from jasco_pl.notation import harmony
 
 FREE, RIGHT, NEAR, WRONG = range(4)
 """Nothing was asked for; as asked; the same triad with another bass, sixth or seventh; something else."""

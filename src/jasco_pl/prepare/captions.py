@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-from jasco_pl.errors import UserError
-from jasco_pl.seeding import stable_hash
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.seeding import stable_hash
 
 TAGS: dict[str, tuple[str, ...]] = {
     "key": ("key", "initialkey"),

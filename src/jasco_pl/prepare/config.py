@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from jasco_pl.errors import UserError
 from jasco_pl.prepare.captions import CaptionOptions
 from jasco_pl.prepare.rules import Rules
+from jasco_pl.system.errors import UserError
 
 STAGES = ("codec", "chords", "melody", "drums")
 

@@ -28,20 +28,17 @@ from tqdm import tqdm
 
 from jasco_pl.data.build import fingerprint
 from jasco_pl.data.shards import INDEX, write_index, write_shard
-from jasco_pl.errors import UserError
-from jasco_pl.files import explain_os_error, remove_leftovers, write_json
 from jasco_pl.prepare.config import STAGES, PrepareConfig
-from jasco_pl.prepare.held import Held, cut, find_held, read_tracks
-from jasco_pl.prepare.on_ray import run_ray
-from jasco_pl.prepare.plan import Planned, group, scan
-from jasco_pl.prepare.pool import run_here, run_processes
-from jasco_pl.prepare.records import describe, read_json, read_lines, write_lines
-from jasco_pl.prepare.rejected import Rejected
+from jasco_pl.prepare.plan import Held, Planned, cut, describe, find_held, group, read_json, read_lines, read_tracks, scan, write_lines
+from jasco_pl.prepare.pool import run_here, run_processes, run_ray
 from jasco_pl.prepare.report import write_report
+from jasco_pl.prepare.rules import Rejected
 from jasco_pl.prepare.source import find_tracks
 from jasco_pl.prepare.stages import FIELDS, Stages
 from jasco_pl.prepare.track import FACTS, Job
 from jasco_pl.prepare.track import REJECTED as REFUSAL
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import explain_os_error, remove_leftovers, write_json
 
 WORK, SETTINGS, TRACKS, REJECTED, RULES = ".work", "prepare.json", "tracks.jsonl", "rejected.jsonl", "rules.json"
 PERHAPS_OURS = ("crashed", "failed")  # memory or a device may have been the cause: a run after a finished one tries again

@@ -1,22 +1,103 @@
-"""What is to be done: which recordings are new, which of them are the same, and which belong into one shard."""
+"""Shards that lie in a folder, as tracks; and tracks as the samples of a shard.
+
+What is to be done: which recordings are new, which of them are the same, and which belong into one shard.
+
+What is known of a recording, and the files of lines that keep it.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import soundfile
+import torch
+from safetensors import safe_open
+from torch import Tensor
 from tqdm import tqdm
 
-from jasco_pl.files import write_json
-from jasco_pl.prepare.rejected import Rejected
+from jasco_pl.data.checks import read_fields
+from jasco_pl.data.schema import Sample
+from jasco_pl.notation import harmony
+from jasco_pl.prepare.rules import Rejected
 from jasco_pl.prepare.source import Track
+from jasco_pl.prepare.track import Job
+from jasco_pl.system.files import atomic_path, write_json
+
+
+@dataclass(frozen=True)
+class Held:
+    """A whole shard."""
+
+    name: str
+    entries: list[dict[str, Any]]
+    """Of its samples, as in its side file."""
+
+    @property
+    def tracks(self) -> dict[str, set[str]]:
+        """Track -> fields of its samples."""
+        return {track_of(entry["id"]): set(entry["crc32"]) for entry in self.entries}
+
+
+def track_of(sample: str) -> str:
+    """The track that a sample was cut from."""
+    return sample.rpartition("-")[0]
+
+
+def find_held(folder: Path) -> list[Held]:
+    """The shards in a folder that are whole by size. Of two that hold the same tracks (a run was killed while fields were added) the one
+    with more fields."""
+    found = []
+    for path in sorted(folder.glob("shard-*.json")):
+        side = json.loads(path.read_text(encoding="utf-8"))
+        file = folder / side["file"]
+        if file.is_file() and file.stat().st_size == side["bytes"]:
+            found.append(Held(path.stem, side["samples"]))
+    found.sort(key=lambda shard: (-sum(len(entry["crc32"]) for entry in shard.entries), shard.name))
+    held: list[Held] = []
+    taken: set[str] = set()
+    for shard in found:
+        if taken.isdisjoint(shard.tracks):
+            held.append(shard)
+            taken |= set(shard.tracks)
+    return sorted(held, key=lambda shard: shard.name)
+
+
+def read_tracks(folder: Path, shard: Held) -> dict[str, tuple[dict[str, Tensor], list[str]]]:
+    """Track -> (its fields, the samples joined again; captions).
+
+    Raises:
+        CorruptShardError: bytes differ from what was written.
+    """
+    parts: dict[str, list[dict[str, Tensor]]] = {}
+    captions = {}
+    path = folder / f"{shard.name}.safetensors"
+    with safe_open(path, "pt") as handle:
+        for entry in shard.entries:
+            parts.setdefault(track_of(entry["id"]), []).append(read_fields(handle, path, entry))
+            captions[track_of(entry["id"])] = list(entry["captions"])
+    return {name: ({field: torch.cat([part[field] for part in cut]) for field in cut[0]}, captions[name]) for name, cut in parts.items()}
+
+
+def cut(track: str, fields: Mapping[str, Tensor], captions: Sequence[str], length: int) -> list[Sample]:
+    """A track's fields [T, ...] as samples of about `length` frames, all of nearly the same length."""
+    frames = fields["latents"].shape[0]
+    count = max(1, round(frames / length))
+    edges = [frames * number // count for number in range(count + 1)]
+    return [
+        Sample(f"{track}-{number:03d}", {name: tensor[first:last].clone() for name, tensor in fields.items()}, list(captions))
+        for number, (first, last) in enumerate(itertools.pairwise(edges))
+    ]
+
 
 SCAN, PLAN = "scan.json", "plan.json"
 _BLOCK = 1 << 22
@@ -132,3 +213,43 @@ def _look(file: str, known: dict[str, list[str | float]]) -> tuple[str, tuple[st
     except (soundfile.LibsndfileError, RuntimeError):
         seconds = 0.0  # the worker finds out what is wrong
     return key, (hasher.hexdigest(), seconds)
+
+
+def describe(
+    job: Job, planned: Planned, known: Mapping[str, Any], fields: Mapping[str, Tensor], captions: Sequence[str], frame_rate: float
+) -> dict[str, Any]:
+    """The record of a kept track, as the report reads it; `known` is what a former run knew."""
+    found = job.record()
+    chords = fields.get("chords_heard")
+    melody = fields.get("melody")
+    return {
+        "name": job.name,
+        "id": job.id,
+        "hash": planned.hash,
+        **{**known, **found},
+        "stage_seconds": {**known.get("stage_seconds", {}), **found["stage_seconds"]},
+        "chords": None if chords is None else _seconds_of_chords(chords.numpy(), frame_rate),
+        "melody_share": None if melody is None else round(float((melody >= 0).float().mean()), 4),
+        "captions": list(captions),
+    }
+
+
+def _seconds_of_chords(frames: Any, frame_rate: float) -> dict[str, float]:
+    values, counts = np.unique(frames, return_counts=True)
+    return {harmony.LABELS[value]: round(int(count) / frame_rate, 2) for value, count in zip(values, counts, strict=True)}
+
+
+def read_json(path: Path, default: Any) -> Any:
+    """A JSON file's content; `default` where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """One JSON object a line; nothing where there is no such file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line] if path.exists() else []
+
+
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """One JSON object a line, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")

@@ -10,12 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jasco_pl.controls import harmony
 from jasco_pl.data.shards import INDEX
-from jasco_pl.files import write_json
+from jasco_pl.notation import harmony
 from jasco_pl.pages.base import write_html
-from jasco_pl.prepare.rejected import Rejected
 from jasco_pl.prepare.report_page import report_html
+from jasco_pl.prepare.rules import Rejected
+from jasco_pl.system.files import write_json
 
 REPORT, PAGE = "report.json", "report.html"
 _DURATIONS = (0, 10, 20, 30, 45, 60, 90, 120, 180, 240, 300, 420, 600, 1200, 3600, math.inf)

@@ -1,13 +1,125 @@
-"""Which recordings are not taken, and why: every rule is an option, every refusal has a reason and a sentence."""
+"""What was not taken, and why.
+
+What can be said of a recording at a glance: loudness, tempo, key, how often something begins. For the report; nothing is trained on it.
+
+All are measured in the middle of a recording, where music is most itself: loudness on at most ten minutes, the others on at most two, so
+that a concert costs no more than a song.
+
+Which recordings are not taken, and why: every rule is an option, every refusal has a reason and a sentence.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import librosa
 import numpy as np
+import torch
+
+# By name, because librosa loads its parts when they are first used: seconds, which would count as the first recording's.
+from librosa.feature import tempo as tempo_of
+from librosa.onset import onset_detect, onset_strength
 from numpy.typing import NDArray
 
-from jasco_pl.long_audio import LongAudio, Samples
+from jasco_pl.audio.files import measure_loudness, resample
+from jasco_pl.audio.long_audio import LongAudio, Samples
+from jasco_pl.compose.theory import MAJOR_KEYS, MINOR_KEYS
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file, or an entry of a list, that does not become a sample."""
+
+    name: str
+    """As the user knows it: relative to the source, with forward slashes."""
+    reason: str
+    """A short word to count by: missing, unreadable, not audio, bad entry, too short, silent, clipped, duplicate, ..."""
+    detail: str = ""
+    """One sentence for a person; "it" is the file."""
+    seconds: float | None = None
+    """What the file's header claims to last, where it could be read."""
+
+
+LOUDNESS_SECONDS = 600.0
+MUSIC_SECONDS = 120.0
+_CHROMA_RATE = 11025
+_ONSET_RATE = 22050  # librosa's defaults are meant for it
+_FEWEST_ONSETS = 8
+_LEAST_STRENGTH = 1.0  # dB: a steady tone flickers by 0.05, the gentlest ambient piece rises by 5.6
+_LEAST_CORRELATION = 0.6
+_LEAST_SPREAD = 0.08  # of the twelve means over their own mean: noise has 0.01 to 0.03, composed pieces 0.2 to 0.6
+
+# How well a pitch class fits after a context in C, as listeners rated it: Krumhansl & Kessler 1982.
+_MAJOR_PROFILE = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
+_MINOR_PROFILE = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+
+
+def facts(samples: Samples) -> dict[str, Any]:
+    """Facts of one recording.
+
+    Args:
+        samples: mono, at any rate.
+
+    Returns:
+        `loudness` (LUFS, ITU-R BS.1770-4; None under 0.4 s or in silence), `tempo` (beats a minute, None where too little begins to
+        tell), `key` ("C major", "F# minor"; None where none stands out), `onsets_per_second` (None for less than a second).
+    """
+    loudness = measure_loudness(torch.from_numpy(_middle(samples, LOUDNESS_SECONDS))[None], samples.rate)
+    excerpt = torch.from_numpy(_middle(samples, MUSIC_SECONDS))[None]
+    tempo, onsets = measure_rhythm(resample(excerpt, samples.rate, _ONSET_RATE)[0].numpy())
+    key = measure_key(resample(excerpt, samples.rate, _CHROMA_RATE)[0].numpy())
+    return {
+        "loudness": None if loudness is None else round(loudness, 2),
+        "tempo": None if tempo is None else round(tempo, 1),
+        "key": key,
+        "onsets_per_second": None if onsets is None else round(onsets, 3),
+    }
+
+
+def measure_rhythm(samples: NDArray[np.float32]) -> tuple[float | None, float | None]:
+    """Tempo and onsets a second of samples [S] at 22,050 Hz.
+
+    Tempo is librosa's: autocorrelation of the onset strength under a log-normal prior around 120, which of half, full and double tempo
+    takes what lies nearer to that. Of 70 composed pieces 44 came out at their tempo, 16 at half or double, 8 in a ratio of 3:2.
+    Onsets are those of `extract.onsets`.
+    """
+    seconds = len(samples) / _ONSET_RATE
+    if seconds < 1:
+        return None, None
+    strength = onset_strength(y=samples, sr=_ONSET_RATE)
+    if not strength.any():
+        return None, 0.0
+    onsets = len(onset_detect(onset_envelope=strength, sr=_ONSET_RATE))
+    if onsets < _FEWEST_ONSETS or strength.max() < _LEAST_STRENGTH:
+        return None, onsets / seconds
+    return float(tempo_of(onset_envelope=strength, sr=_ONSET_RATE)[0]), onsets / seconds
+
+
+def measure_key(samples: NDArray[np.float32]) -> str | None:
+    """Key of samples [S] at 11,025 Hz: the Krumhansl-Schmuckler algorithm over constant-Q chroma (six octaves from C1, tuning estimated).
+
+    The mean chroma is correlated with the 24 rotated Krumhansl-Kessler profiles; the highest correlation wins, if it reaches 0.6.
+    Of 66 composed pieces with chords 61 got a key, 39 of them theirs, 14 its relative, parallel or a fifth away.
+    """
+    if len(samples) < _CHROMA_RATE or not samples.any():
+        return None
+    chroma = librosa.feature.chroma_cqt(y=samples, sr=_CHROMA_RATE, hop_length=2048, n_octaves=6).mean(axis=1)
+    profiles = np.stack([np.roll(profile, root) for profile in (_MAJOR_PROFILE, _MINOR_PROFILE) for root in range(12)])
+    if chroma.std() < _LEAST_SPREAD * chroma.mean():
+        return None
+    fits = np.corrcoef(chroma, profiles)[0, 1:]
+    best = int(fits.argmax())
+    if fits[best] < _LEAST_CORRELATION:
+        return None
+    return f"{MAJOR_KEYS[best]} major" if best < 12 else f"{MINOR_KEYS[best - 12]} minor"
+
+
+def _middle(samples: Samples, seconds: float) -> NDArray[np.float32]:
+    wanted = min(len(samples), round(seconds * samples.rate))
+    start = (len(samples) - wanted) // 2
+    return samples[start : start + wanted]
+
 
 FULL_SCALE = 0.999
 RUN = 3  # samples in a row: music touches full scale for one or two, clipping flattens more

@@ -16,11 +16,21 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
-from jasco_pl.errors import UserError
 from jasco_pl.prepare.captions import CaptionOptions, Tags, make_captions, read_tags
-from jasco_pl.prepare.folder import AUDIO_ENDINGS, NOTE_ENDINGS, portable, scan
-from jasco_pl.prepare.listing import CAPTION_COLUMNS, LIST_ENDINGS, Entry, decode_text, is_list, read_list
-from jasco_pl.prepare.rejected import Rejected
+from jasco_pl.prepare.listing import (
+    AUDIO_ENDINGS,
+    CAPTION_COLUMNS,
+    LIST_ENDINGS,
+    NOTE_ENDINGS,
+    Entry,
+    decode_text,
+    is_list,
+    portable,
+    read_list,
+    scan,
+)
+from jasco_pl.prepare.rules import Rejected
+from jasco_pl.system.errors import UserError
 
 log = logging.getLogger(__name__)
 _CLIP_SLACK = 1.0  # seconds by which a file may outlast a stretch and still be that stretch cut out already

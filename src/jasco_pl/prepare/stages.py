@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from jasco_pl.audio.long_audio import LongAudio, Samples
 from jasco_pl.codec import Codec, load_codec
-from jasco_pl.controls import harmony
 from jasco_pl.controls.audio import bandpass_long
 from jasco_pl.data.build import fingerprint
 from jasco_pl.extract import chordino
 from jasco_pl.extract.latents import encode
 from jasco_pl.extract.salience import Salience
-from jasco_pl.long_audio import LongAudio, Samples
+from jasco_pl.notation import harmony
 from jasco_pl.prepare.config import PrepareConfig
 
 if TYPE_CHECKING:

@@ -15,14 +15,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from jasco_pl.errors import UserError, WriteError
-from jasco_pl.files import atomic_path, write_json
-from jasco_pl.long_audio import LongAudio
+from jasco_pl.audio.long_audio import LongAudio
 from jasco_pl.prepare.config import PrepareConfig
-from jasco_pl.prepare.facts import facts
-from jasco_pl.prepare.rejected import Rejected
-from jasco_pl.prepare.rules import levels, refuse_length, refuse_levels
+from jasco_pl.prepare.rules import Rejected, facts, levels, refuse_length, refuse_levels
 from jasco_pl.prepare.stages import Stages
+from jasco_pl.system.errors import UserError, WriteError
+from jasco_pl.system.files import atomic_path, write_json
 
 T = TypeVar("T")
 FACTS, REJECTED = "facts.json", "rejected.json"

@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from jasco_pl.audio import loudness_normalize
+from jasco_pl.audio.files import loudness_normalize
 from jasco_pl.evaluation.references import Reference
 from jasco_pl.extract import chordino
-from jasco_pl.heard import Heard
-from jasco_pl.pictures import draw_clip, draw_lane, figure_to_image
+from jasco_pl.extract.heard import Heard
+from jasco_pl.pages.pictures import draw_clip, draw_lane, figure_to_image
 
 NAMES = ("reference", "clip")
 

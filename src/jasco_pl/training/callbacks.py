@@ -9,14 +9,14 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from jasco_pl.audio import loudness_normalize
+from jasco_pl.audio.files import loudness_normalize
 from jasco_pl.codec import load_codec
 from jasco_pl.extract import chordino
 from jasco_pl.extract.onsets import onset_times
-from jasco_pl.flow.solver import SolverConfig
-from jasco_pl.generate import Clip, Jasco, Request
-from jasco_pl.metrics.chord_iou import chord_iou
-from jasco_pl.pictures import draw_clip, figure_to_image
+from jasco_pl.generation.jasco import Clip, Jasco, Request
+from jasco_pl.metrics.chords import chord_iou
+from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.pages.pictures import draw_clip, figure_to_image
 from jasco_pl.training.flops import TEXT_TOKENS, TRAINING, flops_per_sample, peak_flops
 from jasco_pl.training.module import JascoModule
 

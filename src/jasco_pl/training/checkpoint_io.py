@@ -1,4 +1,9 @@
-"""Checkpoints that are whole or absent: a kill during a save leaves the former one.
+"""Checkpoints as a folder: one .distcp file a process, `.metadata` that says where every tensor lies, `meta.pt` with everything else.
+
+It is the layout of torch.distributed.checkpoint as Lightning writes it, with the averaged weights sharded too. The index is a pickle, as
+PyTorch writes it: open only folders of your own training, and pass on what `jasco export` makes of them.
+
+Checkpoints that are whole or absent: a kill during a save leaves the former one.
 
 A checkpoint is a file (one process, DDP) or a folder of shards (`ShardedStrategy`); both go by the same names and are read alike.
 """
@@ -8,17 +13,114 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed.checkpoint as sharded
 from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 
-from jasco_pl.errors import UserError
-from jasco_pl.files import atomic_path, explain_os_error, remove_leftovers
-from jasco_pl.training.shard_folder import read_folder
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import atomic_path, explain_os_error, remove_leftovers
+
+META = "meta.pt"  # Lightning's name: it takes a folder that holds this for a sharded checkpoint
+WEIGHTS, OPTIMIZER, AVERAGE = "state_dict", "optimizer_0", "average"
+
+
+def write_folder(folder: Path, checkpoint: dict[str, Any], is_first: bool) -> None:
+    """Write this process's shards of a checkpoint; every process has to come here.
+
+    Args:
+        folder: exists, empty, the same for all.
+        checkpoint: as Lightning hands it to a strategy, tensors sharded.
+        is_first: whether this process writes what is not sharded.
+
+    Raises:
+        OSError: a process could not write.
+    """
+    rest = dict(checkpoint)
+    tensors = {WEIGHTS: rest.pop("state_dict")}
+    if optimizers := rest.pop("optimizer_states", []):
+        (tensors[OPTIMIZER],) = optimizers
+    if "ema" in rest:
+        tensors[AVERAGE] = rest["ema"]["average"]
+        rest["ema"] = {"updates": rest["ema"]["updates"]}
+    try:
+        sharded.save(tensors, storage_writer=sharded.FileSystemWriter(folder))  # flushes to disk
+    except CheckpointException as error:
+        failure = next(iter(error.failures.values()))[0]
+        raise failure if isinstance(failure, OSError) else OSError(str(failure)) from None
+    if is_first:
+        with open(folder / META, "wb") as out:
+            torch.save(rest, out)
+            out.flush()
+            os.fsync(out.fileno())
+
+
+def metadata(folder: Path) -> Metadata:
+    """Where every tensor of a folder lies."""
+    return sharded.FileSystemReader(folder).read_metadata()
+
+
+def weight_shapes(folder: Path) -> dict[str, torch.Tensor]:
+    """Names of the weights in a folder, with tensors of their shapes that hold nothing."""
+    prefix = f"{WEIGHTS}."
+    return {
+        name.removeprefix(prefix): torch.empty(entry.size, device="meta")
+        for name, entry in metadata(folder).state_dict_metadata.items()
+        if name.startswith(prefix) and isinstance(entry, TensorStorageMetadata)
+    }
+
+
+def read_average(folder: Path, like: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The averaged weights, sharded as the tensors of `like` are; every process has to come here."""
+    state = {AVERAGE: {name: torch.empty_like(tensor) for name, tensor in like.items()}}
+    sharded.load(state, checkpoint_id=folder)
+    return state[AVERAGE]
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Everything that is not sharded."""
+    return torch.load(folder / META, map_location="cpu", weights_only=True)
+
+
+def read_folder(folder: Path) -> dict[str, Any]:
+    """All shards put together by one process, on the CPU, laid out as a checkpoint of one process (optimiser state keyed by number)."""
+    index = metadata(folder)
+    flat: dict[str, Any] = {
+        name: torch.empty(entry.size, dtype=entry.properties.dtype) if isinstance(entry, TensorStorageMetadata) else None
+        for name, entry in index.state_dict_metadata.items()
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is what is meant
+        sharded.load(flat, checkpoint_id=folder, no_dist=True)
+    nested: dict[Any, Any] = {}
+    for name, value in flat.items():
+        *parents, last = index.planner_data[name]
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    checkpoint = read_meta(folder)
+    checkpoint["state_dict"] = nested[WEIGHTS]
+    if OPTIMIZER in nested:
+        checkpoint["optimizer_states"] = [_numbered(nested[OPTIMIZER])]
+    if AVERAGE in nested:
+        checkpoint["ema"]["average"] = nested[AVERAGE]
+    return checkpoint
+
+
+def _numbered(state: dict[str, Any]) -> dict[str, Any]:
+    """State of an optimiser keyed by parameter names -> keyed by their places in the groups, as Optimizer.load_state_dict wants it."""
+    named = [state["param_groups"][number] for number in sorted(state["param_groups"])]
+    places = {name: place for place, name in enumerate(name for group in named for name in group["params"])}
+    groups = [{**group, "params": [places[name] for name in group["params"]]} for group in named]
+    return {"state": {places[name]: value for name, value in state["state"].items()}, "param_groups": groups}
 
 
 def temporary_folder(target: Path) -> Path:

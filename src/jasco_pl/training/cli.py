@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from jasco_pl.controls import stored_fields
 from jasco_pl.data.datamodule import ShardDataModule
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 from jasco_pl.training.guard import GradientGuard
 from jasco_pl.training.heartbeat import Heartbeat, lost_contact
 from jasco_pl.training.history import SessionRecord

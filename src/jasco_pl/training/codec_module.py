@@ -1,4 +1,6 @@
-"""Trains the vocoder of the embedded codec: first its spectrum alone, then what is heard of it, against a discriminator.
+"""Losses whose weights are shares of the gradient (Défossez et al. 2022, EnCodec, section 3.4).
+
+Trains the vocoder of the embedded codec: first its spectrum alone, then what is heard of it, against a discriminator.
 
 The latents are fixed, so the codec's statistics, its codebooks and every model trained on it stay as they are.
 """
@@ -18,15 +20,51 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
-from jasco_pl.codec.report import compare
 from jasco_pl.codec.vocoder import Vocoder
 from jasco_pl.data.schema import Batch
-from jasco_pl.errors import UserError
-from jasco_pl.heard import Heard
-from jasco_pl.metrics.mel_distance import FLOOR as MEL_FLOOR
-from jasco_pl.metrics.mel_distance import SCALES
-from jasco_pl.training.balancer import LossBalancer
+from jasco_pl.extract.heard import Heard
+from jasco_pl.metrics.reconstruction import FLOOR as MEL_FLOOR
+from jasco_pl.metrics.reconstruction import SCALES
+from jasco_pl.studies.codec_report import compare
+from jasco_pl.system.errors import UserError
 from jasco_pl.training.ema import WeightAverage
+
+
+class LossBalancer:
+    """Rescales the gradient of every loss to its share of a fixed norm, so that a weight means the same whatever a loss's scale.
+
+    Args:
+        weights: share of every loss by name; they need not add up to one.
+        decay: of the average norm that a gradient is divided by.
+        total_norm: norm of the sum if all gradients pointed the same way.
+    """
+
+    def __init__(self, weights: dict[str, float], decay: float = 0.99, total_norm: float = 1.0) -> None:
+        self.weights, self.decay, self.total_norm = weights, decay, total_norm
+        self.norms: dict[str, tuple[float, float]] = {}  # decayed sum of norms, decayed count
+
+    def gradient(self, losses: dict[str, Tensor], output: Tensor) -> Tensor:
+        """Balanced gradient of the losses (scalars that depend on `output`) with respect to `output`, of its shape."""
+        weights = {name: self.weights[name] for name in losses}
+        balanced = torch.zeros_like(output)
+        for name, loss in losses.items():
+            (gradient,) = torch.autograd.grad(loss, output, retain_graph=True)
+            norm = float(gradient.norm())
+            total, count = self.norms.get(name, (0.0, 0.0))
+            total, count = self.decay * total + norm, self.decay * count + 1
+            self.norms[name] = total, count
+            share = weights[name] / sum(weights.values())
+            balanced += gradient * (self.total_norm * share * count / max(total, 1e-12))
+        return balanced
+
+    def state_dict(self) -> dict[str, tuple[float, float]]:
+        """The average norms."""
+        return dict(self.norms)
+
+    def load_state_dict(self, state: dict[str, tuple[float, float]]) -> None:
+        """Go on from stored norms."""
+        self.norms = {name: (float(total), float(count)) for name, (total, count) in state.items()}
+
 
 MAGNITUDE_FLOOR = 2e-3  # what lies under it is the rounding of 16-bit audio
 VALID_METRICS = ("chord_iou_exact", "chord_iou_triad", "onset_f1", "mel_distance", "hum_excess_db")

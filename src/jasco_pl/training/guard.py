@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 SHOWN_IDS = 8
 ENOUGH = 20  # norms that a median has to rest on

@@ -15,7 +15,7 @@ import torch.distributed
 from lightning.pytorch.callbacks import Callback
 from torch.distributed import PrefixStore, Store, TCPStore
 
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 LOST = 70  # exit code, EX_SOFTWARE
 BROKEN_CONNECTION = re.compile(r"closed by peer|reset by peer|Broken pipe|Connection refused|remote process exited|[Tt]imed out|NCCL")

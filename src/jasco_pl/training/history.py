@@ -12,8 +12,8 @@ import yaml
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from jasco_pl.errors import UserError
-from jasco_pl.machine import machine
+from jasco_pl.system.environment import machine
+from jasco_pl.system.errors import UserError
 
 TAG, LOSS = "session", "train/loss"
 

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jasco_pl.errors import UserError
+from jasco_pl.system.errors import UserError
 
 OVERLAYS = {"auto": [], "ddp": ["-c", "conf/ddp.yaml"], "fsdp": ["-c", "conf/fsdp.yaml"]}
 TEMPLATE = Path("conf/slurm/train.sbatch")

@@ -16,16 +16,16 @@ from jasco_pl.codec import load_codec
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.controls.dropout import ConditionDropout
 from jasco_pl.data.schema import Batch
-from jasco_pl.errors import UserError
-from jasco_pl.flow.path import Weighting, flow_matching_loss, loss_weight, make_path
-from jasco_pl.model import JascoModel, ModelConfig, check_state
-from jasco_pl.resources import locate
-from jasco_pl.seeding import generator, item_noise, stable_hash
-from jasco_pl.text import TextEncoder
+from jasco_pl.network.flow.path import Weighting, flow_matching_loss, loss_weight, make_path
+from jasco_pl.network.model import JascoModel, ModelConfig, check_state
+from jasco_pl.network.text import TextEncoder
+from jasco_pl.network.warm_start import start_from
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.resources import locate
+from jasco_pl.system.seeding import generator, item_noise, stable_hash
 from jasco_pl.training.checkpoint_io import network_weights
 from jasco_pl.training.ema import WeightAverage
 from jasco_pl.training.sharded import is_sharded, shard
-from jasco_pl.warm_start import start_from
 
 TIME_BUCKETS = 4
 

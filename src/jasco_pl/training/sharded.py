@@ -13,11 +13,18 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from jasco_pl.errors import UserError
-from jasco_pl.files import explain_os_error
-from jasco_pl.model import JascoModel, check_state
-from jasco_pl.training.checkpoint_io import damaged, network_weights, put_in_place, temporary_folder
-from jasco_pl.training.shard_folder import read_average, weight_shapes, write_folder
+from jasco_pl.network.model import JascoModel, check_state
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import explain_os_error
+from jasco_pl.training.checkpoint_io import (
+    damaged,
+    network_weights,
+    put_in_place,
+    read_average,
+    temporary_folder,
+    weight_shapes,
+    write_folder,
+)
 
 
 def shard(model: JascoModel, mesh: DeviceMesh, device: torch.device) -> None:

@@ -17,17 +17,17 @@ from torch import Tensor
 from jasco_pl.codec import Codec, load_codec
 from jasco_pl.controls import CONTROLS, Painting
 from jasco_pl.data.datamodule import CropDataset, ShardDataModule
-from jasco_pl.errors import UserError
 from jasco_pl.evaluation.clips import conditions_of
-from jasco_pl.evaluation.listeners import Listeners, find_listeners
 from jasco_pl.evaluation.measure import measure
+from jasco_pl.evaluation.pretrained import Listeners, find_listeners
 from jasco_pl.evaluation.references import PreparedSet, Reference, check_codec
 from jasco_pl.evaluation.table import CLASSIFIERS, EMBEDDINGS, clap_of, distances, kl_of
-from jasco_pl.flow.solver import SolverConfig
-from jasco_pl.generate import Jasco
-from jasco_pl.heard import Heard
-from jasco_pl.metrics.frechet import FrechetDistance
-from jasco_pl.seeding import stable_hash
+from jasco_pl.extract.heard import Heard
+from jasco_pl.generation.jasco import Jasco
+from jasco_pl.metrics.distances import FrechetDistance
+from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.seeding import stable_hash
 from jasco_pl.training.board import show_clip
 from jasco_pl.training.module import JascoModule
 from jasco_pl.training.swap import swap_losses, swap_rises

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from jasco_pl.errors import UserError
 from jasco_pl.metrics import ClapScore
 from jasco_pl.metrics.embedders import load_embedder
 from jasco_pl.metrics.embedders.clap import Clap
+from jasco_pl.system.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from jasco_pl.errors import UserError
 from jasco_pl.metrics import FrechetDistance, LabelKL
 from jasco_pl.metrics.embedders import load_embedder, musicnn
 from jasco_pl.metrics.embedders.musicnn import Musicnn
+from jasco_pl.system.errors import UserError
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("musicnn") is None, reason="the optional package musicnn, which carries the weights, is not installed"

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from jasco_pl.compose.dataset import compose_set
-from jasco_pl.errors import UserError
+from jasco_pl.compose.soundfont import find_soundfont
 from jasco_pl.metrics.embedders import load_embedder
-from jasco_pl.metrics.sensitivity import degradations, sensitivity
-from jasco_pl.resources import locate
-from jasco_pl.soundfont import find_soundfont
+from jasco_pl.studies.sensitivity import degradations, sensitivity
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.resources import locate
 
 
 @pytest.mark.slow

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from jasco_pl.errors import UserError
 from jasco_pl.metrics.embedders import load_classifier, passt
 from jasco_pl.metrics.embedders.passt import PasstNetwork, passt_mel
+from jasco_pl.system.errors import UserError
 
 
 def audio(seconds: float = 10.0) -> torch.Tensor:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from jasco_pl.errors import UserError
 from jasco_pl.metrics.embedders import base, load_embedder
 from jasco_pl.metrics.embedders.vggish import URL, VggishNetwork, mel_matrix, vggish_patches
-from jasco_pl.weights import checksum
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.weights import checksum
 
 RATE = 16000
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from jasco_pl.errors import UserError
 from jasco_pl.metrics.embedders.base import Classifier, Embedder
+from jasco_pl.system.errors import UserError
 
 EMBEDDERS = {
     "vggish": ("jasco_pl.metrics.embedders.vggish", "Vggish"),

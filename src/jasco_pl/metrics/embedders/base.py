@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from jasco_pl.audio import resample
-from jasco_pl.errors import UserError
-from jasco_pl.files import user_cache
-from jasco_pl.weights import FetchError, fetch, named_file
+from jasco_pl.audio.files import resample
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import user_cache
+from jasco_pl.system.weights import FetchError, fetch, named_file
 
 
 class Listener:

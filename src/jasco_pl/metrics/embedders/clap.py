@@ -18,7 +18,7 @@ from torch.nn.functional import normalize, pad
 from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel, PretrainedConfig
 
 from jasco_pl.metrics.embedders.base import Embedder
-from jasco_pl.resources import load_pretrained, unavailable
+from jasco_pl.system.resources import load_pretrained, unavailable
 
 DEFAULT = "laion/larger_clap_music"
 VARIABLE = "JASCO_CLAP"

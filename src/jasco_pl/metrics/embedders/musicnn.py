@@ -14,11 +14,10 @@ import librosa
 import torch
 from torch import Tensor
 
-from jasco_pl.errors import UserError
 from jasco_pl.metrics.embedders.base import Classifier, Embedder
-from jasco_pl.metrics.embedders.musicnn_network import BANDS, EMBEDDING, MusicnnNetwork, from_tensorflow
-from jasco_pl.metrics.embedders.tf_checkpoint import read_checkpoint
-from jasco_pl.weights import checksum
+from jasco_pl.metrics.embedders.musicnn_network import BANDS, EMBEDDING, MusicnnNetwork, from_tensorflow, read_checkpoint
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.weights import checksum
 
 VARIABLE = "JASCO_MUSICNN"
 MODEL = "MTT_musicnn"  # trained on MagnaTagATune, whose tags name instruments

@@ -1,0 +1,106 @@
+"""Audio files decoded block after block, with what is wrong with them said in one sentence."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from jasco_pl.system.errors import UserError
+
+_BLOCK = 1 << 16
+_LOWEST_RATE = 1000  # a file that claims less is a broken header, not music
+_UNKNOWN_BYTES = 0xFFFFFF00  # a recorder that could not go back to the header leaves its size at the largest number
+
+
+class AudioFile:
+    """An audio file (wav, flac, ogg, mp3, opus, aiff, ...; any rate, any number of channels) whose header has been read.
+
+    Attributes:
+        name: the path as text.
+        rate: samples a second.
+        channels: how many.
+        claimed_seconds: the length by the file's header (wav, aiff, flac, mp3), which a truncated file does not keep. Ogg's headers
+            give none: it is then the length that was found. An mp3 without a table of contents is estimated from its bit rate.
+
+    Raises:
+        UserError: the file is missing, a folder, unreadable, not audio, or of an impossible rate.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.name = os.fspath(path)
+        try:
+            with open(path, "rb"):  # the operating system says why, libsndfile says only "System error"
+                pass
+        except FileNotFoundError:
+            raise UserError(f"audio file {self.name!r} does not exist.") from None
+        except IsADirectoryError:
+            raise UserError(f"{self.name!r} is a folder, where an audio file (wav, flac, ogg, mp3) is wanted.") from None
+        except OSError as error:
+            raise UserError(f"audio file {self.name!r} cannot be read: {error.strerror}.") from None
+        with self._open() as file:
+            self.rate, self.channels = int(file.samplerate), int(file.channels)
+            if self.rate < _LOWEST_RATE:
+                raise UserError(
+                    f"audio file {self.name!r} says it has {self.rate} samples a second, where at least {_LOWEST_RATE} are accepted."
+                )
+            self.claimed_seconds = _claimed_frames(file) / self.rate
+
+    def _open(self) -> soundfile.SoundFile:
+        try:
+            return soundfile.SoundFile(self.name)
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            raise UserError(f"{self.name!r} is not an audio file that can be read (wav, flac, ogg, mp3){_reason(error)}.") from None
+
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.float32]]:
+        """The samples in order, float32 [n, channels] with n <= 65536, all of them finite.
+
+        Args:
+            start: the first sample.
+            stop: where to end before; None goes to the end.
+
+        Raises:
+            UserError: the file breaks off, or holds NaN or infinity (met when they are reached), or no samples at all.
+        """
+        at = start
+        with self._open() as file:
+            if 0 < start <= file.frames:
+                file.seek(start)
+            # Not `file.blocks`: where a truncated file ends it gives its last block again, until the claimed length is reached.
+            while start <= file.frames and (wanted := _BLOCK if stop is None else min(_BLOCK, stop - at)) > 0:
+                try:
+                    block = file.read(wanted, dtype="float32", always_2d=True)
+                except (soundfile.LibsndfileError, RuntimeError) as error:
+                    raise UserError(
+                        f"audio file {self.name!r} breaks off at {at / self.rate:.1f} s of {self.claimed_seconds:.1f} s{_reason(error)}."
+                    ) from None
+                if not len(block):
+                    break
+                bad = np.flatnonzero(~np.isfinite(block.mean(axis=1)))  # the mean: channels at the edge of float32 overflow in it
+                if len(bad):
+                    second = (at + bad[0]) / self.rate
+                    raise UserError(
+                        f"audio file {self.name!r} holds NaN or infinity, first at {second:.3f} s; only finite samples are accepted."
+                    )
+                yield block
+                at += len(block)
+        if at == start:
+            where = f" behind {start / self.rate:g} s" if start else ""
+            raise UserError(f"audio file {self.name!r} holds no samples{where}.")
+
+
+def _claimed_frames(file: soundfile.SoundFile) -> float:
+    """libsndfile corrects the length of a cut wav or aiff file by its size, and notes so."""
+    noted = re.search(r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    if noted and int(noted[2]) and int(noted[1]) < _UNKNOWN_BYTES:
+        return float(file.frames) * int(noted[1]) / int(noted[2])
+    return float(file.frames)
+
+
+def _reason(error: Exception) -> str:
+    text = str(getattr(error, "error_string", error)).strip().rstrip(".")
+    return f": {text}" if text else ""

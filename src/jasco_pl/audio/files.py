@@ -1,0 +1,224 @@
+"""Audio files and levels: read anything soundfile reads, write whole files only, bring a clip to a loudness without clipping.
+
+Inside the project audio is float32 in [-1, 1], mono, [1, S] for one clip.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyloudnorm
+import soundfile
+import soxr
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter1d
+from scipy.signal import fftconvolve
+from torch import Tensor
+
+from jasco_pl.audio.decoding import AudioFile
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import atomic_path
+
+SAMPLE_RATE = 32000
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff")  # what is taken for audio in folders
+_BLOCK = 1 << 16
+_SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
+_LIMIT_DB = 6.0  # most that the limiter takes off a peak; beyond it limiting is heard
+_LIMIT_SECONDS = 0.04
+
+
+def read_audio(path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE, max_seconds: float | None = None) -> Tensor:
+    """Read an audio file (wav, flac, ogg, mp3, opus, aiff, ...; any rate, any number of channels) as mono.
+
+    Channels are averaged, the rate is changed by soxr (HQ), which takes any ratio at no cost in memory.
+
+    Args:
+        path: the file.
+        sample_rate: rate of the result in Hz.
+        max_seconds: read no further than this; None reads all.
+
+    Returns:
+        float32 [1, S].
+
+    Raises:
+        UserError: the file is missing, a folder, unreadable, not audio, without samples, breaks off, or holds NaN or infinity.
+    """
+    file = AudioFile(path)
+    limit = None if max_seconds is None else math.ceil(max_seconds * file.rate)
+    mono = np.concatenate([block.mean(axis=1) for block in file.blocks(stop=limit)])
+    return torch.from_numpy(_resample(mono, file.rate, sample_rate))[None]
+
+
+def resample(wav: Tensor, source_rate: int, target_rate: int) -> Tensor:
+    """Change the rate of one clip [1, S] on the CPU; the result has round(S * target / source) samples."""
+    return torch.from_numpy(_resample(wav.detach().cpu().float().reshape(-1).numpy(), source_rate, target_rate))[None]
+
+
+def resampled(blocks: Iterable[NDArray[np.float32]], source_rate: int, target_rate: int) -> Iterator[NDArray[np.float32]]:
+    """The same for a stream: blocks [n] or [n, channels] in, blocks of other lengths out, round(S * target / source) samples in all."""
+    if source_rate == target_rate:
+        yield from blocks
+        return
+    stream, taken, given = None, 0, 0
+    for block in blocks:
+        if stream is None:
+            stream = soxr.ResampleStream(source_rate, target_rate, block[:1].size, dtype="float32", quality="HQ")
+        out = stream.resample_chunk(np.ascontiguousarray(block))
+        taken, given = taken + len(block), given + len(out)
+        if len(out):
+            yield out
+    if stream is not None:
+        missing = max(0, round(taken * target_rate / source_rate) - given)
+        out = stream.resample_chunk(block[:0].copy(), last=True)[:missing]
+        yield np.concatenate([out, np.zeros((missing - len(out), *out.shape[1:]), dtype=np.float32)])
+
+
+def write_audio(
+    path: str | os.PathLike[str], wav: Tensor, sample_rate: int, subtype: str | None = None, compression: float | None = None
+) -> None:
+    """Write a clip, whole or not at all; the extension decides between wav, flac and ogg.
+
+    Args:
+        path: where to; the folder is made.
+        wav: [S] or [channels, S]; what lies beyond [-1, 1] is clipped by integer formats.
+        sample_rate: in Hz.
+        subtype: soundfile's name of the sample format; by default PCM_16 (VORBIS in ogg).
+        compression: of flac and ogg, 0 to 1 (smallest); None is libsndfile's own.
+
+    Raises:
+        UserError: unknown extension, NaN or infinity in the samples, no permission, disk full.
+    """
+    suffix = check_suffix(path)
+    data = np.atleast_2d(wav.detach().cpu().float().numpy()).T
+    if not np.isfinite(data).all():
+        raise UserError(f"cannot write audio to {os.fspath(path)!r}: the samples hold NaN or infinity.")
+    encoded = io.BytesIO()  # so that Python does the writing and a full disk is reported as one
+    kind = {"subtype": subtype or _SUBTYPES[suffix], "format": suffix[1:].upper(), "compression_level": compression}
+    with soundfile.SoundFile(encoded, "w", sample_rate, data.shape[1], **kind) as file:
+        for start in range(0, len(data), _BLOCK):  # libsndfile's Vorbis writer overflows its stack on long buffers
+            file.write(data[start : start + _BLOCK])
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(encoded.getvalue())
+
+
+def write_blocks(path: str | os.PathLike[str], blocks: Iterable[NDArray[np.float32]], sample_rate: int) -> None:
+    """The same for mono audio of any length, as blocks [n] of finite samples; 16 bits a sample (VORBIS in ogg)."""
+    suffix = check_suffix(path)
+    with (
+        atomic_path(path) as temporary,
+        soundfile.SoundFile(temporary, "w", sample_rate, 1, subtype=_SUBTYPES[suffix], format=suffix[1:].upper()) as file,
+    ):
+        for block in blocks:
+            for start in range(0, len(block), _BLOCK):
+                file.write(block[start : start + _BLOCK])
+
+
+def check_suffix(path: str | os.PathLike[str]) -> str:
+    """The extension in small letters.
+
+    Raises:
+        UserError: it is not one that audio is written to.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _SUBTYPES:
+        raise UserError(f"cannot write audio to {os.fspath(path)!r}: the name must end in one of {', '.join(_SUBTYPES)}.")
+    return suffix
+
+
+def measure_loudness(wav: Tensor, sample_rate: int) -> float | None:
+    """Integrated loudness of [1, S] in LUFS (ITU-R BS.1770-4); None if shorter than 0.4 s or silent."""
+    return _loudness(_mono(wav), sample_rate)
+
+
+def true_peak_db(wav: Tensor, sample_rate: int) -> float:
+    """Highest magnitude of [1, S] in dB over full scale after fourfold oversampling; -inf for silence."""
+    return _decibels(float(_true_peaks(_mono(wav), sample_rate).max(initial=0.0)))
+
+
+def loudness_normalize(wav: Tensor, sample_rate: int, target: float = -14.0, peak_db: float = -1.0) -> tuple[Tensor, float | None]:
+    """Bring a clip to a loudness without clipping.
+
+    One gain when the peaks allow it. Where they do not, a limiter rounds off the peaks alone: its gain looks 20 ms ahead and
+    back and takes at most 6 dB off a peak. So very peaky material may stay quieter than `target`; nothing passes `peak_db`.
+
+    Args:
+        wav: [1, S].
+        sample_rate: in Hz.
+        target: integrated loudness wanted, LUFS.
+        peak_db: ceiling for the fourfold oversampled peak, dB over full scale.
+
+    Returns:
+        The clip [1, S] and its loudness in LUFS as measured after the change. A clip that cannot be measured (shorter than
+        0.4 s, or silent) comes back unchanged, with None.
+    """
+    source = _mono(wav)
+    measured = _loudness(source, sample_rate)
+    if measured is None:
+        return wav, None
+    ceiling = 10 ** (peak_db / 20)
+    headroom = peak_db - _decibels(float(_true_peaks(source, sample_rate).max()))
+    most = headroom + _LIMIT_DB
+    gain = min(target - measured, most)
+    out = _limited(source * 10 ** (gain / 20), sample_rate, ceiling)
+    for _ in range(4):  # limiting takes a little loudness away: give it back
+        reached = _loudness(out, sample_rate)
+        missing = 0.0 if reached is None else min(target - reached, most - gain)
+        if abs(missing) < 0.02:
+            break
+        gain += missing
+        out = _limited(source * 10 ** (gain / 20), sample_rate, ceiling)
+    return torch.from_numpy(out.astype(np.float32))[None].to(wav), _loudness(out, sample_rate)
+
+
+def _mono(wav: Tensor) -> NDArray[np.float64]:
+    if wav.ndim != 2 or wav.shape[0] != 1:
+        raise ValueError(f"expected one mono clip [1, S], got {list(wav.shape)}")
+    return wav[0].detach().cpu().double().numpy()
+
+
+def _resample(samples: NDArray[np.float32], source_rate: int, target_rate: int) -> NDArray[np.float32]:
+    if source_rate == target_rate:
+        return samples
+    wanted = round(len(samples) * target_rate / source_rate)
+    out = np.asarray(soxr.resample(samples, source_rate, target_rate, quality="HQ"), dtype=np.float32)
+    return np.pad(out, (0, max(0, wanted - len(out))))[:wanted]
+
+
+def _loudness(samples: NDArray[np.float64], sample_rate: int) -> float | None:
+    if len(samples) < 0.4 * sample_rate:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # log of zero in silent blocks
+        value = float(pyloudnorm.Meter(sample_rate).integrated_loudness(samples))
+    return value if math.isfinite(value) else None
+
+
+def _decibels(magnitude: float) -> float:
+    return 20 * math.log10(magnitude) if magnitude > 0 else -math.inf
+
+
+def _true_peaks(samples: NDArray[np.float64], sample_rate: int) -> NDArray[np.float64]:
+    """Magnitude around each sample [S]: the largest of the four oversampled points that follow it, and itself."""
+    fine = np.abs(soxr.resample(samples, sample_rate, 4 * sample_rate, quality="HQ"))
+    fine = np.pad(fine, (0, max(0, 4 * len(samples) - len(fine))))[: 4 * len(samples)]
+    return np.maximum(fine.reshape(-1, 4).max(axis=1), np.abs(samples))
+
+
+def _limited(samples: NDArray[np.float64], sample_rate: int, ceiling: float) -> NDArray[np.float64]:
+    peaks = _true_peaks(samples, sample_rate)
+    if peaks.max(initial=0.0) <= ceiling:
+        return samples
+    width = 2 * int(_LIMIT_SECONDS * sample_rate / 2) + 1
+    # Lowest gain in reach, then averaged over the same reach: every average then lies at or under the gain that its sample needs.
+    needed = minimum_filter1d(np.minimum(1.0, ceiling / np.maximum(peaks, 1e-12)), width + 2, mode="nearest")
+    window = np.hanning(width + 2)
+    smooth = fftconvolve(np.pad(needed, (width + 1) // 2, mode="edge"), window / window.sum(), mode="valid")
+    out = samples * smooth
+    return out * min(1.0, ceiling / _true_peaks(out, sample_rate).max())

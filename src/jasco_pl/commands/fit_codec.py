@@ -1,0 +1,52 @@
+"""`jasco fit-codec`: train the vocoder of the embedded codec and write the codec with it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from jasco_pl.system.errors import UserError
+from jasco_pl.training.cli import quiet
+from jasco_pl.training.codec_data import AudioDataModule
+from jasco_pl.training.codec_module import CodecModule
+
+
+class CodecCLI(LightningCLI):
+    """Every default of the configuration can be overridden: `jasco fit-codec -c conf/codec_mini.yaml --model.lr 5e-4`."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Where the run continues and what it leaves."""
+        parser.add_argument(
+            "--ckpt_path", type=str | None, default="last", help="checkpoint to go on from; 'last' is the run's own, null none"
+        )
+        parser.add_argument("--export", type=str | None, default=None, help="folder to write the codec to when the training is done")
+
+
+def main(command: str, arguments: Sequence[str]) -> int:
+    """Train (or go on, or only export where `max_steps` are done already); returns 0.
+
+    Raises:
+        UserError: the configuration, the codec or the audio cannot be used.
+    """
+    quiet()
+    warnings.filterwarnings("ignore", message=".*manual optimization and every_n_train_steps.*")  # weights after the step are what we want
+    cli = CodecCLI(
+        CodecModule,
+        AudioDataModule,
+        run=False,
+        auto_configure_optimizers=False,
+        args=list(arguments),
+        save_config_kwargs={"overwrite": True},
+        parser_kwargs={"prog": f"jasco {command}", "description": "Train the embedded codec's vocoder from a YAML configuration."},
+    )
+    if cli.trainer.world_size > 1:
+        raise UserError(f"`jasco {command}` trains on one device, {cli.trainer.world_size} were asked for: set --trainer.devices 1.")
+    print(f"training into {cli.trainer.log_dir}; watch it with `make tensorboard`", file=sys.stderr)
+    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
+    if cli.config.export:
+        cli.model.export(cli.config.export)
+        print(f"wrote {cli.config.export}", file=sys.stderr)
+    return 0

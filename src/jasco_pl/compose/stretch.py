@@ -1,0 +1,95 @@
+"""A stretch of a composed piece, placed by the hash of its id, and whether there is something in it to follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from jasco_pl.audio.files import read_audio
+from jasco_pl.data.build import melody_frames, read_note
+from jasco_pl.notation import harmony
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.seeding import stable_hash
+
+VOICED = 0.1  # the least share of the time that has a melody, for there to be one to follow
+
+
+@dataclass
+class Stretch:
+    """Frames [first, first + frames) of a piece of `total` frames.
+
+    Attributes:
+        note: what was composed, see `data.build.read_note`.
+        whole: the mix of the whole piece, [1, S].
+        melody: bins of the stretch [T], -1 for none.
+    """
+
+    path: Path
+    note: dict[str, Any]
+    whole: Tensor
+    sample_rate: int
+    frame_rate: float
+    first: int
+    frames: int
+    total: int
+    melody: NDArray[np.int8]
+
+    @property
+    def mix(self) -> Tensor:
+        """The mix of the stretch, [1, S]."""
+        return self.cut(self.whole)
+
+    def stem(self, name: str) -> Tensor:
+        """Another stem of the stretch (drums, drumless), [1, S]; UserError where its file cannot be read."""
+        return self.cut(read_audio(self.path.with_name(f"{self.note['id']}.{name}.flac"), self.sample_rate))
+
+    def cut(self, wav: Tensor) -> Tensor:
+        """The stretch of audio of the whole piece."""
+        hop = round(self.sample_rate / self.frame_rate)
+        return wav[:, self.first * hop : (self.first + self.frames) * hop]
+
+    @property
+    def start(self) -> float:
+        """Where it begins, in seconds."""
+        return self.first / self.frame_rate
+
+    @property
+    def chords(self) -> NDArray[np.int16]:
+        """The composed chords of the stretch, vocabulary indices [T]."""
+        return harmony.changes_to_frames(self.note["chords"], self.total, self.frame_rate)[self.first : self.first + self.frames]
+
+
+def read_stretch(path: Path, seconds: float, sample_rate: int, frame_rate: float, purpose: str) -> Stretch:
+    """A stretch of `seconds` of the piece described by a JSON; `purpose` is part of the hash that places it.
+
+    Raises:
+        UserError: the description or the mix cannot be read, or the piece is shorter than that.
+    """
+    note = read_note(path)
+    whole = read_audio(path.with_name(f"{note['id']}.mix.flac"), sample_rate)
+    frames, total = round(seconds * frame_rate), whole.shape[-1] // round(sample_rate / frame_rate)
+    first = place(note["id"], total, frames, seconds, purpose)
+    melody = melody_frames(note["melody"], total, frame_rate)[first : first + frames]
+    return Stretch(path, note, whole, sample_rate, frame_rate, first, frames, total, melody)
+
+
+def place(name: str, total: int, frames: int, seconds: float, purpose: str) -> int:
+    """The first frame of a stretch of `frames` in a piece of `total`, by the hash of its name; UserError where it does not fit."""
+    if total < frames:
+        raise UserError(f"the piece {name!r} is shorter than {seconds:g} seconds.")
+    return stable_hash(purpose, name) % (total - frames + 1)
+
+
+def has_chords(frames: ArrayLike) -> bool:
+    """Whether vocabulary indices [T] name a chord half of the time at least; a drum solo has none to follow."""
+    return bool((np.asarray(frames) >= harmony.N).mean() <= 0.5)
+
+
+def has_melody(bins: ArrayLike) -> bool:
+    """Whether melody bins [T] sound in a tenth of the frames at least."""
+    return bool((np.asarray(bins) >= 0).mean() >= VOICED)

@@ -1,0 +1,69 @@
+"""What the extractors hear in a clip: one record for evaluation, the codec report and the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jasco_pl.extract.chordino import chordino_frames
+from jasco_pl.extract.onsets import onset_times
+from jasco_pl.metrics.chroma import prominent_pitch_class
+from jasco_pl.metrics.reconstruction import click_rate, frame_rate_hum
+from jasco_pl.notation import harmony
+from jasco_pl.system.files import atomic_path
+
+
+class Heard:
+    """Every figure is computed when it is first asked for, once; the extractors take seconds, and few readers want all of them.
+
+    Args:
+        audio: one clip [1, S].
+        sample_rate: in Hz.
+        frame_rate: of the codec that made the clip, whose trace `hum` looks for.
+    """
+
+    def __init__(self, audio: Tensor, sample_rate: int, frame_rate: float = harmony.FRAME_RATE) -> None:
+        self.audio, self.sample_rate, self.frame_rate = audio, sample_rate, frame_rate
+        self.frames = round(audio.shape[-1] / sample_rate * harmony.FRAME_RATE)
+
+    @cached_property
+    def chords(self) -> NDArray[np.int16]:
+        """Chordino's chords, vocabulary indices at 50 Hz [T]; raises UserError where it is not installed."""
+        return chordino_frames(self.audio, self.sample_rate, self.frames)
+
+    @cached_property
+    def onsets(self) -> NDArray[np.float64]:
+        """Onset times in seconds, [N]."""
+        return onset_times(self.audio, self.sample_rate)
+
+    @cached_property
+    def pitch_classes(self) -> NDArray[np.int64]:
+        """Prominent pitch class of every frame at 50 Hz [T], -1 in silence."""
+        return prominent_pitch_class(self.audio, self.sample_rate, self.frames).numpy()
+
+    @cached_property
+    def hum(self) -> float:
+        """Decibels, see `frame_rate_hum`."""
+        return frame_rate_hum(self.audio, self.sample_rate, self.frame_rate)
+
+    @cached_property
+    def clicks(self) -> float:
+        """A second, see `click_rate`."""
+        return click_rate(self.audio, self.sample_rate)
+
+    def save(self, path: str | Path, names: Iterable[str]) -> None:
+        """Write some of what is heard as .npz, whole or not at all."""
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **{name: np.asarray(getattr(self, name)) for name in names})
+
+    def recall(self, path: str | Path) -> Heard:
+        """Take from a file what was heard in this audio before."""
+        with np.load(path, allow_pickle=False) as stored:
+            for name in stored.files:
+                self.__dict__[name] = stored[name]  # where cached_property looks first
+        return self

@@ -1,0 +1,1 @@
+"""Requests in, clips out: sampling, windows, painting."""

@@ -1,0 +1,102 @@
+"""Clips longer than what a model was trained on: window after window, each going on from the end of the one before (outpainting)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jasco_pl.controls.conditions import Conditions
+from jasco_pl.controls.painting import Painting
+from jasco_pl.generation.painting import runs
+from jasco_pl.network.flow.solver import Progress, Solution
+
+OVERLAP = 0.3  # share of a window that is known from the one before: 70 % are masked, well inside what training masks
+
+
+class Window(NamedTuple):
+    """Frames [first, last) that the network sees at once; those of [start, stop) that are not kept are taken from what it makes."""
+
+    first: int
+    last: int
+    start: int
+    stop: int
+
+
+def plan_windows(kept: NDArray[np.bool_], length: int) -> list[Window]:
+    """Windows that make what is not kept, in order.
+
+    A stretch that fits into one window with something known around it gets one, with as much known on both sides as the clip has. A longer
+    one is covered by windows at equal distances; each takes its beginning, `OVERLAP` of its length, from the one before, and makes all that
+    follows, so that the share it has to make does not depend on the length of the clip.
+
+    Args:
+        kept: frames of the clip that are known from the beginning, [T].
+        length: frames of a window.
+    """
+    frames, overlap = len(kept), round(OVERLAP * length)
+    if frames <= length:
+        return [Window(0, frames, 0, frames)]
+    plan = []
+    for start, stop in runs(~kept):
+        around = min(start, overlap) + min(frames - stop, overlap)
+        if stop - start + around <= length:
+            first = min(max(start - (length - (stop - start)) // 2, 0), frames - length)
+            plan.append(Window(first, first + length, start, stop))
+            continue
+        begin, end = max(start - overlap, 0), min(stop + overlap, frames) - length
+        steps = -(-(end - begin) // (length - overlap))
+        firsts = [begin, *(begin + round(step * (end - begin) / steps) for step in range(1, steps + 1))]
+        plan += [Window(first, first + length, start if first == begin else first + overlap, min(first + length, stop)) for first in firsts]
+    return plan
+
+
+def paint(
+    conditions: Conditions,
+    noise: Tensor,
+    length: int,
+    flow: Callable[[Conditions, Tensor, Progress | None], Solution],
+    progress: Progress | None = None,
+) -> Solution:
+    """Make what the raw condition `painting` of each item does not hold; what it holds stays as it is.
+
+    Args:
+        conditions: of all frames.
+        noise: [B, T, C].
+        length: longest window in frames.
+        flow: from the conditions and noise of a window, and whom to tell of progress, to its latents.
+        progress: told the share that is done.
+    """
+    given = conditions.local[Painting.name]
+    kept = ~given.isnan().any(dim=-1)
+    plans = [tuple(plan_windows(row, length)) for row in kept.cpu().numpy()]
+    total, finished, most = sum(len(plan) for plan in set(plans)), 0, 0
+    latents = given.to(noise.dtype).clone()
+
+    def advance(share: float) -> None:
+        if progress is not None:
+            progress((finished + share) / total)
+
+    for plan in dict.fromkeys(plans):
+        rows = torch.tensor([index for index, other in enumerate(plans) if other == plan], device=noise.device)
+        evaluations = 0
+        for window in plan:
+            inside, makes = slice(window.first, window.last), slice(window.start, window.stop)
+            known = latents[rows]
+            known[:, makes] = given[rows, makes].to(noise.dtype)  # what an earlier window made there is made anew
+            local = {name: raw[rows] for name, raw in conditions.local.items()} | {Painting.name: known}
+            seen = Conditions(local, conditions.text[rows], conditions.text_mask[rows]).window(window.first, window.last)
+            solution = flow(seen, noise[rows, inside], advance)
+            made = known.clone()
+            made[:, inside] = solution.latents
+            part = latents[rows]
+            part[:, makes] = torch.where(kept[rows, makes, None], part[:, makes], made[:, makes])
+            latents[rows] = part
+            evaluations += solution.evaluations
+            finished += 1
+        most = max(most, evaluations)
+    return Solution(latents, most)

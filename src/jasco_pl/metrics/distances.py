@@ -1,0 +1,246 @@
+"""Frechet distance of embeddings: FAD (Kilgour et al. 2019) and its extrapolation to infinitely many samples (Gui et al. 2023).
+
+The figure depends on the embedding, so that the name always says which: `FAD[vggish]`, `FAD[clap]`, `FD[musicnn]`. It also depends on the
+number of samples (fewer give larger distances), so that both numbers are part of the result.
+
+KAD, kernel audio distance (Chung et al. 2025, arXiv 2502.15602): maximum mean discrepancy of embeddings, times 100.
+
+Unlike the Frechet distance it assumes no Gaussians and its expectation does not depend on the number of samples.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from jasco_pl.metrics.base import StreamingMetric, embedding_rows, flat, stored_rows
+from jasco_pl.system.errors import UserError
+
+PUBLISHED = ("vggish", "clap")  # embeddings whose Frechet distance the literature calls FAD
+STEPS = 25
+SMALLEST = 500
+
+
+class Gaussian(NamedTuple):
+    """Mean [D] and covariance [D, D] in float64, and the square root [D, D] of the covariance."""
+
+    mean: Tensor
+    covariance: Tensor
+    root: Tensor
+
+    @classmethod
+    def of(cls, mean: Tensor, covariance: Tensor) -> Gaussian:
+        """Complete a mean and a covariance; eigenvalues below zero, which are rounding, count as zero."""
+        values, vectors = torch.linalg.eigh(covariance.double())
+        return cls(mean.double(), covariance.double(), (vectors * values.clamp_min(0).sqrt()) @ vectors.T)
+
+    @classmethod
+    def fit(cls, rows: Tensor) -> Gaussian:
+        """Mean and unbiased covariance of rows [N, D]."""
+        return cls.of(rows.double().mean(dim=0), torch.cov(rows.double().T))
+
+
+def frechet_distance(one: Gaussian, other: Gaussian) -> float:
+    """Squared Frechet (2-Wasserstein) distance of two Gaussians (Dowson and Landau 1982).
+
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). The last trace is the sum of the singular values of C1^(1/2) C2^(1/2), which needs no root
+    of an unsymmetric, perhaps singular matrix.
+    """
+    shared = torch.linalg.svdvals(one.root @ other.root).sum()
+    distance = (one.mean - other.mean).square().sum() + one.covariance.trace() + other.covariance.trace() - 2 * shared
+    return max(float(distance), 0.0)
+
+
+def extrapolated_distance(rows: Tensor, reference: Gaussian, smallest: int = SMALLEST, seed: int = 0) -> tuple[float, float]:
+    """FAD-infinity: the distance of subsets of `rows` [N, D] against 1 / their size, extended to 0 by a straight line.
+
+    25 sizes from `smallest` to N, as in the authors' toolkit, but drawn without replacement (Chong and Forsyth 2020): with replacement,
+    large subsets tend to the distance of all the rows and none of the bias goes away (measured in docs/decisions.md). The bias that
+    comes from the reference stays, so that the reference should be large.
+
+    Returns:
+        The distance at 1/N = 0, which scatters around the true one and may lie below 0, and R^2 of the line.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    sizes = torch.linspace(smallest, len(rows), STEPS).long().tolist()
+    found = []
+    for size in sizes:
+        chosen = torch.randperm(len(rows), generator=draw)[:size].to(rows.device)
+        found.append(frechet_distance(Gaussian.fit(rows[chosen]), reference))
+    distances = torch.tensor(found, dtype=torch.float64)
+    design = torch.stack([torch.ones(STEPS, dtype=torch.float64), 1 / torch.tensor(sizes, dtype=torch.float64)], dim=1)
+    line = torch.linalg.lstsq(design, distances[:, None]).solution[:, 0]
+    residual = (distances - design @ line).square().sum()
+    spread = (distances - distances.mean()).square().sum()
+    return float(line[0]), float(1 - residual / spread) if spread > 0 else 1.0
+
+
+class FrechetDistance(StreamingMetric):
+    """Frechet distance between the embeddings of generated and of reference audio.
+
+    Mean and covariance are sums in float64: memory does not grow, and any split over processes or `merge_state` gives the same figure.
+    With `extrapolate` the generated embeddings are kept too (4 D bytes each).
+
+    Args:
+        embedding: name of what made the embeddings, as it is to be shown.
+        dim: their dimension D.
+        extrapolate: compute FAD-infinity too, where there are at least twice as many generated embeddings as its smallest subset.
+        allow_few: compute the distance even from no more embeddings than dimensions, where the covariance is singular and the distance
+            mostly bias.
+
+    `compute` returns scalars by name: `FAD[x]`, `FAD[x] generated` and `FAD[x] reference` (how many embeddings), `FAD-inf[x]` and
+    `FAD-inf[x] r2` (NaN where there are too few).
+    """
+
+    higher_is_better = False
+    generated_rows: list[Tensor]
+
+    def __init__(self, embedding: str, dim: int, *, extrapolate: bool = True, allow_few: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kind = "FAD" if embedding.partition(":")[0] in PUBLISHED else "FD"
+        self.embedding, self.dim, self.extrapolate, self.allow_few = embedding, dim, extrapolate, allow_few
+        for side in ("generated", "reference"):
+            self.add_state(f"{side}_sum", default=torch.zeros(dim, dtype=torch.float64), dist_reduce_fx="sum")
+            self.add_state(f"{side}_outer", default=torch.zeros(dim, dim, dtype=torch.float64), dist_reduce_fx="sum")
+            self.add_state(f"{side}_count", default=torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("generated_rows", default=[], dist_reduce_fx="cat")
+
+    @property
+    def name(self) -> str:
+        """`FAD[vggish]`, `FD[musicnn]`."""
+        return f"{self.kind}[{self.embedding}]"
+
+    def update(self, embeddings: Tensor, reference: bool = False) -> None:
+        """Add embeddings [..., D] of generated audio, or of the reference.
+
+        Raises:
+            UserError: they have another dimension, or hold NaN.
+        """
+        rows = embedding_rows(embeddings, self.dim, self.name)
+        side = "reference" if reference else "generated"
+        exact = rows.double()
+        getattr(self, f"{side}_sum").add_(exact.sum(dim=0))
+        getattr(self, f"{side}_outer").add_(exact.T @ exact)
+        getattr(self, f"{side}_count").add_(len(rows))
+        if self.extrapolate and not reference:
+            self.generated_rows.append(flat(rows))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The distance, its extrapolation and the numbers of embeddings.
+
+        Raises:
+            UserError: one side has no more embeddings than dimensions (without `allow_few`), or fewer than two.
+        """
+        counts = {side: int(getattr(self, f"{side}_count")) for side in ("generated", "reference")}
+        least = 2 if self.allow_few else self.dim + 1
+        if min(counts.values()) < least:
+            given = f"{counts['generated']} generated and {counts['reference']} reference embeddings were given"
+            remedy = "" if self.allow_few else "; add clips, or allow few and read the figure as mostly bias"
+            raise UserError(f"{self.name} needs at least {least} embeddings on both sides, and {given}{remedy}.")
+        reference = self._gaussian("reference", counts["reference"])
+        found = {
+            self.name: frechet_distance(self._gaussian("generated", counts["generated"]), reference),
+            f"{self.name} generated": counts["generated"],
+            f"{self.name} reference": counts["reference"],
+        }
+        if self.extrapolate:
+            rows = stored_rows(self.generated_rows, self.dim)
+            smallest = min(SMALLEST, len(rows) // 2)
+            limit, r2 = extrapolated_distance(rows, reference, smallest) if smallest > self.dim else (float("nan"), float("nan"))
+            infinity = f"{self.kind}-inf[{self.embedding}]"
+            found |= {infinity: limit, f"{infinity} r2": r2}
+        return {key: torch.tensor(value, dtype=torch.float64) for key, value in found.items()}
+
+    def _gaussian(self, side: str, count: int) -> Gaussian:
+        mean = getattr(self, f"{side}_sum") / count
+        covariance = (getattr(self, f"{side}_outer") - count * torch.outer(mean, mean)) / (count - 1)
+        return Gaussian.of(mean, (covariance + covariance.T) / 2)
+
+
+SCALE = 100.0
+_BLOCK = 1024
+_FOR_MEDIAN = 4096
+
+
+def median_distance(rows: Tensor) -> float:
+    """Median distance between two of the rows [N, D]; of more than 4096, as many evenly chosen ones stand for all (pairs grow as N^2)."""
+    if len(rows) > _FOR_MEDIAN:
+        rows = rows[torch.linspace(0, len(rows) - 1, _FOR_MEDIAN, device=rows.device).long()]
+    return float(torch.pdist(rows).median())
+
+
+def kernel_distance(generated: Tensor, reference: Tensor, bandwidth: float | None = None) -> float:
+    """Unbiased estimate of 100 MMD^2 with the kernel exp(-|x - y|^2 / (2 bandwidth^2)).
+
+    Args:
+        generated: embeddings [M, D].
+        reference: embeddings [N, D].
+        bandwidth: by default the median distance between two reference embeddings.
+
+    Returns:
+        0 in the mean for two sets of one distribution, so that single values below 0 are normal.
+
+    Raises:
+        UserError: a side has fewer than two embeddings, or all reference embeddings are the same.
+    """
+    if min(len(generated), len(reference)) < 2:
+        raise UserError(
+            f"KAD needs two embeddings on both sides at least: {len(generated)} generated and {len(reference)} reference were given."
+        )
+    left, right = generated.double(), reference.double()
+    width = median_distance(right) if bandwidth is None else bandwidth
+    if width <= 0:
+        raise UserError("KAD has no bandwidth: the median distance between reference embeddings is 0.")
+    m, n = len(left), len(right)
+    within = (_kernel_sum(left, left, width) - m) / (m * (m - 1)) + (_kernel_sum(right, right, width) - n) / (n * (n - 1))
+    return SCALE * (within - 2 * _kernel_sum(left, right, width) / (m * n))
+
+
+def _kernel_sum(left: Tensor, right: Tensor, bandwidth: float) -> float:
+    """Sum of the kernel over all pairs; distances are not expanded into products, which lose small ones."""
+    mode = "donot_use_mm_for_euclid_dist"
+    blocks = (torch.cdist(part, right, compute_mode=mode).square() for part in left.split(_BLOCK))
+    return float(sum((-block / (2 * bandwidth**2)).exp().sum() for block in blocks))
+
+
+class KernelDistance(StreamingMetric):
+    """`KAD[embedding]` between the embeddings of generated and of reference audio; all are kept (4 D bytes each).
+
+    Args:
+        embedding: name of what made the embeddings, as it is to be shown.
+        dim: their dimension D.
+
+    `compute` returns scalars by name: `KAD[x]`, `KAD[x] generated`, `KAD[x] reference` (how many embeddings).
+    """
+
+    higher_is_better = False
+    generated_rows: list[Tensor]
+    reference_rows: list[Tensor]
+
+    def __init__(self, embedding: str, dim: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.embedding, self.dim = embedding, dim
+        self.add_state("generated_rows", default=[], dist_reduce_fx="cat")
+        self.add_state("reference_rows", default=[], dist_reduce_fx="cat")
+
+    @property
+    def name(self) -> str:
+        """`KAD[clap]`."""
+        return f"KAD[{self.embedding}]"
+
+    def update(self, embeddings: Tensor, reference: bool = False) -> None:
+        """Add embeddings [..., D] of generated audio, or of the reference; UserError if they have another dimension or hold NaN."""
+        rows = flat(embedding_rows(embeddings, self.dim, self.name))
+        (self.reference_rows if reference else self.generated_rows).append(rows)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The distance and the numbers of embeddings; UserError as for `kernel_distance`."""
+        generated, reference = stored_rows(self.generated_rows, self.dim), stored_rows(self.reference_rows, self.dim)
+        found = {
+            self.name: kernel_distance(generated, reference),
+            f"{self.name} generated": len(generated),
+            f"{self.name} reference": len(reference),
+        }
+        return {key: torch.tensor(value, dtype=torch.float64) for key, value in found.items()}

@@ -1,0 +1,1 @@
+"""The velocity network: Transformer, checkpoint format, text encoder, flow. No training, no audio."""

@@ -1,0 +1,155 @@
+"""From noise to latents: fixed-step Euler, midpoint and Heun, adaptive dopri5 (paper, section 3.3), and DDIM for v-diffusion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+import torchdiffeq
+from torch import Tensor
+
+from jasco_pl.network.flow.path import OptimalTransportPath, Path
+from jasco_pl.system.errors import UserError
+
+Method = Literal["auto", "euler", "midpoint", "heun", "dopri5", "ddim"]
+Field = Callable[[Tensor, Tensor], Tensor]
+Progress = Callable[[float], None]
+"""Called with the share of the work that is done, rising to 1."""
+
+END = 1.0 - 1e-5  # the path's own sigma_min keeps the adaptive solver off t = 1
+
+
+@dataclass(frozen=True)
+class SolverConfig:
+    """How the flow's equation is integrated from t = 0 to t = 1."""
+
+    method: Method = "auto"
+    """euler (1 evaluation a step), midpoint or heun (2), dopri5 (adaptive, the paper's), ddim (1; models of v-diffusion alone); auto is
+    what belongs to the model's objective: midpoint for flow matching, ddim for v-diffusion."""
+    steps: int = 10
+    """Steps of the fixed-step methods."""
+    tolerance: float = 1e-5
+    """Relative and absolute tolerance of dopri5."""
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise UserError(f"solver {self.method!r} is unknown: {', '.join(get_args(Method))} are accepted.")
+        if self.steps < 1:
+            raise UserError(f"steps must be at least 1, not {self.steps}.")
+        if not 0 < self.tolerance < 1:
+            raise UserError(f"tolerance must lie between 0 and 1, not {self.tolerance}.")
+
+    def resolved(self, path: Path) -> SolverConfig:
+        """The same with "auto" replaced by the path's own sampler.
+
+        Raises:
+            UserError: DDIM for a model of flow matching.
+        """
+        if self.method == "ddim" and path.sampler != "ddim":
+            raise UserError("the solver 'ddim' samples models of v-diffusion, and this one was trained by flow matching; 'auto' finds one.")
+        return replace(self, method=path.sampler) if self.method == "auto" else self
+
+
+@dataclass
+class Solution:
+    """Latents at t = 1 and how many times the network was evaluated for them (the largest count over the items)."""
+
+    latents: Tensor
+    evaluations: int
+
+
+def solve(
+    field_of: Callable[[slice], Field],
+    noise: Tensor,
+    config: SolverConfig,
+    progress: Progress | None = None,
+    path: Path | None = None,
+) -> Solution:
+    """Integrate a velocity field from `noise` [B, T, C].
+
+    dopri5 chooses its steps from an error norm over what it is given; every item is therefore solved on its own, so that a result does not
+    depend on its neighbours.
+
+    Args:
+        field_of: from a slice of the batch to the field (z, t) -> the network's (guided) output for those items.
+        noise: [B, T, C] at t = 0.
+        config: method, steps, tolerance.
+        progress: told the share that is done.
+        path: what the network was trained on; None is the optimal-transport path, whose velocity is the output itself.
+
+    Raises:
+        UserError: dopri5 cannot keep the tolerance, because it is too small for single precision or the field is not finite; DDIM for a
+            model of flow matching.
+    """
+    path = path or OptimalTransportPath()
+    config = config.resolved(path)
+
+    def velocity_of(items: slice) -> Field:
+        output = field_of(items)
+        return lambda z, t: path.speed * output(z, t)
+
+    if config.method == "dopri5":
+        return _adaptive(velocity_of, noise, config, progress)
+    if config.method == "ddim":
+        return _ddim(field_of(slice(None)), noise, config, progress, path.speed)
+    return _fixed(velocity_of(slice(None)), noise, config, progress)
+
+
+def _ddim(field: Field, noise: Tensor, config: SolverConfig, progress: Progress | None, speed: float) -> Solution:
+    """DDIM without noise, in its angular form (Salimans and Ho 2022, appendix D): hold the predicted data and noise, move on the circle."""
+    z, step = noise, 1.0 / config.steps
+    for index in range(config.steps):
+        output = field(z, torch.tensor(index * step, device=z.device, dtype=torch.float32))
+        z = math.cos(step * speed) * z + math.sin(step * speed) * output
+        if progress is not None:
+            progress((index + 1) / config.steps)
+    return Solution(z, config.steps)
+
+
+def _fixed(field: Field, noise: Tensor, config: SolverConfig, progress: Progress | None) -> Solution:
+    z = noise
+    step = 1.0 / config.steps
+    for index in range(config.steps):
+        t = torch.tensor(index * step, device=z.device, dtype=torch.float32)
+        slope = field(z, t)
+        if config.method == "midpoint":
+            slope = field(z + 0.5 * step * slope, t + 0.5 * step)
+        elif config.method == "heun":
+            ahead = torch.clamp(t + step, max=END)
+            slope = 0.5 * (slope + field(z + step * slope, ahead))
+        z = z + step * slope
+        if progress is not None:
+            progress((index + 1) / config.steps)
+    return Solution(z, config.steps * (1 if config.method == "euler" else 2))
+
+
+def _adaptive(field_of: Callable[[slice], Field], noise: Tensor, config: SolverConfig, progress: Progress | None) -> Solution:
+    latents, most, done = [], 0, 0.0
+    items = noise.shape[0]
+    span = torch.tensor([0.0, END], device=noise.device, dtype=torch.float32)
+    # a step must end at END: otherwise the last one goes beyond t = 1, where the network has learnt nothing, and is interpolated back
+    options = {"step_t": span[1:], "dtype": torch.float32 if noise.device.type == "mps" else torch.float64}  # MPS has no doubles
+    for index in range(items):
+        item_field, count = field_of(slice(index, index + 1)), 0
+
+        def counted(t: Tensor, z: Tensor, item_field: Field = item_field, index: int = index) -> Tensor:
+            nonlocal count, done
+            count += 1
+            if progress is not None:
+                done = max(done, (index + float(t)) / items)  # a step that is refused goes back in t
+                progress(done)
+            return item_field(z, t.float())
+
+        start, tolerance = noise[index : index + 1], config.tolerance
+        try:
+            path = torchdiffeq.odeint(counted, start, span, method="dopri5", rtol=tolerance, atol=tolerance, options=options)
+        except AssertionError as error:  # how torchdiffeq says that its step shrank to nothing
+            raise UserError(f"dopri5 cannot keep tolerance {tolerance:g} ({error}); a larger one or a fixed-step solver may do.") from error
+        latents.append(path[-1])
+        most = max(most, count)
+    if progress is not None:
+        progress(1.0)
+    return Solution(torch.cat(latents), most)

@@ -1,0 +1,221 @@
+"""The network with its controls: a velocity field over latents given conditions. No training, no audio."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from jasco_pl.controls import CONTROLS, Control
+from jasco_pl.controls.conditions import Conditions, ControlSet
+from jasco_pl.network.flow import path as flow
+from jasco_pl.network.flow.guidance import Term
+from jasco_pl.network.text import OFFLINE_ENCODER
+from jasco_pl.network.transformer import Transformer, TransformerConfig
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import atomic_path, write_json
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+
+
+@dataclass
+class ModelConfig:
+    """Everything that is needed to build the network again and to make music with it."""
+
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    """Size and variant of the velocity network."""
+    controls: dict[str, dict[str, Any]] = field(default_factory=lambda: {"chords": {}, "melody": {}, "drums": {}})
+    """Local controls by name, with their options (dim, window, ...), in the order in which they are concatenated."""
+    codec: str = "checkpoints/codec-mini"
+    """Folder or Hub id of the codec whose latents are modelled."""
+    text_encoder: str = OFFLINE_ENCODER
+    """Name of the frozen text encoder."""
+    text_dim: int = 384
+    """Dimension of its states."""
+    latent_dim: int = 128
+    """Channels of a latent frame."""
+    codebook_size: int = 2048
+    """Entries of the codec's first codebook."""
+    frame_rate: float = 50.0
+    """Latent frames a second."""
+    seconds: float = 10.0
+    """Length of the clips it is trained on."""
+    objective: flow.Objective = "flow_matching"
+    """What the network was trained to say, and with it the sampler: flow matching, or v-diffusion, to which the paper compares it."""
+    preconditioning: bool = False
+    """Add `skip_coefficient(t)` z to the network's output, so that a narrow network need not carry the noise through its width (no part of
+    the paper; docs/decisions.md)."""
+    control_gain: float = 1.0
+    """Factor on the first weights of the projected controls: a few channels beside 128 of noisy latents, which a short run would learn late
+    (no part of the paper; docs/decisions.md)."""
+    latent_limit: float | None = None
+    """Highest normalised latent that generation lets through; null: any. Where latents are logarithms of energy, as the embedded codec's, a
+    small model's overshoot is a note that is far too loud (docs/decisions.md)."""
+    guidance: str = "all=1.5 text=0.5"
+    """Guidance when none is asked for; the default is the paper's best, a checkpoint may know better."""
+
+    def __post_init__(self) -> None:
+        if self.objective not in get_args(flow.Objective):
+            raise UserError(f"the objective {self.objective!r} is unknown: {', '.join(get_args(flow.Objective))} are accepted.")
+        if self.preconditioning and self.objective != "flow_matching":
+            raise UserError("preconditioning belongs to flow_matching: under v_diffusion the noisy point alone says nothing of the target.")
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ModelConfig:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**data, "transformer": TransformerConfig(**data["transformer"])})
+
+
+class JascoModel(nn.Module):
+    """Velocity v(z, t | conditions) over normalised latents.
+
+    Args:
+        config: see `ModelConfig`.
+        latent_mean, latent_std: the codec's statistics, [latent_dim] (or scalars); kept in the checkpoint.
+        codebook: vectors of the codec's first codebook, [codebook_size, latent_dim], for the audio controls.
+        silence: the codec's latent frame of silence, [latent_dim], normalised as the codebook is, for in/outpainting.
+    """
+
+    latent_mean: Tensor
+    latent_std: Tensor
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        latent_mean: Tensor | float = 0.0,
+        latent_std: Tensor | float = 1.0,
+        codebook: Tensor | None = None,
+        silence: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.controls = ControlSet({name: self._control(name, options) for name, options in config.controls.items()})
+        beside = self.controls.channels if config.transformer.injection == "concatenation" else 0
+        apart = self.controls.channels - beside
+        self.transformer = Transformer(config.transformer, config.latent_dim + beside, config.latent_dim, config.text_dim, apart)
+        if beside:
+            gains = torch.cat([torch.ones(config.latent_dim), *map(self._first_gain, self.controls.values())])  # type: ignore[arg-type]
+            with torch.no_grad():
+                self.transformer.embed.weight.unflatten(1, (-1, len(gains))).mul_(gains)
+        if self.transformer.branch is not None:  # the text-only network stays as it is; the copy and the controls learn
+            self.transformer.requires_grad_(False)
+            self.transformer.branch.requires_grad_(True)
+        shape = (config.latent_dim,)
+        self.register_buffer("latent_mean", torch.as_tensor(latent_mean, dtype=torch.float32).expand(shape).clone())
+        self.register_buffer("latent_std", torch.as_tensor(latent_std, dtype=torch.float32).expand(shape).clone())
+        for control in self.controls.values():
+            control.take_codec(codebook, silence)  # type: ignore[operator]
+
+    def _first_gain(self, control: Control) -> Tensor:
+        return torch.full((control.channels,), self.config.control_gain if control.raw_channels is None else 1.0)
+
+    def _control(self, name: str, options: dict[str, Any]) -> Control:
+        if name not in CONTROLS:
+            raise UserError(f"the control {name!r} is unknown: {', '.join(CONTROLS)} are accepted.")
+        kind = CONTROLS[name]
+        sizes = kind.sizes(self.config.latent_dim, self.config.codebook_size)
+        try:
+            return kind(**sizes, **options)
+        except TypeError as error:
+            raise UserError(f"the control {name!r} does not take these options: {error}.") from error
+
+    @property
+    def path(self) -> flow.Path:
+        """How noise becomes data for this model: what a solver must know of its objective."""
+        return flow.make_path(self.config.objective)
+
+    def normalize(self, latents: Tensor) -> Tensor:
+        """The codec's latents [B, T, C] -> zero mean and unit variance a channel."""
+        return (latents - self.latent_mean) / self.latent_std
+
+    def denormalize(self, latents: Tensor) -> Tensor:
+        """The inverse of `normalize`."""
+        return latents * self.latent_std + self.latent_mean
+
+    def forward(self, z: Tensor, t: Tensor, conditions: Conditions) -> Tensor:
+        """z [B, T, C] at flow time t [B] -> velocity [B, T, C]."""
+        return self.velocity(z, t, self.controls(conditions), conditions.text, conditions.text_mask)
+
+    def velocity(self, z: Tensor, t: Tensor, projected: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        """The same with the controls projected already, [B, T, channels] ([B, 1, 0] for a model without controls)."""
+        projected = projected.to(z.dtype).expand(-1, z.shape[1], -1)
+        if self.config.transformer.injection == "concatenation":
+            velocity = self.transformer(torch.cat([z, projected], dim=-1), t, text, text_mask)
+        else:
+            velocity = self.transformer(z, t, text, text_mask, projected)
+        return velocity + flow.skip_coefficient(t).to(z.dtype)[:, None, None] * z if self.config.preconditioning else velocity
+
+    def guided_rows(self, conditions: Conditions, terms: Sequence[Term]) -> tuple[Tensor, Tensor, Tensor]:
+        """Projected controls, text and mask of every guidance term, rows stacked along the batch: constant over the solver's steps."""
+        rows = [self.controls.only(conditions, term.conditions) for term in terms]
+        return (
+            torch.cat([self.controls(row) for row in rows]),
+            torch.cat([row.text for row in rows]),
+            torch.cat([row.text_mask for row in rows]),
+        )
+
+    def null_conditions(self, batch: int, frames: int) -> Conditions:
+        """Conditions that say nothing."""
+        local = {name: control.null_frames(batch, frames) for name, control in self.controls.items()}  # type: ignore[operator]
+        return Conditions(local, torch.zeros(batch, 1, self.config.text_dim), torch.ones(batch, 1, dtype=torch.bool))
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write config.json and model.safetensors, each whole or not at all."""
+        folder = Path(folder)
+        tensors = {
+            name: (tensor.to(dtype) if tensor.is_floating_point() and not name.startswith("latent_") else tensor).contiguous()
+            for name, tensor in self.state_dict().items()
+        }
+        with atomic_path(folder / WEIGHTS_NAME) as temporary:
+            save_file(tensors, temporary)
+        write_json(folder / CONFIG_NAME, {"format": "jasco-pl/1", **asdict(self.config)})
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> JascoModel:
+        """Read what `save_pretrained` wrote.
+
+        Raises:
+            UserError: a file is missing, damaged, or belongs to another configuration.
+        """
+        folder = Path(folder)
+        config = read_config(folder)
+        model = cls(config)
+        path = folder / WEIGHTS_NAME
+        try:
+            tensors = load_file(path)
+        except Exception as error:
+            raise UserError(f"cannot read the weights {str(path)!r}: {error}.") from error
+        check_state(tensors, model, path)
+        model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()})
+        return model.eval()
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The ModelConfig in a checkpoint folder."""
+    path = folder / CONFIG_NAME
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data.pop("format", None) != "jasco-pl/1":
+            raise ValueError('it lacks "format": "jasco-pl/1"')
+        return ModelConfig.from_dict(data)
+    except OSError as error:
+        raise UserError(f"no JASCO checkpoint in {str(folder)!r}: {path.name} cannot be read ({error.strerror}).") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{str(path)!r} is not the config of a JASCO checkpoint: {error}.") from error
+
+
+def check_state(tensors: dict[str, Tensor], model: nn.Module, path: str | Path) -> None:
+    """Compare names and shapes with the model's; the first difference becomes a sentence."""
+    expected = model.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        have = "absent" if name not in tensors else list(tensors[name].shape)
+        want = "absent" if name not in expected else list(expected[name].shape)
+        if have != want:
+            raise UserError(f"the weights {str(path)!r} belong to another configuration: {name} is {have}, the model wants {want}.")

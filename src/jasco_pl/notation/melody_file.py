@@ -1,0 +1,53 @@
+"""A melody written down: one track of a MIDI file, or an array [T, 53] of ones and zeros. `melody_input` reads both back."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+from numpy.typing import NDArray
+
+from jasco_pl.controls.melody import BINS, LOWEST_MIDI
+from jasco_pl.notation.harmony import FRAME_RATE
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import atomic_path
+
+SUFFIXES = (".mid", ".midi", ".npy")
+_TICKS = 100  # a quarter note at 120 bpm: frames of 20 ms begin on whole ticks, and readers that refuse ten million see hours
+
+
+def write_melody(path: str | os.PathLike[str], bins: NDArray[np.int8]) -> None:
+    """Write bins [T] (0..52 for MIDI 43..95, -1 for none) at 50 Hz; the ending decides between MIDI and a float32 array [T, 53].
+
+    Raises:
+        UserError: another ending, or the file cannot be written.
+    """
+    suffix = check_suffix(path)
+    with atomic_path(path) as temporary:
+        if suffix == ".npy":
+            np.save(temporary, (bins[:, None] == np.arange(BINS)).astype(np.float32))
+        else:
+            to_midi(bins).write(str(temporary))
+
+
+def check_suffix(path: str | os.PathLike[str]) -> str:
+    """The ending of a melody's file, before anything long is begun."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(f"cannot write a melody to {os.fspath(path)!r}: the name must end in one of {', '.join(SUFFIXES)}.")
+    return suffix
+
+
+def to_midi(bins: NDArray[np.int8]) -> pretty_midi.PrettyMIDI:
+    """Every run of equal bins [T] as one note of a track named `melody`."""
+    track = pretty_midi.Instrument(program=0, name="melody")
+    edges = [0, *(np.flatnonzero(np.diff(bins)) + 1).tolist(), len(bins)] if len(bins) else [0]
+    for start, stop in itertools.pairwise(edges):
+        if bins[start] >= 0:
+            track.notes.append(pretty_midi.Note(90, int(bins[start]) + LOWEST_MIDI, start / FRAME_RATE, stop / FRAME_RATE))
+    midi = pretty_midi.PrettyMIDI(resolution=_TICKS, initial_tempo=120.0)
+    midi.instruments.append(track)
+    return midi

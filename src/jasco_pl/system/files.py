@@ -1,0 +1,96 @@
+"""Files that are either whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jasco_pl.system.errors import UserError, WriteError
+
+REASONS = {
+    errno.EACCES: "no permission to write there",
+    errno.EPERM: "no permission to write there",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EISDIR: "a folder stands at that path",
+    errno.EEXIST: "a file stands where a folder is needed",
+}
+
+
+def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> WriteError:
+    """Turn an OSError met while writing `path` into one sentence."""
+    reason = REASONS.get(error.errno or 0, error.strerror or str(error))
+    return WriteError(f"cannot write {os.fspath(path)!r}: {reason}.")
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed to `path`, on any error removed.
+
+    The temporary name keeps the suffix, so that libraries which look at it (soundfile, matplotlib) work.
+
+    Raises:
+        UserError: the folder cannot be made or written, or the disk is full.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=".part" + target.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise explain_os_error(error, target) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise explain_os_error(error, target) from error
+    except Exception as error:
+        if not isinstance(error, UserError) and _disk_is_full(error, target.parent):
+            raise explain_os_error(OSError(errno.ENOSPC, ""), target) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _disk_is_full(error: Exception, folder: Path) -> bool:
+    """Whether a library's own exception means that; torch and libsndfile do not say why a write failed."""
+    return "os error 28" in str(error) or shutil.disk_usage(folder).free < 2**16
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Delete the temporary files and folders of processes that were killed; only where nobody else is writing now."""
+    for leftover in Path(folder).glob(".*.part.*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], data: Any) -> None:
+    """Write `data` as indented JSON, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def user_cache(name: str) -> Path:
+    """Where downloaded things of that kind are kept for this user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jasco_pl" / name
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from jasco_pl.generation.painting import kept_frames, read_ranges, splice, stretches
+from jasco_pl.system.errors import UserError
+
+
+def kept(frames: int = 500, available: int = 1000, **options: Any) -> list[int]:
+    return np.flatnonzero(kept_frames(frames, available, 50.0, **options)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("0-4", [(0, 4)]),
+        ("3 - 6.5", [(3, 6.5)]),
+        ("8-", [(8, math.inf)]),
+        ("-2", [(0, 2)]),
+        ("0-2, 8-10", [(0, 2), (8, 10)]),
+        ([(1, 2.5)], [(1, 2.5)]),
+    ],
+)
+def test_stretches_of_seconds(written: Any, expected: list[tuple[float, float]]) -> None:
+    assert read_ranges(written, "keep") == expected
+
+
+@pytest.mark.parametrize("written", ["", "4", "-", "a-b", "0-4;6-8", "0-4,", "1-2-3"])
+def test_what_is_no_stretch_is_one_sentence(written: str) -> None:
+    with pytest.raises(UserError, match="is not a stretch of seconds, as in '0-4'"):
+        read_ranges(written, "keep")
+
+
+@pytest.mark.parametrize("written", ["4-2", "3-3", [(-1, 2)], "nan-2"])
+def test_a_stretch_goes_forward_from_zero(written: Any) -> None:
+    with pytest.raises(UserError, match="must be at least 0 and less than the last"):
+        read_ranges(written, "redo")
+
+
+def test_a_time_holds_from_the_first_frame_at_or_after_it() -> None:
+    assert kept(keep="0.01-0.05") == [1, 2]
+    assert kept(keep="0-0.1") == [0, 1, 2, 3, 4]
+
+
+def test_keep_and_redo_are_opposites() -> None:
+    assert kept(keep="0-3,6-") == kept(redo="3-6") == [*range(150), *range(300, 500)]
+
+
+def test_a_recording_that_ends_sooner_gives_up_its_last_frames() -> None:
+    assert kept(available=200) == list(range(197))
+    assert kept(available=200, redo="0-1") == list(range(50, 197))
+    assert kept(available=200, keep="1-4") == kept(available=200, keep="1-9") == list(range(50, 197))
+    assert kept(available=200, keep="1-2") == list(range(50, 100))  # its end is far away
+    assert kept(available=500, redo="0-1") == list(range(50, 500))  # it ends where the clip ends
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "all 10 seconds of the clip would be kept: name the seconds to keep"),
+        ({"keep": "0-"}, "all 10 seconds"),
+        ({"available": 2}, "nothing of the recording would be kept"),
+        ({"redo": "0-10"}, "nothing of the recording would be kept"),
+        ({"available": 200, "keep": "5-6"}, "keep 5-6 begins past the recording, which ends at 4 seconds"),
+        ({"keep": "10-12"}, "keep 10-12 begins past the clip, which ends at 10 seconds"),
+        ({"keep": "0-1", "redo": "0-1"}, "one of them says it all"),
+    ],
+)
+def test_nothing_to_do_is_one_sentence(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        kept(**options)
+
+
+def test_a_kept_stretch_is_the_recording_but_for_its_fades() -> None:
+    known = np.zeros(100, dtype=bool)
+    known[:30] = known[50:60] = known[97:] = True
+    made, recording = torch.zeros(1, 64000), torch.ones(1, 59 * 640)
+    share = splice(made, recording, known, 640, 32000)[0]
+    assert share.shape == (64000,)
+    assert (share[: 25 * 640] == 1).all()  # nothing fades at the clip's own end
+    assert share[25 * 640 : 30 * 640].diff().max() < 0
+    assert share[30 * 640 - 1] < 0.001
+    assert (share[30 * 640 : 50 * 640] == 0).all()
+    assert share[55 * 640] == pytest.approx(1.0, abs=0.01)
+    assert share[52 * 640] == pytest.approx(0.4, abs=0.01)
+    assert (share[59 * 640 :] == 0).all()  # the recording is over
+
+
+def test_kept_seconds_in_words() -> None:
+    known = np.zeros(500, dtype=bool)
+    known[:197] = known[400:] = True
+    assert stretches(known, 50.0) == "0.00-3.94, 8.00-10.00"

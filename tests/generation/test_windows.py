@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jasco_pl.generation.windows import Window, plan_windows
+
+
+def kept(frames: int, *stretches: tuple[int, int]) -> np.ndarray:
+    known = np.zeros(frames, dtype=bool)
+    for first, last in stretches:
+        known[first:last] = True
+    return known
+
+
+def test_what_fits_is_one_window() -> None:
+    assert plan_windows(kept(500), 500) == [Window(0, 500, 0, 500)]
+    assert plan_windows(kept(300, (0, 100), (200, 250)), 500) == [Window(0, 300, 0, 300)]
+
+
+def test_thirty_seconds_are_four_windows_of_ten() -> None:
+    assert plan_windows(kept(1500), 500) == [
+        Window(0, 500, 0, 500),
+        Window(333, 833, 483, 833),
+        Window(667, 1167, 817, 1167),
+        Window(1000, 1500, 1150, 1500),
+    ]
+
+
+def test_a_clip_a_little_too_long_has_as_much_to_make_as_any_other() -> None:
+    assert plan_windows(kept(510), 500) == [Window(0, 500, 0, 500), Window(10, 510, 160, 510)]
+
+
+def test_what_is_kept_costs_nothing_and_stands_on_both_sides() -> None:
+    assert plan_windows(kept(9000, (0, 8800)), 500) == [Window(8500, 9000, 8800, 9000)]
+    assert plan_windows(kept(1500, (0, 300), (450, 1500)), 500) == [Window(125, 625, 300, 450)]
+    assert plan_windows(kept(1500, (20, 1500)), 500) == [Window(0, 500, 0, 20)]
+    long = plan_windows(kept(3000, (0, 600), (2100, 3000)), 500)
+    assert (long[0], long[-1].last, long[-1].stop) == (Window(450, 950, 600, 950), 2250, 2100)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_frame_is_made_by_windows_inside_the_clip(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    for _ in range(400):
+        frames, length = int(draw.integers(2, 200)), int(draw.integers(4, 60))
+        known = np.repeat(draw.random(frames) < 0.5, draw.integers(1, 60, frames))[:frames]
+        if known.all():
+            continue
+        made = known.copy()
+        for window in plan_windows(known, length):
+            assert 0 <= window.first <= window.start < window.stop <= window.last <= frames
+            assert window.last - window.first == min(length, frames)
+            before = slice(window.first, window.start)
+            assert made[before].all() or not known[before].all()  # what stands before it is there by now, or comes with another stretch
+            made[window.start : window.stop] = True
+        assert made.all()

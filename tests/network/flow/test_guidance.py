@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from jasco_pl.network.flow.guidance import Term, guided_velocity, parse_guidance
+from jasco_pl.system.errors import UserError
+
+LOCAL = ["chords", "melody", "drums"]
+ALL = frozenset(["text", *LOCAL])
+
+
+def read(text: str | dict[str, float], local: list[str] = LOCAL) -> dict[frozenset[str], float]:
+    return {term.conditions: pytest.approx(term.weight) for term in parse_guidance(text, local)}
+
+
+def test_the_null_term_takes_what_is_missing_to_one() -> None:
+    assert read("all=1.5 text=0.5") == {ALL: 1.5, frozenset(["text"]): 0.5, frozenset(): -1.0}
+    assert read("drums=0.25") == {frozenset(["drums"]): 0.25, frozenset(): 0.75}
+    assert read("all=3, text=-0.5") == {ALL: 3.0, frozenset(["text"]): -0.5, frozenset(): -1.5}
+
+
+@pytest.mark.parametrize("text", ["all=1.5 text=0.5", "local=2 text+chords=1.1 melody=-3", "all=1", "text=0", ""])
+def test_weights_sum_to_one(text: str) -> None:
+    assert sum(term.weight for term in parse_guidance(text, LOCAL)) == pytest.approx(1.0)
+
+
+def test_sets_are_written_in_several_ways() -> None:
+    assert set(read("text+chords=2")) == {frozenset(["text", "chords"]), frozenset()}
+    assert set(read("local=2")) == {frozenset(LOCAL), frozenset()}
+    assert read("text+local=2") == read("all=2") == read({"all": 2.0}) == read({"drums+melody+text+chords": 2})
+
+
+def test_terms_of_weight_zero_are_left_out() -> None:
+    assert read("all=1") == {ALL: 1.0}
+    assert read("all=1 text=0") == {ALL: 1.0}
+    assert read("all=0.6 text=0.4") == {ALL: 0.6, frozenset(["text"]): 0.4}
+    assert read("all=0") == read("") == {frozenset(): 1.0}
+
+
+def test_names_of_the_same_set_add_up() -> None:
+    assert read("all=1.5 text=0.5", []) == {frozenset(["text"]): 2.0, frozenset(): -1.0}
+    assert read("local=1 chords=0.5", ["chords"]) == {frozenset(["chords"]): 1.5, frozenset(): -0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("all", "'all' is not NAME=WEIGHT"),
+        ("all=much", "'all=much' is not NAME=WEIGHT"),
+        ("all=nan", "'all' the weight nan"),
+        ("text=inf", "'text' the weight inf"),
+        ("bass=1", "condition 'bass'; this model has: all, local, text, chords, melody, drums"),
+        ("text+=1", "condition ''"),
+        ("text=1 text=2", "'text' twice"),
+        ("text+chords=1 chords+text=2", "'chords\\+text' twice"),
+    ],
+)
+def test_what_cannot_be_read_is_one_sentence(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_guidance(text, LOCAL)
+
+
+class Counted:
+    """A velocity that tells its rows apart: row r of term k is z + 10^k, and remembers how it was called."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.times: list[list[float]] = []
+
+    def __call__(self, z: Tensor, t: Tensor, count: int) -> Tensor:
+        self.rows.append(z.shape[0])
+        self.times.append(t.tolist())
+        return z + (10.0 ** torch.arange(count)).repeat_interleave(z.shape[0] // count)[:, None, None]
+
+
+def test_terms_are_evaluated_in_one_batch_and_weighted() -> None:
+    velocity = Counted()
+    z = torch.arange(2 * 3 * 4.0).view(2, 3, 4)
+    out = guided_velocity(velocity, parse_guidance("all=1.5 text=0.5", LOCAL))(z, torch.tensor(0.25))
+    # equation 4: 1.5 (z + 1) + 0.5 (z + 10) - 1 (z + 100)
+    torch.testing.assert_close(out, z + 1.5 + 5.0 - 100.0)
+    assert velocity.rows == [6]
+    assert velocity.times == [[0.25] * 6]
+
+
+@pytest.mark.parametrize(("text", "rows"), [("all=1.5 text=0.5", 3), ("all=2", 2), ("all=1", 1), ("all=1 text=0", 1), ("all=0", 1)])
+def test_only_terms_with_a_weight_cost_rows(text: str, rows: int) -> None:
+    velocity = Counted()
+    guided_velocity(velocity, parse_guidance(text, LOCAL))(torch.zeros(5, 2, 2), torch.tensor(0.0))
+    assert velocity.rows == [5 * rows]
+
+
+def test_a_single_weighted_term_is_weighted() -> None:
+    out = guided_velocity(Counted(), (Term(ALL, 0.5),))(torch.zeros(1, 2, 2), torch.tensor(0.0))
+    assert out.flatten().tolist() == [0.5] * 4

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+import torch
+
+from jasco_pl.audio.files import read_audio, write_audio
+from jasco_pl.cli import main
+from jasco_pl.extract import chordino
+from jasco_pl.extract.heard import Heard
+from jasco_pl.generation.jasco import Clip, Request
+from jasco_pl.network.model import JascoModel, ModelConfig
+from jasco_pl.studies.demo.follow import Asked, draw
+from jasco_pl.studies.demo.readme import Shown, generate_command, write_readme
+
+RATE = 32000
+
+
+def clicks(seconds: float, every: float) -> torch.Tensor:
+    """Short bursts of noise, [1, S]."""
+    time = torch.arange(round(seconds * RATE)) / RATE
+    return (0.5 * torch.randn(len(time), generator=torch.Generator().manual_seed(0)) * torch.exp(-60 * (time % every)))[None]
+
+
+def tone(frequencies: list[float], seconds: float) -> torch.Tensor:
+    time = torch.arange(round(seconds * RATE)) / RATE
+    return sum((0.1 * torch.sin(2 * torch.pi * frequency * time) for frequency in frequencies), torch.zeros(len(time)))[None]
+
+
+def clip_of(audio: torch.Tensor, request: Request, **asked: np.ndarray) -> Clip:
+    return Clip(audio, RATE, torch.zeros(0), request, dict(asked))
+
+
+def test_figures_are_perfect_for_what_was_asked_for_and_low_for_something_else() -> None:
+    """C over A: bin 26 is MIDI 69; a loop of a second under three seconds of itself."""
+    loop = clicks(1.0, 0.25)
+    melody = np.full(150, 26, dtype=np.int8)
+    asked = Asked(clip_of(torch.zeros(1, 3 * RATE), Request(melody="a.mid", drums=loop), melody=melody))
+    right, wrong = Heard(tone([440, 880], 3.0) + 0.5 * clicks(3.0, 0.25), RATE), Heard(tone([523.25], 3.0) + 0.5 * clicks(3.0, 0.31), RATE)
+    good, bad = asked.figures(right), asked.figures(wrong)
+    assert list(good) == ["melody_accuracy", "onset_f1"]
+    assert good["onset_f1"] > 0.9 > 0.7 > bad["onset_f1"]
+    assert good["melody_accuracy"] > 0.6 > 0.1 > bad["melody_accuracy"]
+    assert asked.lanes()["chords"] == []
+    assert len(asked.lanes()["onsets"]) == len(right.onsets)
+
+
+@pytest.mark.skipif(not chordino.available(), reason="the chord recogniser is not installed")
+def test_chords_are_compared_as_they_were_typed(tmp_path: Path) -> None:
+    seventh = np.full(200, 4)  # Cmaj7, where the sound is a plain C
+    clip = clip_of(tone([261.63, 329.63, 392.0, 130.81, 523.25], 4.0), Request(chords="Cmaj7"), chords=seventh)
+    asked, heard = Asked(clip), Heard(clip.audio, RATE)
+    figures = asked.figures(heard)
+    assert figures["chord_iou"] < 0.2
+    assert figures["chord_iou_triads"] > 0.7
+    draw(tmp_path / "clip.png", clip, asked, heard)
+    assert (tmp_path / "clip.png").stat().st_size < 80_000
+
+
+def test_commands_hold_the_whole_request_whatever_is_in_it() -> None:
+    """A shell's words are what argparse gets."""
+    request = Request('My "own" $HOME\'s tune!', "C | G7", 90.5, "3/4", "a folder/tune.mid", "loop.wav", 7)
+    words = shlex.split(generate_command(request, ["--steps", "4"]).replace("\\\n", ""))
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    assert options == {
+        "--text": request.text,
+        "--chords": "C | G7",
+        "--bpm": "90.5",
+        "--meter": "3/4",
+        "--melody": "a folder/tune.mid",
+        "--drums": "loop.wav",
+        "--seed": "7",
+        "--steps": "4",
+        "-o": "out/",
+    }
+    assert generate_command(Request("it's late", melody="t.mid")) == (
+        'jasco generate --text "it\'s late" \\\n  --melody t.mid --seed 0 -o out/'
+    )
+
+
+def test_the_page_tells_one_clip_from_the_mean_over_seeds(tmp_path: Path) -> None:
+    shown = Shown("one", Request("rock", drums=str(tmp_path / "loop.wav")), "one.ogg", "one-without.ogg", "one.png")
+    for kept, bare in ((0.9, 0.5), (0.7, 0.4), (0.5, 0.3)):
+        shown.add({"onset_f1": kept}, {"onset_f1": bare})
+    text = write_readme(tmp_path, [shown], title="T", about="Why.", made_by="jasco demo", sampling=[]).read_text()
+    (line,) = re.findall(r"^\| \[one\].*$", text, re.MULTILINE)
+    assert [cell.strip() for cell in line.strip("|").split("|")] == [
+        "[one](#one)", "onset F1", "0.90", "0.50", "0.70 ± 0.20", "0.40 ± 0.10",
+    ]  # fmt: skip
+    assert "[loop.wav](loop.wav)" in text
+    assert "seeds 0 to 2" in text
+
+
+def test_clips_of_a_file_are_made_compared_and_shown(
+    tiny_model_config: ModelConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An untrained model of one-second clips: what is written, not what is heard."""
+    monkeypatch.chdir(tmp_path)
+    JascoModel(replace(tiny_model_config, seconds=1.0)).save_pretrained(tmp_path / "model")
+    write_audio(tmp_path / "loop.wav", clicks(0.5, 0.25), RATE)
+    midi = pretty_midi.PrettyMIDI()
+    midi.instruments.append(pretty_midi.Instrument(0, name="tune"))
+    midi.instruments[0].notes.append(pretty_midi.Note(90, 72, 0.0, 1.0))
+    midi.write("tune.mid")
+    Path("mine.yaml").write_text(
+        "title: Mine\nabout: Only a test.\nrequests:\n"
+        "  first: {text: It is late, chords: C, melody: tune.mid, seed: 3}\n  second: {drums: loop.wav, seed: 5}\n"
+    )
+    sampling = ["--solver", "euler", "--steps", "1"]
+    command = ["demo", "--requests", "mine.yaml", "--seeds", "2", "--checkpoint", "model", "--format", "ogg", *sampling]
+    assert main([*command, "-o", "out"]) == 0
+    out = tmp_path / "out"
+    names = {f"{name}{end}" for name in ("first", "second") for end in (".ogg", ".json", ".png", "-without.ogg", "-without.json")}
+    assert {path.name for path in out.iterdir()} == names | {"index.html", "README.md"}
+    assert "mean of all seeds" in capsys.readouterr().out
+    readme = (out / "README.md").read_text()
+    assert "jasco demo --requests mine.yaml --seeds 2 --format ogg --checkpoint model --solver euler --steps 1 -o out" in readme
+    assert "Only a test." in readme
+    assert "> It is late" in readme
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", readme) if not link.startswith("http")]
+    assert {"first.ogg", "second-without.ogg", "first.png", "../tune.mid", "../loop.wav"} <= set(links)
+    assert all((out / link).is_file() for link in links)
+    settings = json.loads((out / "first-without.json").read_text())
+    assert settings["request"]["seed"] == 3
+    assert settings["request"]["melody"] is None
+    # the command of the page makes the same clip
+    (written,) = re.findall(r"^jasco generate --text.*?(?=\n```)", readme, re.MULTILINE | re.DOTALL)
+    assert main(shlex.split(written.replace("\\\n", ""))[1:]) == 0
+    again = read_audio(out / "it-is-late-seed3.wav", RATE)
+    kept = read_audio(out / "first.ogg", RATE)
+    assert again.shape == kept.shape == (1, RATE)
+    assert float(torch.corrcoef(torch.cat([again, kept]))[0, 1]) > 0.9
+    assert main([*command, "--seeds", "0"]) == 2
+    assert "--seeds must be at least 1, not 0" in capsys.readouterr().err

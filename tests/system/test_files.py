@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from jasco_pl.system import files
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import atomic_path, write_json
+
+
+def write(path: Path, text: str = "new") -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+def fail(path: Path, error: Exception) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+def test_a_file_appears_whole_in_folders_that_are_made(tmp_path):
+    path = tmp_path / "a" / "b" / "file.txt"
+    with atomic_path(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists()
+        assert temporary.parent == path.parent  # a rename within one file system
+        assert temporary.suffix == ".txt"
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_mode_is_that_of_any_new_file(tmp_path):
+    write(tmp_path / "ours")
+    (tmp_path / "plain").write_text("")
+    assert stat.S_IMODE((tmp_path / "ours").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyboardInterrupt(), UserError("bad input")])
+def test_an_error_leaves_the_former_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "file.txt"
+    write(path, "former")
+    with pytest.raises(type(error)):
+        fail(path, error)
+    assert path.read_text() == "former"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EACCES, "no permission"),
+        (errno.EROFS, "read-only"),
+        (errno.EDQUOT, "quota"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+@pytest.mark.parametrize("call", ["mkstemp", "replace"])
+def test_an_error_of_the_system_is_one_sentence(tmp_path, monkeypatch, number, words, call):
+    def broken(*args: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.tempfile if call == "mkstemp" else files.os, call, broken)
+    with pytest.raises(UserError, match=words) as caught:
+        write(tmp_path / "file.txt")
+    assert str(tmp_path / "file.txt") in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_met_inside_a_library_is_told_from_a_bug(tmp_path, monkeypatch):
+    """safetensors quotes the system, torch and libsndfile do not."""
+    with pytest.raises(UserError, match="the disk is full"):
+        fail(tmp_path / "a", RuntimeError("I/O error: No space left on device (os error 28)"))
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+    with pytest.raises(UserError, match="the disk is full"):
+        fail(tmp_path / "a", RuntimeError("unexpected pos 704 vs 598"))
+    with pytest.raises(UserError, match="bad input"):
+        fail(tmp_path / "a", UserError("bad input"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_below_a_file_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="a part of the path is a file"):
+        write(tmp_path / "file" / "folder" / "new.txt")
+
+
+def test_a_folder_at_the_path_is_one_sentence(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="a folder stands at that path"):
+        write(tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_json_keeps_other_scripts_readable(tmp_path):
+    write_json(tmp_path / "a.json", {"text": "Müller, 音楽"})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert "Müller, 音楽" in text
+    assert text.endswith("}\n")
+    assert json.loads(text) == {"text": "Müller, 音楽"}
