@@ -17,10 +17,11 @@ import torch
 from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec, load_codec
 from jasco_pl.data import build
-from jasco_pl.data.build import bandpass, build_shards, encode_piece, melody_frames
+from jasco_pl.data.build import bandpass, build_shards, encode_piece
 from jasco_pl.data.schema import FIELDS
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.notation import harmony
+from jasco_pl.notation.melody import melody_frames
 from jasco_pl.system.errors import UserError
 
 RATE = 32000

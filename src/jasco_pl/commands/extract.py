@@ -86,7 +86,7 @@ def _chords(args: argparse.Namespace) -> None:
 
 def _melody(args: argparse.Namespace) -> None:
     from jasco_pl.extract.salience import Salience
-    from jasco_pl.notation.melody_file import check_suffix, write_melody
+    from jasco_pl.notation.melody import check_suffix, write_melody
 
     check_suffix(args.out)
     with LongAudio(args.file, progress=True) as audio:

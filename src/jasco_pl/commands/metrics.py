@@ -104,7 +104,7 @@ def _sensitivity(args: argparse.Namespace, out: str) -> str:
 
 
 def _probe(args: argparse.Namespace, out: str) -> str:
-    from jasco_pl.data.build import read_note
+    from jasco_pl.compose.pieces import read_note
     from jasco_pl.studies.probe import EMBEDDER, Probe, evaluated_clips, family, piece_features, table
     from jasco_pl.system.files import atomic_path, write_json
     from jasco_pl.system.resources import locate

@@ -6,10 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jasco_pl.controls.base import Control
-
-BINS = 53
-LOWEST_MIDI = 43
-UNVOICED = -1
+from jasco_pl.notation.melody import BINS, UNVOICED
 
 
 class Melody(Control):

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jasco_pl.audio.files import read_audio
-from jasco_pl.controls.melody import BINS, LOWEST_MIDI, UNVOICED
 from jasco_pl.extract.pitch import SAMPLE_RATE, pyin_melody
 from jasco_pl.extract.salience_weights import find_weights
 from jasco_pl.notation.harmony import FRAME_RATE, first_frame
+from jasco_pl.notation.melody import BINS, LOWEST_MIDI, UNVOICED
 from jasco_pl.system.errors import UserError
 
 _HIGHEST_MIDI = LOWEST_MIDI + BINS - 1

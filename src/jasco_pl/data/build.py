@@ -2,54 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from jasco_pl.audio.files import read_audio
 from jasco_pl.codec import Codec, load_codec
+from jasco_pl.compose.pieces import read_note
 from jasco_pl.controls.audio import bandpass
-from jasco_pl.controls.melody import BINS, LOWEST_MIDI
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import checksum, finished, write_index, write_shard
 from jasco_pl.extract import chordino
 from jasco_pl.notation import harmony
+from jasco_pl.notation.melody import melody_frames
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import remove_leftovers
 from jasco_pl.system.processes import end_with_parent
-
-
-def melody_frames(notes: Sequence[Sequence[float]], frames: int, frame_rate: float) -> np.ndarray:
-    """[midi, onset, offset] notes -> int8 [T]: a note holds the frames k with onset <= k / rate < offset."""
-    bins = np.full(frames, -1, dtype=np.int8)
-    for midi, onset, offset in notes:
-        first, last = (harmony.first_frame(time, frame_rate) for time in (onset, offset))
-        if 0 <= midi - LOWEST_MIDI < BINS:
-            bins[first:last] = int(midi) - LOWEST_MIDI
-    return bins
-
-
-def read_note(path: Path) -> dict[str, Any]:
-    """The description of a composed piece.
-
-    Raises:
-        UserError: the file is damaged or something else.
-    """
-    try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-        if missing := [key for key in ("id", "chords", "melody", "captions") if key not in note]:
-            raise ValueError(f"it lacks {missing[0]!r}")
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{str(path)!r} does not describe a composed piece: {error}.") from error
-    return note
 
 
 @torch.inference_mode()

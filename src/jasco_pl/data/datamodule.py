@@ -13,13 +13,13 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from jasco_pl.controls.melody import UNVOICED
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.sampler import GlobalBatches, crop_start
 from jasco_pl.data.schema import FIELDS, STAGES, STAND_INS, Batch, Sample
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.data.store import is_url
 from jasco_pl.notation import harmony
+from jasco_pl.notation.melody import UNVOICED
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jasco_pl.codec import Codec
-from jasco_pl.controls.melody import BINS
 from jasco_pl.evaluation.references import Reference, Source
 from jasco_pl.extract.heard import Heard
 from jasco_pl.metrics.chords import chord_iou
@@ -22,6 +21,7 @@ from jasco_pl.metrics.melody import bins_to_pitch_class, pitch_class_accuracy
 from jasco_pl.metrics.onset_f1 import onset_f1
 from jasco_pl.metrics.report import Column
 from jasco_pl.notation import harmony
+from jasco_pl.notation.melody import BINS
 from jasco_pl.system.seeding import stable_hash
 
 SHIFTS = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jasco_pl.controls.melody import LOWEST_MIDI
 from jasco_pl.evaluation.references import Reference
 from jasco_pl.evaluation.settings import takes_audio
 from jasco_pl.extract import chordino
@@ -20,6 +19,7 @@ from jasco_pl.metrics.melody import bins_to_pitch_class, melody_accuracy, melody
 from jasco_pl.metrics.onset_f1 import onset_f1
 from jasco_pl.metrics.report import Column
 from jasco_pl.notation import harmony
+from jasco_pl.notation.melody import LOWEST_MIDI
 
 CHORDS = [
     Column("chord_iou", "chord IoU", 3, True),

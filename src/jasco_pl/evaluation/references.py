@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jasco_pl.codec import Codec
-from jasco_pl.compose.stretch import has_chords, has_melody, place, read_stretch
+from jasco_pl.compose.pieces import has_chords, has_melody, place, read_note, read_stretch
 from jasco_pl.controls import CONTROLS, AudioControl, Control
-from jasco_pl.data.build import read_note
 from jasco_pl.data.datamodule import crop
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.extract import chordino

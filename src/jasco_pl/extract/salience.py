@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from jasco_pl.audio.files import resample
 from jasco_pl.audio.long_audio import InMemory, LongAudio, Samples
-from jasco_pl.controls.melody import BINS, LOWEST_MIDI, UNVOICED
 from jasco_pl.extract import salience_network as hcqt
 from jasco_pl.extract.salience_network import BELOW, CONTEXT, SalienceNetwork
 from jasco_pl.extract.salience_weights import load_network
 from jasco_pl.notation.harmony import FRAME_RATE
+from jasco_pl.notation.melody import BINS, LOWEST_MIDI, UNVOICED
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import weights_fingerprint
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from jasco_pl.audio.files import SAMPLE_RATE
-from jasco_pl.compose.stretch import has_chords, has_melody, read_stretch
+from jasco_pl.compose.pieces import has_chords, has_melody, read_stretch
 from jasco_pl.extract.heard import Heard
 from jasco_pl.extract.onsets import onset_times
 from jasco_pl.extract.salience import Salience

@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from jasco_pl.codec import load_codec
 from jasco_pl.compose.instruments import INSTRUMENTS, KITS
-from jasco_pl.compose.stretch import read_stretch
+from jasco_pl.compose.pieces import read_stretch
 from jasco_pl.compose.styles import STYLES
 from jasco_pl.metrics.embedders.base import Embedder
 from jasco_pl.metrics.report import aligned_table

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jasco_pl.audio.files import loudness_normalize, read_audio
-from jasco_pl.controls.melody import LOWEST_MIDI
 from jasco_pl.evaluation.measure import CHORDS, MELODY, ONSETS, chord_lane, note_lane, onset_lane
 from jasco_pl.extract import chordino
 from jasco_pl.extract.heard import Heard
@@ -20,6 +19,7 @@ from jasco_pl.generation.jasco import Clip
 from jasco_pl.metrics.chords import chord_iou
 from jasco_pl.metrics.melody import bins_to_pitch_class, pitch_class_accuracy
 from jasco_pl.metrics.onset_f1 import onset_f1
+from jasco_pl.notation.melody import LOWEST_MIDI
 from jasco_pl.pages.lanes import in_octaves
 from jasco_pl.pages.pictures import draw_clip, figure_to_image
 from jasco_pl.system.files import atomic_path

@@ -1,7 +1,8 @@
-"""A stretch of a composed piece, placed by the hash of its id, and whether there is something in it to follow."""
+"""Composed pieces as they lie in a folder: their descriptions, and stretches of them, placed by the hash of the id."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,27 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from jasco_pl.audio.files import read_audio
-from jasco_pl.data.build import melody_frames, read_note
 from jasco_pl.notation import harmony
+from jasco_pl.notation.melody import melody_frames
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
 
 VOICED = 0.1  # the least share of the time that has a melody, for there to be one to follow
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """The description of a composed piece.
+
+    Raises:
+        UserError: the file is damaged or something else.
+    """
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        if missing := [key for key in ("id", "chords", "melody", "captions") if key not in note]:
+            raise ValueError(f"it lacks {missing[0]!r}")
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{str(path)!r} does not describe a composed piece: {error}.") from error
+    return note
 
 
 @dataclass
@@ -24,7 +40,7 @@ class Stretch:
     """Frames [first, first + frames) of a piece of `total` frames.
 
     Attributes:
-        note: what was composed, see `data.build.read_note`.
+        note: what was composed, see `read_note`.
         whole: the mix of the whole piece, [1, S].
         melody: bins of the stretch [T], -1 for none.
     """

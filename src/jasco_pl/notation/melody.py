@@ -1,20 +1,23 @@
-"""A melody written down: one track of a MIDI file, or an array [T, 53] of ones and zeros. `melody_input` reads both back."""
+"""A melody as bins: one of 53 semitones (MIDI 43-95), or none, a frame (paper, section 3.1); from notes, to MIDI and arrays."""
 
 from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pretty_midi
 from numpy.typing import NDArray
 
-from jasco_pl.controls.melody import BINS, LOWEST_MIDI
-from jasco_pl.notation.harmony import FRAME_RATE
+from jasco_pl.notation.harmony import FRAME_RATE, first_frame
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path
 
+BINS = 53
+LOWEST_MIDI = 43
+UNVOICED = -1
 SUFFIXES = (".mid", ".midi", ".npy")
 _TICKS = 100  # a quarter note at 120 bpm: frames of 20 ms begin on whole ticks, and readers that refuse ten million see hours
 
@@ -51,3 +54,13 @@ def to_midi(bins: NDArray[np.int8]) -> pretty_midi.PrettyMIDI:
     midi = pretty_midi.PrettyMIDI(resolution=_TICKS, initial_tempo=120.0)
     midi.instruments.append(track)
     return midi
+
+
+def melody_frames(notes: Sequence[Sequence[float]], frames: int, frame_rate: float) -> np.ndarray:
+    """[midi, onset, offset] notes -> int8 [T]: a note holds the frames k with onset <= k / rate < offset."""
+    bins = np.full(frames, -1, dtype=np.int8)
+    for midi, onset, offset in notes:
+        first, last = (first_frame(time, frame_rate) for time in (onset, offset))
+        if 0 <= midi - LOWEST_MIDI < BINS:
+            bins[first:last] = int(midi) - LOWEST_MIDI
+    return bins

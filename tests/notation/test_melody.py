@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jasco_pl.controls.melody_input import read_melody
-from jasco_pl.notation.melody_file import check_suffix, write_melody
+from jasco_pl.notation.melody import check_suffix, write_melody
 from jasco_pl.system.errors import UserError
 
 RUNS = st.lists(st.tuples(st.integers(-1, 52), st.integers(1, 400)), min_size=1, max_size=60)
