@@ -15,11 +15,11 @@ CONF      ?= conf/mini.yaml
 # The shipped models from nothing: `make mini` and `make mini-cpu` differ in these defaults
 RECIPE     := $(firstword $(filter mini mini-cpu,$(MAKECMDGOALS)))
 MINI       ?= runs/$(or $(RECIPE),mini-cpu)
-MINI_STEPS ?= $(if $(filter mini,$(RECIPE)),24000,8000)
+MINI_STEPS ?= $(if $(filter mini,$(RECIPE)),17400,8000)
 MINI_LIMIT ?= 128
 # The embedded set
 DATA        ?= data
-HOURS       ?= $(if $(RECIPE),$(if $(filter mini,$(RECIPE)),24,6),1)
+HOURS       ?= $(if $(RECIPE),$(if $(filter mini,$(RECIPE)),45,6),1)
 VALID_HOURS ?= 0.1
 TEST_HOURS  ?= $(if $(RECIPE),1.5,0.75)
 SEED        ?= 1
@@ -54,8 +54,8 @@ help: ## list the targets and variables
 	@echo "                                  data: hours of music in each split"
 	@echo "  MINI=runs/mini-cpu MINI_STEPS=8000 MINI_LIMIT=128"
 	@echo "                                  mini, mini-cpu: the folder of everything, optimiser steps, clips of the evaluation; HOURS as above, by"
-	@echo "                                  default 24 and 6. On two cores mini-cpu trains for about 2 h; mini is estimated, not measured, at"
-	@echo "                                  half an hour of an H200 or an hour of an A100 for the training"
+	@echo "                                  default 45 and 6. On two cores mini-cpu trains for about 2 h; mini has not run on a GPU yet: what"
+	@echo "                                  ships took nine minutes of an H200 in a loop without a loader (checkpoints/jasco-mini/README.md)"
 	@echo "  PYTHON= CHORDS=$(CHORDS)                setup: the interpreter .venv is made with; 0 leaves chord recognition out"
 	@echo "  ARGS=                           appended to the command that a target runs, e.g. make test ARGS='-k chords'"
 
@@ -128,10 +128,10 @@ train: launch-check $(DATA)/shards/train/index.json $(DATA)/shards/valid/index.j
 	@$(LAUNCH) -- -c $(CONF) --data.train $(DATA)/shards/train --data.valid $(DATA)/shards/valid $(if $(MAX_STEPS),--trainer.max_steps $(MAX_STEPS)) $(ARGS)
 
 # Every stage is a file that is written when the stage is done; one that was interrupted goes on from what it has. Nothing touches checkpoints/.
-mini: $(MINI)/checkpoints/jasco-mini/README.md $(MINI)/checkpoints/codec-mini/README.md ## everything that ships again from nothing, larger, on a GPU: music, codec, shards, model, evaluation, cards
+mini: $(MINI)/checkpoints/jasco-mini/README.md $(MINI)/checkpoints/codec-mini/README.md ## what ships again from nothing, on a GPU: music, codec, shards, model, evaluation, cards
 	@echo "mini: $(MINI)/checkpoints holds the codec and the model; jasco generate --checkpoint $(MINI)/checkpoints/jasco-mini"
 
-mini-cpu: $(MINI)/checkpoints/jasco-mini/README.md $(MINI)/checkpoints/codec-mini/README.md ## the same in the size that ships, on a CPU
+mini-cpu: $(MINI)/checkpoints/jasco-mini/README.md $(MINI)/checkpoints/codec-mini/README.md ## the same at 6 million parameters, on a CPU
 	@echo "mini-cpu: $(MINI)/checkpoints holds the codec and the model; jasco generate --checkpoint $(MINI)/checkpoints/jasco-mini"
 
 COMPOSE_MINI = $(JASCO) compose --seed $(SEED) --workers $(WORKERS)
@@ -149,11 +149,11 @@ $(MINI)/shards/%/index.json: $(MINI)/checkpoints/codec-mini/config.json
 	$(COMPOSE_MINI) --out $(MINI)/pieces/$* --split $* --hours $(hours)
 	$(JASCO) shards build --pieces $(MINI)/pieces/$* --out $(MINI)/shards/$* --codec $(MINI)/checkpoints/codec-mini --workers $(WORKERS)
 
-# Crops of five seconds, and of ten for the last sixteenth of the steps (docs/decisions.md)
+# On a CPU, crops of five seconds, and of ten for the last sixteenth of the steps (docs/decisions.md); on a GPU ten all along
 $(MINI)/checkpoints/jasco-mini/config.json: $(MINI)/shards/train/index.json $(MINI)/shards/valid/index.json
-	$(MINI_FIT) --data.seconds 5 --trainer.max_steps $$(($(MINI_STEPS) * 15 / 16))
+	$(if $(filter mini,$(RECIPE)),,$(MINI_FIT) --data.seconds 5 --trainer.max_steps $$(($(MINI_STEPS) * 15 / 16)))
 	$(MINI_FIT) --data.seconds 10 --trainer.max_steps $(MINI_STEPS)
-	$(JASCO) export $(MINI)/fit/checkpoints/last.ckpt -o $(@D) --dtype float16 --guidance all=3
+	$(JASCO) export $(MINI)/fit/checkpoints/last.ckpt -o $(@D) --dtype float16 --guidance $(if $(filter mini,$(RECIPE)),all=2.5,all=3)
 
 $(MINI)/pieces/test.done: | $(STAMP)
 	$(COMPOSE_MINI) --out $(MINI)/pieces/test --split test --hours $(TEST_HOURS)

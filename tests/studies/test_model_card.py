@@ -14,7 +14,7 @@ import yaml
 from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec
 from jasco_pl.metrics.report import Figure
-from jasco_pl.network.model import JascoModel, ModelConfig
+from jasco_pl.network.model import JascoModel, ModelConfig, read_config
 from jasco_pl.studies import model_card
 from jasco_pl.studies.model_card import evaluate_command, figures_block, parameters
 
@@ -248,8 +248,8 @@ def test_a_folder_without_a_card_gets_one(
 
 
 @pytest.mark.slow
-def test_the_larger_model_is_within_its_bounds() -> None:
-    """Sixteen million parameters, 32 MiB in half precision; the configurations are read by the command line's own parser."""
+def test_the_configuration_for_a_gpu_is_that_of_the_model_that_ships() -> None:
+    """27 million parameters, under 60 MiB in half precision; the configurations are read by the command line's own parser."""
     found = subprocess.run(
         [sys.executable, "-m", "jasco_pl.cli", "fit", "-c", "conf/mini.yaml", "-c", "conf/mini_gpu.yaml", "--print_config"],
         cwd=Path(__file__).parents[2],
@@ -259,7 +259,9 @@ def test_the_larger_model_is_within_its_bounds() -> None:
     )
     config = yaml.safe_load(found.stdout)
     assert config["trainer"]["max_steps"] == config["model"]["decay_steps"]
+    trained = ModelConfig.from_dict({**config["model"]["config"], "seconds": config["data"]["seconds"]})
+    assert trained == read_config(Path(__file__).parents[2] / "checkpoints" / "jasco-mini")
     with torch.device("meta"):
-        model = JascoModel(ModelConfig.from_dict({**config["model"]["config"], "seconds": 10.0}))
-    assert 10e6 < parameters(model.config) < 16e6
-    assert 2 * sum(tensor.numel() for tensor in model.state_dict().values()) < 32 * 2**20
+        model = JascoModel(trained)
+    assert 27e6 < parameters(model.config) < 28e6
+    assert 2 * sum(tensor.numel() for tensor in model.state_dict().values()) < 60 * 2**20
