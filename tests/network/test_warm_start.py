@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from jasco_pl.controls.conditions import Conditions
-from jasco_pl.network.model import JascoModel, ModelConfig
+from jasco_pl.network.model import JascoModel, ModelConfig, read_config
+from jasco_pl.network.transformer import TransformerConfig
 from jasco_pl.network.warm_start import start_from
 from jasco_pl.system.errors import UserError
 
@@ -182,3 +184,12 @@ def test_checkpoints_that_do_not_fit_are_one_sentence(text_only: JascoModel, tin
     other = JascoModel(tiny_model_config, MEAN + 1, STD)
     with pytest.raises(UserError, match="another codec: its latent_mean differs"):
         start_from(other, folder)
+
+
+def test_the_overlay_for_recordings_has_the_size_of_the_model_that_it_starts_from():
+    root = Path(__file__).parents[2]
+    overlay = yaml.safe_load((root / "conf" / "recordings.yaml").read_text())["model"]
+    shipped = read_config(root / overlay["start_from"])
+    mini = yaml.safe_load((root / "conf" / "mini.yaml").read_text())["model"]["config"]
+    assert TransformerConfig(**{**mini["transformer"], **overlay["config"]["transformer"]}) == shipped.transformer
+    assert {name: shipped.controls[name] for name in overlay["config"]["controls"]} == overlay["config"]["controls"]
