@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from jasco_pl.codec.bands import fit_codebooks, quantize
 from jasco_pl.codec.base import nearest
-from jasco_pl.codec.quantizer import fit_codebooks, quantize
 
 
 def clusters(count: int = 1200) -> torch.Tensor:

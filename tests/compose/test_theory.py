@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jasco_pl.compose.progressions import FAMILIES, parse
+from jasco_pl.compose.form import FAMILIES, parse
 from jasco_pl.compose.theory import ALL_CHORDS, ROOTS, TYPES, Chord, scale_for
 from jasco_pl.notation import harmony
 

@@ -11,10 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from jasco_pl.codec.bands import BANDS, BandAnalysis
+from jasco_pl.codec.bands import BANDS, BandAnalysis, quantize
 from jasco_pl.codec.base import Codec, nearest
 from jasco_pl.codec.griffin_lim import GriffinLim
-from jasco_pl.codec.quantizer import quantize
 from jasco_pl.codec.vocoder import Vocoder
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, write_json

@@ -8,8 +8,8 @@ import torch
 from tqdm import tqdm
 
 from jasco_pl.audio.files import read_audio
+from jasco_pl.codec.bands import fit_codebooks
 from jasco_pl.codec.embedded import BandCodec, BandCodecConfig
-from jasco_pl.codec.quantizer import fit_codebooks
 from jasco_pl.system.errors import UserError
 
 STEMS = ("mix", "drums", "drumless")  # the codes must describe drums alone as well as whole mixes
