@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ class Conditions:
     """Raw conditions of B items.
 
     Attributes:
-        local: name of a control -> raw frames, long [B, T] or float [B, T, C].
+        local: name of a control -> raw frames, [B, T] or [B, T, C] of the control's dtype.
         text: states of the text encoder, [B, L, D].
         text_mask: true where a state belongs to a text, [B, L].
     """
@@ -59,9 +60,14 @@ class ControlSet(nn.ModuleDict):
         return list(self.keys())
 
     @property
+    def by_name(self) -> dict[str, Control]:
+        """The controls themselves, in channel order."""
+        return {name: cast(Control, control) for name, control in self.items()}
+
+    @property
     def channels(self) -> int:
         """Channels of all projections together."""
-        return sum(control.channels for control in self.values())  # type: ignore[misc]
+        return sum(control.channels for control in self.by_name.values())
 
     def forward(self, conditions: Conditions) -> Tensor:
         """Raw conditions -> their projections side by side, [B, T, channels]; [B, 1, 0] where there are no controls."""
@@ -72,9 +78,9 @@ class ControlSet(nn.ModuleDict):
     def keep(self, conditions: Conditions, masks: Mapping[str, Tensor]) -> Conditions:
         """Replace conditions by their null where masks {name or "text": [B]} is false; names that are left out keep theirs."""
         local = dict(conditions.local)
-        for name, control in self.items():
+        for name, control in self.by_name.items():
             if name in masks:
-                local[name] = control.drop(local[name], masks[name].to(local[name].device))  # type: ignore[operator]
+                local[name] = control.drop(local[name], masks[name].to(local[name].device))
         text, text_mask = conditions.text, conditions.text_mask
         if "text" in masks:
             text, text_mask = drop_text(text, text_mask, masks["text"].to(text.device))
