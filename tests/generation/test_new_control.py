@@ -21,7 +21,7 @@ from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec
 from jasco_pl.controls import CONTROLS
 from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
-from jasco_pl.controls.dropout import ConditionDropout
+from jasco_pl.controls.conditions import ConditionDropout
 from jasco_pl.generation.jasco import Jasco, Request
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig

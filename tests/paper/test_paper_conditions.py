@@ -14,8 +14,7 @@ from torch import Tensor
 from jasco_pl.codec import BandCodec
 from jasco_pl.controls import CONTROLS
 from jasco_pl.controls.audio import AudioControl, bandpass
-from jasco_pl.controls.conditions import Conditions
-from jasco_pl.controls.dropout import ConditionDropout
+from jasco_pl.controls.conditions import ConditionDropout, Conditions
 from jasco_pl.controls.painting import Painting, masked_segment
 from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.model import JascoModel, ModelConfig
