@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from jasco_pl.controls import CONTROLS, Chords, Drums, Melody, stored_fields
+from jasco_pl.controls import CONTROLS, Chords, Drums, Melody, all_options, stored_fields
 from jasco_pl.controls.conditions import Conditions, ControlSet, drop_text
 from jasco_pl.data.schema import FIELDS
 
@@ -23,9 +23,19 @@ def conditions(batch: int = 3, frames: int = 8) -> Conditions:
     return Conditions(local, torch.randn(batch, 5, 4) * mask[..., None], mask)
 
 
-def test_registry_knows_controls_by_their_names() -> None:
-    assert list(CONTROLS) == ["chords", "melody", "drums", "drums_bandpass", "mix", "drumless", "painting"]
-    assert all(control.name == name for name, control in CONTROLS.items())
+def test_registry_knows_controls_by_their_names_and_each_states_its_contract() -> None:
+    for name, kind in CONTROLS.items():
+        assert kind.name == name
+        control = kind(**kind.sizes(6, 10))
+        raw = control.null_frames(2, 3)
+        assert (raw.dtype, raw.shape) == (control.dtype, (2, 3, *control.frame_shape))
+        assert control(raw).shape == (2, 3, control.channels)
+
+
+def test_options_of_one_name_are_one_option() -> None:
+    """Controls that follow the same thing share it; no other may take its name, nor that of another flag of `jasco generate`."""
+    assert {option for control in CONTROLS.values() for option in control.options()} == set(all_options().values())
+    assert not {"text", "seed"} & set(all_options())
 
 
 def test_training_reads_the_fields_of_the_controls() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jasco_pl.controls.dropout import ConditionDropout
+from jasco_pl.controls.conditions import ConditionDropout
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import generator
 

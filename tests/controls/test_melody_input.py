@@ -9,7 +9,7 @@ import safetensors.torch
 import soundfile
 import torch
 
-from jasco_pl.controls.melody_input import read_melody
+from jasco_pl.controls.melody import read_melody
 from jasco_pl.extract.salience_weights import find_weights
 from jasco_pl.system.errors import UserError
 
@@ -116,7 +116,7 @@ def test_bad_midi_files_are_one_sentence_each(tmp_path: Path) -> None:
 
 @pytest.fixture
 def _no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jasco_pl.controls.melody_input.find_weights", lambda fetch: None)
+    monkeypatch.setattr("jasco_pl.controls.melody.find_weights", lambda fetch: None)
 
 
 @pytest.mark.usefixtures("_no_weights")

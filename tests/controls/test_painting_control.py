@@ -14,7 +14,7 @@ def painting() -> Painting:
 
 def test_the_control_in_short() -> None:
     control = painting()
-    assert (control.name, control.field, control.asked_by, control.channels, control.raw_channels) == ("painting", "latents", "paint", 4, 4)
+    assert (control.name, control.field, control.option.name, control.channels) == ("painting", "latents", "paint", 4)
     assert control.null_frames(2, 3).shape == (2, 3, 4)
     assert control.null_frames(2, 3).isnan().all()
     assert list(control.state_dict()) == ["silence"]  # the checkpoint is complete

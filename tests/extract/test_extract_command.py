@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from jasco_pl.audio.files import read_audio
 from jasco_pl.cli import main
-from jasco_pl.controls.melody_input import read_melody
+from jasco_pl.controls.melody import read_melody
 from jasco_pl.extract.chordino import available
 from jasco_pl.notation.chord_text import parse_chords
 

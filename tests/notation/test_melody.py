@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jasco_pl.controls.melody_input import read_melody
+from jasco_pl.controls.melody import read_melody
 from jasco_pl.notation.melody import check_suffix, write_melody
 from jasco_pl.system.errors import UserError
 

@@ -14,8 +14,7 @@ from torch import Tensor
 from jasco_pl.codec import BandCodec
 from jasco_pl.controls import CONTROLS
 from jasco_pl.controls.audio import AudioControl, bandpass
-from jasco_pl.controls.conditions import Conditions
-from jasco_pl.controls.dropout import ConditionDropout
+from jasco_pl.controls.conditions import ConditionDropout, Conditions
 from jasco_pl.controls.painting import Painting, masked_segment
 from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.model import JascoModel, ModelConfig
@@ -26,6 +25,7 @@ from jasco_pl.training.module import JascoModule
 DRAWS = 10_000
 FRAMES = 500  # ten seconds at 50 Hz
 PAPER = ["chords", "melody", "mix", "drums", "painting"]  # Y in equation 3, in its order
+ALL = ["chords", "melody", "mix", "drumless", "drums", "drums_bandpass", "painting"]  # those of the experiments too; there may be others
 
 
 def paper_model(config: ModelConfig, names: Sequence[str] = PAPER) -> JascoModel:
@@ -170,7 +170,7 @@ def default_dropout(config: ModelConfig, names: Sequence[str]) -> ConditionDropo
 
 
 def test_dropout_of_a_single_condition_is_40_percent(tiny_model_config: ModelConfig) -> None:
-    dropout, *others = (default_dropout(tiny_model_config, [name]) for name in CONTROLS)
+    dropout, *others = (default_dropout(tiny_model_config, [name]) for name in ALL)
     assert all(other == dropout for other in others)
     masks = kept(dropout, ["text", "chords"])
     assert masks.float().mean(dim=0).tolist() == pytest.approx([0.6, 0.6], abs=0.015)
@@ -243,12 +243,12 @@ def test_text_enters_by_cross_attention_alone(tiny_model_config: ModelConfig) ->
 # ---- section 3.3: what guidance leaves out is what dropout leaves out
 
 
-@pytest.mark.parametrize("name", ["text", *CONTROLS])
+@pytest.mark.parametrize("name", ["text", *ALL])
 def test_null_is_one_value_in_dropout_guidance_and_for_what_is_not_asked(tiny_model_config: ModelConfig, name: str) -> None:
-    model = paper_model(tiny_model_config, list(CONTROLS))
+    model = paper_model(tiny_model_config, ALL)
     conditions = some_conditions(model)
     dropped = model.controls.keep(conditions, {name: torch.tensor([False, False])})
-    others = frozenset({"text", *CONTROLS}) - {name}
+    others = frozenset({"text", *ALL}) - {name}
     guided = model.controls.only(conditions, others)
     if name == "text":
         for seen in (dropped, guided, model.null_conditions(2, 60)):
@@ -265,7 +265,7 @@ def test_null_is_one_value_in_dropout_guidance_and_for_what_is_not_asked(tiny_mo
 
 def test_null_values(tiny_model_config: ModelConfig) -> None:
     """A row of its own for chords; a zero column, hence the bias, for melody and audio; silence for painting."""
-    controls = paper_model(tiny_model_config, list(CONTROLS)).controls
+    controls = paper_model(tiny_model_config, ALL).controls
     null = {name: control(control.null_frames(1, 1))[0, 0] for name, control in controls.items()}
     torch.testing.assert_close(null["chords"], controls["chords"].embedding.weight[194])
     torch.testing.assert_close(null["painting"], controls["painting"].silence)
@@ -276,8 +276,8 @@ def test_null_values(tiny_model_config: ModelConfig) -> None:
 def test_guidance_of_the_paper_evaluates_null_text_and_all(tiny_model_config: ModelConfig) -> None:
     terms = {term.conditions: term.weight for term in parse_guidance(ModelConfig().guidance, PAPER)}
     assert terms == {frozenset({"text", *PAPER}): 1.5, frozenset({"text"}): 0.5, frozenset(): -1.0}
-    each = {term.conditions for term in parse_guidance(dict.fromkeys(CONTROLS, 0.5), list(CONTROLS))}
-    assert each == {frozenset({name}) for name in CONTROLS} | {frozenset()}  # every control can be weighted by its name
+    each = {term.conditions for term in parse_guidance(dict.fromkeys(ALL, 0.5), ALL)}
+    assert each == {frozenset({name}) for name in ALL} | {frozenset()}  # every control can be weighted by its name
 
 
 def test_painting_takes_the_codecs_silence_in_the_models_units(tiny_model_config: ModelConfig, tiny_codec_folder: Path) -> None:

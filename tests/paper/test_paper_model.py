@@ -19,8 +19,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from jasco_pl.controls.conditions import Conditions
-from jasco_pl.controls.dropout import ConditionDropout
+from jasco_pl.controls.conditions import ConditionDropout, Conditions
 from jasco_pl.evaluation import guidance_grid
 from jasco_pl.network.flow import solver
 from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance

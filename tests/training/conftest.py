@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from jasco_pl.controls.dropout import ConditionDropout
+from jasco_pl.controls.conditions import ConditionDropout
 from jasco_pl.data.datamodule import CropDataset, collate
 from jasco_pl.data.schema import Batch
 from jasco_pl.network.model import ModelConfig

@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from jasco_pl.controls.dropout import ConditionDropout
+from jasco_pl.controls.conditions import ConditionDropout
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.system.errors import UserError
 from jasco_pl.training.checkpoint_io import AtomicCheckpointIO

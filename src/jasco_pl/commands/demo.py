@@ -3,8 +3,8 @@
   jasco demo
   jasco demo --requests mine.yaml --seeds 8 -o out/mine
 
-A file of requests is YAML: `title`, `about`, and under `requests` by name `text`, `chords`, `bpm`, `meter`, `melody`, `drums`, `seed`, as
-`jasco generate` takes them; paths are relative to the file. docs/examples/requests.yaml is one.
+A file of requests is YAML: `title`, `about`, and under `requests` by name `text`, `seed` and what `jasco generate` takes for the controls
+(`chords`, `bpm`, `melody`, `drums`, ...); paths are relative to the file. docs/examples/requests.yaml is one.
 
 Every clip is written with its settings as JSON, and a picture of what was asked for against what is heard; index.html plays all of them,
 README.md has figures, pictures and the command for each. With --seeds, figures are taken of as many clips a request, of which the first is
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _generate(jasco: Jasco, requests: Sequence[Request], number: int, args: argparse.Namespace) -> list[tuple[Clip, Clip]]:
     """Each with and without controls, the same prompt and noise, in one batch."""
-    given = [replace(request, seed=request.seed + number) for request in requests]
+    given = [Request(**{**vars(request), "seed": request.seed + number}) for request in requests]
     bare = [Request(request.text, seed=request.seed) for request in given]
     which = f", {number + 1} of {args.seeds} seeds" if args.seeds > 1 else ""
     bar = progress_bar(f"making {len(given)} clips, and {len(given)} without controls{which}")

@@ -23,34 +23,26 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
 from jasco_pl import __version__
 from jasco_pl.audio.files import AUDIO_SUFFIXES, check_suffix, loudness_normalize, write_audio
+from jasco_pl.controls import all_options
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.network.flow.solver import Method, SolverConfig
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import write_json
-
-REQUESTED = [item.name for item in fields(Request) if item.name != "seed"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to make, then how."""
     what = parser.add_argument_group("what to make")
     what.add_argument("--text", default="", help="description: style, instruments, mood, tempo")
-    what.add_argument("--chords", metavar="LINE", help='chord line or .lab file, e.g. "C | G7 | Am F"')
-    what.add_argument("--bpm", type=float, help="tempo of the chord line; without it, the chords are spread evenly over the clip")
-    what.add_argument("--meter", default="4/4", help="meter of the chord line (default %(default)s)")
-    what.add_argument("--melody", metavar="FILE", help="MIDI, audio, .npy, .pt or .safetensors")
-    what.add_argument("--drums", metavar="FILE", help="audio of a drum part, any rate and channels")
-    what.add_argument("--mix", metavar="FILE", help="music to follow as a whole: any audio, for models with the control mix")
-    what.add_argument("--drumless", metavar="FILE", help="the same without drums, for models with the control drumless")
-    what.add_argument("--paint", metavar="FILE", help="recording to go on from, or to fill in with --keep or --redo")
-    what.add_argument("--keep", metavar="SECONDS", help="of --paint: what stays, as in 0-4, 8- (to the end) or 0-2,8-10; the rest is made")
-    what.add_argument("--redo", metavar="SECONDS", help="of --paint: what is made anew, as in 3-6; the rest stays")
+    for option in all_options().values():
+        kind = float if option.kind == "number" else str
+        what.add_argument(option.flag, metavar=option.metavar, type=kind, default=option.default, help=option.help)
     what.add_argument("--seconds", type=float, help="length (default: what the model was trained on)")
     what.add_argument("-n", "--count", type=int, default=1, help="clips, with seeds SEED, SEED+1, ... (default %(default)s)")
     what.add_argument("--seed", type=int, default=0, help="seed of the first clip (default %(default)s)")
@@ -90,6 +82,11 @@ def solver_config(args: argparse.Namespace) -> SolverConfig:
     return SolverConfig(args.solver, args.steps, args.tolerance)
 
 
+def request_of(args: argparse.Namespace, seed: int) -> Request:
+    """The request that the arguments say, with a seed."""
+    return Request(args.text, seed=seed, **{name: getattr(args, name) for name in all_options()})
+
+
 def progress_bar(description: str) -> Callable[[float], None]:
     """A bar that takes shares of the whole."""
     from tqdm import tqdm
@@ -109,7 +106,7 @@ def progress_bar(description: str) -> Callable[[float], None]:
 
 def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[str, Any]:
     """Everything that is needed to make the clip again."""
-    request = {name: value if isinstance(value, str | int | float | None) else str(value) for name, value in asdict(clip.request).items()}
+    request = {name: value if isinstance(value, str | int | float | None) else str(value) for name, value in vars(clip.request).items()}
     return {
         "jasco_pl": __version__,
         "checkpoint": str(args.checkpoint),
@@ -156,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"-o {args.out} is one file, and -n asks for {args.count} clips: name a folder.")
     solver = solver_config(args)
     jasco = Jasco.from_pretrained(args.checkpoint, args.device)
-    requests = [Request(**{name: getattr(args, name) for name in REQUESTED}, seed=args.seed + number) for number in range(args.count)]
+    requests = [request_of(args, args.seed + number) for number in range(args.count)]
     clips = jasco.generate(requests, args.seconds, guidance_text(args), solver, progress_bar(f"{args.count} clip(s)"))
     for note in clips[0].notes:
         print(f"note: {note}")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from jasco_pl.controls.audio import AudioControl, BandpassedDrums, Drumless, Drums, Mix
-from jasco_pl.controls.base import Control
+from jasco_pl.controls.base import Control, Option
 from jasco_pl.controls.chords import Chords
 from jasco_pl.controls.melody import Melody
 from jasco_pl.controls.painting import Painting
@@ -11,6 +11,11 @@ from jasco_pl.controls.painting import Painting
 CONTROLS: dict[str, type[Control]] = {
     control.name: control for control in (Chords, Melody, Drums, BandpassedDrums, Mix, Drumless, Painting)
 }
+
+
+def all_options() -> dict[str, Option]:
+    """What a request may say besides its text and seed, by name and in order; what several controls follow stands once."""
+    return {option.name: option for control in CONTROLS.values() for option in control.options()}
 
 
 def stored_fields(names: Iterable[str]) -> list[str]:
@@ -28,6 +33,8 @@ __all__ = [
     "Drums",
     "Melody",
     "Mix",
+    "Option",
     "Painting",
+    "all_options",
     "stored_fields",
 ]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from scipy.signal import butter, sosfilt
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jasco_pl.audio.files import read_audio
 from jasco_pl.audio.long_audio import Filtered, Samples
-from jasco_pl.controls.base import Control
+from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
+from jasco_pl.system.errors import UserError
 
 DRUM_BAND = (200.0, 800.0)  # Hz, paper section 5: drums of the multi-condition models
 _RINGING = 0.5  # seconds, at the end of which the filter's answer has died away to less than float32 holds
@@ -40,6 +46,18 @@ def blur(vectors: Tensor, window: int) -> Tensor:
     return pooled.repeat_interleave(window, dim=2).transpose(1, 2)[:, :frames]
 
 
+def read_waveform(source: str | Path | Tensor, sample_rate: int, name: str) -> Tensor:
+    """An audio file, or a waveform [1, S] at that rate -> [1, S] float32 on the CPU.
+
+    Raises:
+        UserError: the file cannot be read, or the waveform (of this name) has another shape, is empty or not finite.
+    """
+    wav = source if isinstance(source, Tensor) else read_audio(source, sample_rate)
+    if wav.ndim != 2 or wav.shape[0] != 1 or not wav.shape[1] or not torch.isfinite(wav).all():
+        raise UserError(f"the {name} waveform has shape {list(wav.shape)}, where [1, samples] of finite numbers is accepted.")
+    return wav.float().cpu()
+
+
 class AudioControl(Control):
     """First-codebook entry of every frame (-1 = none) -> its vector -> blur -> linear bottleneck.
 
@@ -52,6 +70,7 @@ class AudioControl(Control):
         window: blur window in frames (paper: 3 for drums, 5 for general audio).
     """
 
+    dtype = torch.long
     null = -1
     codebook: Tensor
 
@@ -74,6 +93,18 @@ class AudioControl(Control):
         """What is done to a waveform [1, S] before the codec sees it: nothing, unless a control says otherwise."""
         return wav
 
+    @torch.inference_mode()
+    def read(self, asked: Mapping[str, Any], grid: FrameGrid) -> Reading:
+        """An audio file, or a waveform [1, S] at the codec's rate; a shorter one is repeated."""
+        name, codec, notes = self.option.name, grid.codec, []
+        wav, length = read_waveform(asked[name], codec.sample_rate, name), grid.frames * codec.hop
+        if wav.shape[-1] < length:
+            notes.append(f"{name}: {wav.shape[-1] / codec.sample_rate:.2f} s of audio were repeated to fill the clip")
+            wav = wav.repeat(1, -(-length // wav.shape[-1]))
+        wav = self.filtered(wav[:, :length], codec.sample_rate)
+        codes = codec.codes(codec.encode(wav[None].to(codec.latent_mean.device)))
+        return Reading(codes[0, : grid.frames].cpu().numpy(), notes)
+
     def forward(self, raw: Tensor) -> Tensor:
         vectors = self.codebook[raw.clamp(min=0)] * (raw >= 0)[..., None]
         return self.projection(blur(vectors, self.window))
@@ -84,7 +115,7 @@ class Drums(AudioControl):
 
     name = "drums"
     field = "codes_drums"
-    asked_by = "drums"
+    option = Option("drums", "audio of a drum part, any rate and channels", kind="file", metavar="FILE")
 
     def __init__(self, codebook_size: int, codebook_dim: int, dim: int = 2, window: int = 3) -> None:
         super().__init__(codebook_size, codebook_dim, dim, window)
@@ -106,7 +137,7 @@ class Mix(AudioControl):
 
     name = "mix"
     field = "codes_mix"
-    asked_by = "mix"
+    option = Option("mix", "music to follow as a whole: any audio, for models with the control mix", kind="file", metavar="FILE")
 
     def __init__(self, codebook_size: int, codebook_dim: int, dim: int = 1, window: int = 5) -> None:
         super().__init__(codebook_size, codebook_dim, dim, window)
@@ -117,4 +148,4 @@ class Drumless(Mix):
 
     name = "drumless"
     field = "codes_drumless"
-    asked_by = "drumless"
+    option = Option("drumless", "the same without drums, for models with the control drumless", kind="file", metavar="FILE")

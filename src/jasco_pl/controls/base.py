@@ -1,17 +1,91 @@
-"""What a local control is: a stored field, a null value, a projection, all frame by frame.
+"""What a local control is: a stored field, a null value, a projection, all frame by frame; and how a user asks for it.
 
-A raw condition is one integer a frame [B, T] (chord index, melody bin, codebook entry) or a vector a frame [B, T, C] (latents). Either way
+A raw condition is one number a frame [B, T] (chord index, melody bin, codebook entry) or a vector a frame [B, T, C] (latents). Either way
 "nothing here" can be said of single frames as well as of a whole item, and is the same value in training and in guidance.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from jasco_pl.codec import Codec
+from jasco_pl.notation.chord_text import ChordChange
+
+
+@dataclass(frozen=True)
+class Option:
+    """One thing that a request may say: a flag of `jasco generate`, a keyword of `Request`, a field in a file of requests.
+
+    Attributes:
+        name: as Python and YAML write it.
+        help: what `jasco generate --help` says of it.
+        kind: of a value as it is written: text, a number, or the path of a file. Python may give more than that, as `Control.read` says.
+        metavar: what stands for a value in the help; None is the name.
+        default: what holds where nothing is said; None is "not asked for".
+    """
+
+    name: str
+    help: str
+    kind: Literal["text", "number", "file"] = "text"
+    metavar: str | None = None
+    default: str | float | None = None
+
+    @property
+    def flag(self) -> str:
+        """On the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+
+@dataclass(frozen=True)
+class FrameGrid:
+    """The clip for which a request is read.
+
+    Attributes:
+        frames: its length T in latent frames.
+        codec: on the device of the model.
+        normalize: latents [..., C] in the codec's scale -> as the model sees them.
+        learnt: frames of the clips that the model was trained on.
+    """
+
+    frames: int
+    codec: Codec
+    normalize: Callable[[Tensor], Tensor]
+    learnt: int
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second."""
+        return self.codec.frame_rate
+
+    @property
+    def seconds(self) -> float:
+        """Length of the clip."""
+        return self.frames / self.frame_rate
+
+
+@dataclass
+class Reading:
+    """What a control was asked, in frames.
+
+    Attributes:
+        raw: raw condition, [T] or [T, C].
+        notes: remarks for the user on how it was read.
+        changes: the chords, if it was some.
+        recording: audio [1, S] to lay over the clip where `raw` is not null.
+    """
+
+    raw: NDArray[np.generic]
+    notes: list[str] = field(default_factory=list)
+    changes: list[ChordChange] = field(default_factory=list)
+    recording: Tensor | None = None
 
 
 class Control(nn.Module, ABC):
@@ -20,18 +94,29 @@ class Control(nn.Module, ABC):
     Attributes:
         name: how users, configs and guidance call it.
         field: the field of a stored sample that it reads.
-        asked_by: the field of a generation request that feeds it.
-        null: raw value of a frame without this condition.
+        option: how a request asks for it; controls that follow the same thing share one.
+        details: options that say more about it.
+        dtype: of a raw frame: torch.long for an index, torch.float32 for values.
+        frame_shape: of a raw frame: () for one number, (C,) for a vector.
+        null: raw value of a frame without this condition; NaN is one too.
         channels: width of its projection.
-        raw_channels: width of a raw frame; None where it is an integer.
+        takes_gain: whether its first weights are multiplied by the model's `control_gain`, as is right for few channels beside the latents.
     """
 
     name: str
     field: str
-    asked_by: str
+    option: Option
+    details: tuple[Option, ...] = ()
+    dtype: torch.dtype
+    frame_shape: tuple[int, ...] = ()
     null: float
     channels: int
-    raw_channels: int | None = None
+    takes_gain: bool = True
+
+    @classmethod
+    def options(cls) -> tuple[Option, ...]:
+        """All that a request may say to it, what asks for it first."""
+        return (cls.option, *cls.details)
 
     @classmethod
     def sizes(cls, latent_dim: int, codebook_size: int) -> dict[str, int]:
@@ -48,9 +133,7 @@ class Control(nn.Module, ABC):
 
     def null_frames(self, batch: int, frames: int, device: torch.device | str = "cpu") -> Tensor:
         """Raw condition that says nothing, [B, T] or [B, T, C]."""
-        if self.raw_channels is None:
-            return torch.full((batch, frames), int(self.null), dtype=torch.long, device=device)
-        return torch.full((batch, frames, self.raw_channels), self.null, device=device)
+        return torch.full((batch, frames, *self.frame_shape), self.null, dtype=self.dtype, device=device)
 
     def drop(self, raw: Tensor, keep: Tensor) -> Tensor:
         """Replace the items of raw [B, T, ...] where keep [B] is false by the null condition."""
@@ -64,6 +147,22 @@ class Control(nn.Module, ABC):
             latents: the batch's latents as the model sees them, [B, T, C].
         """
         return batch[self.field]
+
+    @classmethod
+    def check(cls, asked: Mapping[str, Any]) -> None:
+        """Raise UserError if values of its options, by name, do not go together; called whether or not it is asked for."""
+
+    @abstractmethod
+    def read(self, asked: Mapping[str, Any], grid: FrameGrid) -> Reading:
+        """Take what a request says to frames.
+
+        Args:
+            asked: values of its options by name; that of `option` is not None.
+            grid: the clip.
+
+        Raises:
+            UserError: a value that cannot be read or used.
+        """
 
     @abstractmethod
     def forward(self, raw: Tensor) -> Tensor:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from jasco_pl.controls.base import Control
+from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
 from jasco_pl.notation import harmony
+from jasco_pl.notation.chord_text import parse_chords
 
 
 class Chords(Control):
@@ -18,8 +22,13 @@ class Chords(Control):
             data learn harmony sooner (docs/decisions.md); needs dim >= 12.
     """
 
-    name = "chords"
-    field = asked_by = "chords"
+    name = field = "chords"
+    option = Option("chords", 'chord line or .lab file, e.g. "C | G7 | Am F"', metavar="LINE")
+    details = (
+        Option("bpm", "tempo of the chord line; without it, the chords are spread evenly over the clip", kind="number"),
+        Option("meter", "meter of the chord line (default %(default)s)", default="4/4"),
+    )
+    dtype = torch.long
     null = harmony.NULL
 
     def __init__(self, dim: int = 16, pitch_class_init: bool = False) -> None:
@@ -33,6 +42,12 @@ class Chords(Control):
                 self.embedding.weight.mul_(0.1)
                 for index in range(harmony.SIZE):
                     self.embedding.weight[index, :12] += torch.as_tensor(harmony.pitch_classes(index), dtype=torch.float32)
+
+    def read(self, asked: Mapping[str, Any], grid: FrameGrid) -> Reading:
+        """Chords in any usual spelling, or the path of a file (see `parse_chords`)."""
+        changes = parse_chords(asked["chords"], bpm=asked["bpm"], meter=asked["meter"], duration=grid.seconds)
+        raw = harmony.changes_to_frames([(change.label, change.start) for change in changes], grid.frames, grid.frame_rate)
+        return Reading(raw, list(dict.fromkeys(change.note for change in changes if change.note)), changes)
 
     def forward(self, raw: Tensor) -> Tensor:
         return self.embedding(raw)

@@ -1,12 +1,40 @@
-"""Melody: one of 53 semitones (MIDI 43-95) or none a frame, one-hot and projected (paper, section 3.1: dimension 16)."""
+"""Melody: one of 53 semitones (MIDI 43-95) or none a frame, one-hot and projected (paper, section 3.1: dimension 16).
+
+A user gives it as a MIDI file, an audio file or an array.
+"""
 
 from __future__ import annotations
 
+import io
+import itertools
+import os
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pretty_midi
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jasco_pl.controls.base import Control
-from jasco_pl.notation.melody import BINS, UNVOICED
+from jasco_pl.audio.files import read_audio
+from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
+from jasco_pl.extract.pitch import SAMPLE_RATE, pyin_melody
+from jasco_pl.extract.salience_weights import find_weights
+from jasco_pl.notation.harmony import FRAME_RATE, first_frame
+from jasco_pl.notation.melody import BINS, LOWEST_MIDI, UNVOICED
+from jasco_pl.system.errors import UserError
+
+_HIGHEST_MIDI = LOWEST_MIDI + BINS - 1
+_MELODY_NAMES = re.compile(r"melod|lead|vocal|voice|vox|sing|theme|tune", re.IGNORECASE)
+_SHAPES = f"[T] bins of -1..{BINS - 1}, or [T, {BINS}] or [{BINS}, T] salience"
+_ARRAY_SUFFIXES = (".npy", ".pt", ".th", ".safetensors")
 
 
 class Melody(Control):
@@ -15,8 +43,9 @@ class Melody(Control):
     As in the paper's binary matrix, "no melody given" and "no note here" are the same: a zero column.
     """
 
-    name = "melody"
-    field = asked_by = "melody"
+    name = field = "melody"
+    option = Option("melody", "MIDI, audio, .npy, .pt or .safetensors", kind="file", metavar="FILE")
+    dtype = torch.long
     null = UNVOICED
 
     def __init__(self, dim: int = 16) -> None:
@@ -24,6 +53,212 @@ class Melody(Control):
         self.channels = dim
         self.projection = nn.Linear(BINS, dim)
 
+    def read(self, asked: Mapping[str, Any], grid: FrameGrid) -> Reading:
+        """A MIDI, audio or array file, or an array (see `read_melody`)."""
+        melody = read_melody(asked["melody"], grid.frames, grid.frame_rate)
+        return Reading(melody.bins, melody.notes)
+
     def forward(self, raw: Tensor) -> Tensor:
         one_hot = functional.one_hot(raw + 1, BINS + 1)[..., 1:]
         return self.projection(one_hot.to(self.projection.weight.dtype))
+
+
+@dataclass
+class MelodyInput:
+    """A melody that was read.
+
+    Attributes:
+        bins: int8 [T], 0..52 for MIDI 43..95, -1 for none.
+        notes: remarks for the user on how it was read.
+        source: `midi`, `array`, or for audio what heard it: `salience` or `pyin`.
+    """
+
+    bins: NDArray[np.int8]
+    source: str
+    notes: list[str] = field(default_factory=list)
+
+
+def read_melody(
+    melody: str | os.PathLike[str] | NDArray[Any] | Tensor, frames: int, frame_rate: float = FRAME_RATE, track: str | int | None = None
+) -> MelodyInput:
+    """Read a melody.
+
+    MIDI: `track`, or else the track with a melody's name, or else the most melody-like one: of the tracks that play mostly one note at a
+    time the highest. Where notes overlap the highest sounds; notes outside MIDI 43..95 are moved into it by octaves. A note holds on the
+    frames k with onset <= k / frame_rate < offset. Audio: deep salience hears a melody in any music,
+    where its weights are at hand (nothing is fetched); else pYIN, which expects a single line. Arrays: see `_bins_of`.
+
+    Args:
+        melody: path of a `.mid`, `.midi`, `.npy`, `.pt`, `.th`, `.safetensors` or audio file, or an array or tensor.
+        frames: how many frames T to give; what is longer is cut, what is shorter ends in -1.
+        frame_rate: frames a second; audio is heard at 50 Hz only.
+        track: name or number (from 0) of the MIDI track.
+
+    Raises:
+        UserError: a missing or unreadable file, not a MIDI file, no notes in it, no such track, an array of another shape or content.
+    """
+    if isinstance(melody, np.ndarray | Tensor):
+        read = _from_array(melody, "the melody array")
+    else:
+        suffix = Path(melody).suffix.lower()
+        if suffix in (".mid", ".midi"):
+            read = _from_midi(melody, frames, frame_rate, track)
+        elif suffix in _ARRAY_SUFFIXES:
+            read = _from_array(_load_array(melody, suffix), f"melody file {os.fspath(melody)!r}")
+        else:
+            if frame_rate != FRAME_RATE:
+                raise ValueError(f"a melody is heard in audio at {FRAME_RATE} frames a second only, not {frame_rate}")
+            read = _from_audio(read_audio(melody, SAMPLE_RATE, max_seconds=frames / FRAME_RATE))
+    given = len(read.bins)
+    if given < frames:
+        read.notes.append(f"the melody ends at {given / frame_rate:.2f} s; there is none after it")
+    bins = np.full(frames, UNVOICED, dtype=np.int8)
+    bins[: min(given, frames)] = read.bins[:frames]
+    if read.source == "pyin" and not (bins >= 0).any():
+        read.notes.append(
+            "no single line was heard in the audio: give a hummed, sung or played melody without accompaniment, or a MIDI file"
+        )
+    elif read.source == "salience" and not (bins >= 0).any():
+        read.notes.append("no melody was heard in the audio")
+    elif not (bins >= 0).any():
+        read.notes.append(f"no note of the melody sounds in the first {frames / frame_rate:g} s")
+    return MelodyInput(bins, read.source, read.notes)
+
+
+def _from_audio(wav: Tensor) -> MelodyInput:
+    frames = round(wav.shape[1] / SAMPLE_RATE * FRAME_RATE)
+    weights = find_weights(fetch=False)
+    if weights is None:
+        note = "the melody was estimated from audio by pYIN, which expects a single line (`jasco extract melody` hears one in any music)"
+        return MelodyInput(pyin_melody(wav, SAMPLE_RATE, frames), "pyin", [note])
+    from jasco_pl.extract.salience import Salience  # here: a melody from MIDI needs none of it
+
+    return MelodyInput(Salience(weights)(wav, SAMPLE_RATE, frames), "salience", ["the melody was heard in the audio by deep salience"])
+
+
+def _read_bytes(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"melody file {os.fspath(path)!r} does not exist.") from None
+    except OSError as error:
+        raise UserError(f"melody file {os.fspath(path)!r} cannot be read: {error.strerror}.") from None
+
+
+def _from_midi(path: str | os.PathLike[str], frames: int, frame_rate: float, track: str | int | None) -> MelodyInput:
+    name = os.fspath(path)
+    content = _read_bytes(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tempo changes on later tracks, common and harmless
+            midi = pretty_midi.PrettyMIDI(io.BytesIO(content))
+    except Exception as error:  # the parser raises whatever the bytes provoke: OSError, EOFError, KeyError, IndexError, ...
+        raise UserError(f"{name!r} is not a MIDI file that can be read ({str(error).rstrip('.') or type(error).__name__}).") from None
+    sounding = [instrument for instrument in midi.instruments if instrument.notes]
+    pitched = [instrument for instrument in sounding if not instrument.is_drum]
+    if not pitched:
+        raise UserError(f"MIDI file {name!r} holds {'only drums' if sounding else 'no notes'}; a melody needs at least one pitched note.")
+    chosen = _choose_track(midi.instruments, pitched, name, track)
+    notes: list[str] = []
+    if len(pitched) > 1:
+        place = midi.instruments.index(chosen)
+        notes.append(f"the melody is track {place}{f' ({chosen.name.strip()})' if chosen.name.strip() else ''} of {len(midi.instruments)}")
+    moved = 0
+    # Enough frames for the last note, so that the caller can tell where the melody ends, but not for hours of it.
+    last = max(first_frame(note.end, frame_rate) for note in chosen.notes)
+    bins = np.full(min(last, frames), UNVOICED, dtype=np.int8)
+    for note in chosen.notes:
+        span = slice(first_frame(note.start, frame_rate), first_frame(note.end, frame_rate))
+        pitch = _into_range(note.pitch)
+        moved += pitch != note.pitch and span.start < len(bins)
+        bins[span] = np.maximum(bins[span], pitch - LOWEST_MIDI)
+    if moved:
+        notes.append(
+            f"{moved} of {len(chosen.notes)} notes lay outside MIDI {LOWEST_MIDI}-{_HIGHEST_MIDI} and were moved into it by octaves"
+        )
+    return MelodyInput(bins, "midi", notes)
+
+
+def _into_range(pitch: int) -> int:
+    while pitch < LOWEST_MIDI:
+        pitch += 12
+    while pitch > _HIGHEST_MIDI:
+        pitch -= 12
+    return pitch
+
+
+def _choose_track(every: Sequence[Any], pitched: Sequence[Any], name: str, track: str | int | None) -> Any:
+    if track is not None:
+        wanted = str(track).strip()
+        listed = ", ".join(f"{place} ({one.name.strip() or 'unnamed'})" for place, one in enumerate(every) if one in pitched)
+        by_name = [one for one in pitched if one.name.strip().lower() == wanted.lower()]
+        by_number = [every[int(wanted)]] if wanted.isdecimal() and int(wanted) < len(every) else []
+        for one in by_name or by_number:
+            if one in pitched:
+                return one
+        raise UserError(f"MIDI file {name!r} has no track {wanted!r} with a melody; it has {listed}.")
+    named = [one for one in pitched if _MELODY_NAMES.search(one.name)]
+    longest = max(_seconds(one) for one in pitched)
+    lasting = [one for one in pitched if _seconds(one) >= longest / 4]  # not two notes of a bell
+    single = [one for one in lasting if _monophony(one) >= 0.8]
+    return max(named or single or lasting, key=lambda one: (np.mean([note.pitch for note in one.notes]), -every.index(one)))
+
+
+def _seconds(instrument: Any) -> float:
+    return float(sum(note.end - note.start for note in instrument.notes))
+
+
+def _monophony(instrument: Any) -> float:
+    """Share of notes that begin when the one before has (nearly) ended."""
+    notes = sorted(instrument.notes, key=lambda note: note.start)
+    free = [
+        after.start >= before.end - 0.5 * (before.end - before.start) and after.start > before.start
+        for before, after in itertools.pairwise(notes)
+    ]
+    return float(np.mean(free)) if free else 1.0
+
+
+def _load_array(path: str | os.PathLike[str], suffix: str) -> NDArray[Any] | Tensor:
+    """The only tensor of a `.npy`, `.pt`, `.th` or `.safetensors` file, or the one named `melody`. Nothing in a file is executed."""
+    name = os.fspath(path)
+    content = _read_bytes(path)
+    try:
+        if suffix == ".npy":
+            loaded = np.load(io.BytesIO(content), allow_pickle=False)
+        elif suffix == ".safetensors":
+            loaded = safetensors.torch.load(content)
+        else:
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # three formats, each with its own errors for damaged or hostile bytes
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise UserError(f"melody file {name!r} does not hold a plain array ({reason}).") from None
+    if isinstance(loaded, dict):
+        tensors = {key: value for key, value in loaded.items() if isinstance(value, Tensor)}
+        loaded = tensors.get("melody", next(iter(tensors.values())) if len(tensors) == 1 else None)
+    if not isinstance(loaded, np.ndarray | Tensor):
+        raise UserError(f"melody file {name!r} does not hold one array, or one named 'melody'; accepted are {_SHAPES}.")
+    return loaded
+
+
+def _from_array(array: NDArray[Any] | Tensor, what: str) -> MelodyInput:
+    if isinstance(array, Tensor):
+        array = array.detach().cpu().to(torch.float32 if array.is_floating_point() else array.dtype).numpy()
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise UserError(f"{what} holds something else than finite numbers; accepted are {_SHAPES}.")
+    return MelodyInput(_bins_of(array, what), "array")
+
+
+def _bins_of(array: NDArray[Any], what: str) -> NDArray[np.int8]:
+    """[T] bins as they are; [T, 53] or [53, T] (audiocraft's) as the strongest bin of every frame, where it reaches 0.5."""
+    if array.ndim == 3 and len(array) == 1:
+        array = array[0]
+    if array.ndim == 1:
+        if ((array < UNVOICED) | (array >= BINS) | (array != np.round(array))).any():
+            raise UserError(
+                f"{what} holds values other than the whole numbers -1..{BINS - 1} (MIDI pitch minus {LOWEST_MIDI}, -1 for none)."
+            )
+        return array.astype(np.int8)
+    if array.ndim == 2 and BINS in array.shape:
+        salience = array if array.shape[1] == BINS else array.T
+        return np.where(salience.max(axis=1) >= 0.5, salience.argmax(axis=1), UNVOICED).astype(np.int8)
+    raise UserError(f"{what} has the shape {list(array.shape)}; accepted are {_SHAPES}.")

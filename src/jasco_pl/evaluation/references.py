@@ -186,7 +186,8 @@ class ComposedPieces(Source):
 
         @torch.inference_mode()
         def codes(control: AudioControl) -> NDArray[np.generic]:
-            wav = control.filtered(stretch.stem(control.asked_by) if control.asked_by != "mix" else stretch.mix, codec.sample_rate)
+            stem = control.option.name  # what a request gives is what a piece has under that name
+            wav = control.filtered(stretch.stem(stem) if stem != "mix" else stretch.mix, codec.sample_rate)
             return codec.codes(codec.encode(wav[None].to(codec.latent_mean.device)))[0].cpu().numpy()
 
         drums = float(stretch.stem("drums").abs().max()) > _AUDIBLE

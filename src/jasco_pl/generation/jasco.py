@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jasco_pl.audio.files import read_audio
 from jasco_pl.codec import Codec, load_codec
-from jasco_pl.controls import CONTROLS, AudioControl
+from jasco_pl.controls import CONTROLS, Control, Painting, all_options
+from jasco_pl.controls.base import FrameGrid
 from jasco_pl.controls.conditions import Conditions
-from jasco_pl.controls.melody_input import read_melody
-from jasco_pl.controls.painting import LONGEST, SHORTEST, Painting
-from jasco_pl.generation.painting import EDGE, Ranges, kept_frames, splice, stretches
-from jasco_pl.generation.windows import paint
+from jasco_pl.generation.painting import paint, splice
 from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
 from jasco_pl.network.flow.solver import Field, Progress, Solution, SolverConfig, solve
 from jasco_pl.network.model import JascoModel
 from jasco_pl.network.text import TextEncoder
-from jasco_pl.notation import harmony
-from jasco_pl.notation.chord_text import ChordChange, parse_chords
+from jasco_pl.notation.chord_text import ChordChange
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import locate
 from jasco_pl.system.seeding import item_noise, stable_hash
@@ -34,35 +31,30 @@ MAX_SECONDS = 60.0  # in one piece
 MAX_PAINTED_SECONDS = 600.0  # window by window
 
 
-@dataclass
-class Request:
+class Request(SimpleNamespace):
     """What one clip shall be. Everything may be left out.
 
-    Attributes:
+    `Request("slow jazz", chords="Dm7 | G7", bpm=80, drums="loop.wav", seed=3)`: each argument is an attribute too; what was left out has
+    its default.
+
+    Args:
         text: description of style, instruments, mood, tempo.
-        chords: chords in any usual spelling (see `parse_chords`), or the path of a `.lab` file.
-        bpm, meter: of a chord line that is written in bars.
-        melody: MIDI, audio or array file, or an array (see `read_melody`).
-        drums: audio file of a drum part, or a waveform [1, S] at the codec's rate; a shorter one is repeated.
-        mix: likewise, music whose course is to be followed.
-        drumless: likewise, music without drums.
-        paint: likewise, a recording to go on from or to fill in; it begins where the clip begins and is not repeated.
-        keep, redo: the seconds of `paint` to keep, or those to make anew, as in `0-4` (see `read_ranges`); neither: keep all, then go on.
         seed: of this clip's noise; the same request and seed give the same clip in any batch.
+        asked: what the controls shall follow, by the names of their options: those of `jasco generate` and of `all_options()`. A control's
+            `read` says what it takes besides what can be written on a command line, as arrays and waveforms. None is not asked for.
+
+    Raises:
+        UserError: no control has an option of such a name.
     """
 
-    text: str = ""
-    chords: str | None = None
-    bpm: float | None = None
-    meter: str = "4/4"
-    melody: str | Path | np.ndarray | None = None
-    drums: str | Path | Tensor | None = None
-    seed: int = 0
-    mix: str | Path | Tensor | None = None
-    drumless: str | Path | Tensor | None = None
-    paint: str | Path | Tensor | None = None
-    keep: Ranges | None = None
-    redo: Ranges | None = None
+    text: str
+    seed: int
+
+    def __init__(self, text: str = "", *, seed: int = 0, **asked: Any) -> None:
+        options = all_options()
+        if unknown := [name for name in asked if name not in options]:
+            raise UserError(f"a request has nothing called {unknown[0]!r}; it may have: {', '.join(['text', *options, 'seed'])}.")
+        super().__init__(text=text, **{name: asked.get(name, option.default) for name, option in options.items()}, seed=seed)
 
 
 @dataclass
@@ -75,7 +67,7 @@ class Clip:
         changes: the chords as they were read.
         notes: what was done to the request on the way (spellings mapped, loops repeated).
         evaluations: times the network was evaluated.
-        recording: what `paint` was read as, [1, S].
+        recording: what was read to lay over the clip (`paint`), [1, S].
     """
 
     audio: Tensor
@@ -87,6 +79,11 @@ class Clip:
     notes: list[str] = field(default_factory=list)
     evaluations: int = 0
     recording: Tensor | None = None
+
+
+def _asked_of(request: Request, control: Control | type[Control]) -> dict[str, Any]:
+    """What a request says to a control: the values of its options by name."""
+    return {option.name: getattr(request, option.name) for option in control.options()}
 
 
 class Jasco:
@@ -140,64 +137,26 @@ class Jasco:
             UserError: a control that the model lacks, or one that cannot be read.
         """
         clip = Clip(torch.zeros(1, 0), self.codec.sample_rate, torch.zeros(0), request, {})
-        seconds, rate = frames / self.codec.frame_rate, self.codec.frame_rate
+        grid = FrameGrid(frames, self.codec, self.model.normalize, self.frames(self.model.config.seconds))
         for kind in CONTROLS.values():
-            if getattr(request, kind.asked_by) is not None and kind.asked_by not in self.accepts:
+            asked = _asked_of(request, kind)
+            if asked[kind.option.name] is not None and kind.option.name not in self.accepts:
                 raise UserError(f"this model has no control {kind.name!r}; it has: {', '.join(self.model.controls.names) or 'text only'}.")
-        if request.paint is None and (request.keep is not None or request.redo is not None):
-            raise UserError("seconds to keep or to redo were given, but no recording (paint) to take them from.")
-        if request.chords is not None:
-            clip.changes = parse_chords(request.chords, bpm=request.bpm, meter=request.meter, duration=seconds)
-            clip.asked["chords"] = harmony.changes_to_frames([(change.label, change.start) for change in clip.changes], frames, rate)
-            clip.notes += list(dict.fromkeys(change.note for change in clip.changes if change.note))
-        if request.melody is not None:
-            melody = read_melody(request.melody, frames, rate)
-            clip.asked["melody"] = melody.bins
-            clip.notes += melody.notes
-        for name, control in self.model.controls.items():
-            if isinstance(control, AudioControl) and getattr(request, control.asked_by) is not None:
-                wav = self._waveform(getattr(request, control.asked_by), control.asked_by)
-                clip.asked[name] = self._codes(wav, control, frames, clip.notes)
-        if request.paint is not None:
-            wav = self._waveform(request.paint, "paint")
-            available = min(wav.shape[-1] // self.codec.hop, frames)
-            kept = kept_frames(frames, wav.shape[-1] // self.codec.hop, rate, request.keep, request.redo)
-            clip.asked[Painting.name] = self._painting(wav, kept, available)
-            clip.recording = wav
-            clip.notes.append(f"kept of the recording: {stretches(kept, rate)} s")
-            if not SHORTEST <= (share := 1 - float(kept.mean())) <= LONGEST and frames <= self.frames(self.model.config.seconds):
-                clip.notes.append(f"{share:.0%} of the clip are new, where the model has learnt to make {SHORTEST:.0%} to {LONGEST:.0%}")
+            kind.check(asked)
+        for name, control in self.model.controls.by_name.items():
+            asked = _asked_of(request, control)
+            if asked[control.option.name] is not None:
+                reading = control.read(asked, grid)
+                clip.asked[name] = reading.raw
+                clip.notes += reading.notes
+                clip.changes += reading.changes
+                clip.recording = clip.recording if reading.recording is None else reading.recording
         return clip
 
     @property
     def accepts(self) -> set[str]:
-        """Fields of a request, besides text and seed, that this model can follow."""
-        return {control.asked_by for control in self.model.controls.values()}  # type: ignore[misc]
-
-    def _waveform(self, source: str | Path | Tensor, name: str) -> Tensor:
-        wav = source if isinstance(source, Tensor) else read_audio(source, self.codec.sample_rate)
-        if wav.ndim != 2 or wav.shape[0] != 1 or not wav.shape[1] or not torch.isfinite(wav).all():
-            raise UserError(f"the {name} waveform has shape {list(wav.shape)}, where [1, samples] of finite numbers is accepted.")
-        return wav.float().cpu()
-
-    @torch.inference_mode()
-    def _codes(self, wav: Tensor, control: AudioControl, frames: int, notes: list[str]) -> np.ndarray:
-        length = frames * self.codec.hop
-        if wav.shape[-1] < length:
-            notes.append(f"{control.asked_by}: {wav.shape[-1] / self.codec.sample_rate:.2f} s of audio were repeated to fill the clip")
-            wav = wav.repeat(1, -(-length // wav.shape[-1]))
-        wav = control.filtered(wav[:, :length], self.codec.sample_rate)
-        return self.codec.codes(self.codec.encode(wav[None].to(self.device)))[0, :frames].cpu().numpy()
-
-    @torch.inference_mode()
-    def _painting(self, wav: Tensor, kept: np.ndarray, available: int) -> np.ndarray:
-        """Normalised latents of the kept frames, null elsewhere, [T, C]."""
-        raw = self.model.controls[Painting.name].null_frames(1, len(kept))[0]  # type: ignore[operator]
-        length = min(wav.shape[-1], (len(kept) + EDGE) * self.codec.hop)  # some more, so that the last frame hears what follows it
-        latents = self.model.normalize(self.codec.encode(wav[None, :, :length].to(self.device)))[0].cpu()
-        where = torch.from_numpy(kept[:available])
-        raw[:available][where] = latents[:available][where]
-        return raw.numpy()
+        """Options of a request that ask this model for something."""
+        return {control.option.name for control in self.model.controls.by_name.values()}
 
     def conditions(self, texts: Sequence[str], asked: Sequence[dict[str, np.ndarray]], frames: int) -> Conditions:
         """Raw conditions of a batch; what an item does not name is null."""

@@ -1,8 +1,9 @@
-"""What a musician says for in- and outpainting: which seconds of a recording to keep, or which to make anew."""
+"""Painting: clips made window after window, each going on from the end of the one before, and recordings laid over what is made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,94 +11,96 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from jasco_pl.notation.harmony import first_frame
-from jasco_pl.system.errors import UserError
+from jasco_pl.controls.conditions import Conditions
+from jasco_pl.controls.painting import Painting, runs
+from jasco_pl.network.flow.solver import Progress, Solution
 
-EDGE = 3  # frames before the end of a recording that its end has altered (docs/decisions.md): they are made anew
+OVERLAP = 0.3  # share of a window that is known from the one before: 70 % are masked, well inside what training masks
 FADE = 0.1  # seconds from the rendering to the recording itself; shorter ones are heard as onsets (docs/decisions.md)
-Ranges = str | Sequence[tuple[float, float]]
 
 
-def read_ranges(written: Ranges, what: str) -> list[tuple[float, float]]:
-    """Stretches of time in seconds; an open end is infinity.
+class Window(NamedTuple):
+    """Frames [first, last) that the network sees at once; those of [start, stop) that are not kept are taken from what it makes."""
 
-    Args:
-        written: `0-4`, `3-6`, `8-` (to the end), `-2` (from the beginning), several with commas (`0-2,8-10`); or pairs of seconds.
-        what: what they are called in an error.
-
-    Raises:
-        UserError: something else is written, or a stretch ends before it begins.
-    """
-    if isinstance(written, str):
-        pairs = [_read_range(part.strip(), what, written) for part in written.split(",")]
-    else:
-        pairs = [(float(start), float(end)) for start, end in written]
-    for start, end in pairs:
-        if not 0 <= start < end:
-            raise UserError(f"{what} has the stretch {start:g}-{end:g}, where the first second must be at least 0 and less than the last.")
-    return pairs
+    first: int
+    last: int
+    start: int
+    stop: int
 
 
-def _read_range(part: str, what: str, written: str) -> tuple[float, float]:
-    start, dash, end = part.partition("-")
-    try:
-        if not dash or not (start or end):
-            raise ValueError
-        return float(start or 0), float(end or "inf")
-    except ValueError:
-        raise UserError(f"{what} {written!r} is not a stretch of seconds, as in '0-4', '8-' or '0-2,8-10'.") from None
+def plan_windows(kept: NDArray[np.bool_], length: int) -> list[Window]:
+    """Windows that make what is not kept, in order.
 
-
-def kept_frames(
-    frames: int, available: int, frame_rate: float, keep: Ranges | None = None, redo: Ranges | None = None
-) -> NDArray[np.bool_]:
-    """Which frames of a clip are kept from a recording that begins where the clip begins.
+    A stretch that fits into one window with something known around it gets one, with as much known on both sides as the clip has. A longer
+    one is covered by windows at equal distances; each takes its beginning, `OVERLAP` of its length, from the one before, and makes all that
+    follows, so that the share it has to make does not depend on the length of the clip.
 
     Args:
-        frames: of the clip.
-        available: frames of the recording. What lies past them is new in any case, and so are its last three where the clip goes on: the
-            encoder has heard the silence behind them.
-        frame_rate: frames a second.
-        keep: stretches to keep; without `keep` and `redo`, all that there is.
-        redo: stretches to make anew; the rest is kept. `keep` and `redo` exclude one another.
-
-    Returns:
-        True where a frame is kept, [frames].
-
-    Raises:
-        UserError: the stretches cannot be read, begin past the recording or the clip, or leave nothing to keep or nothing to make.
+        kept: frames of the clip that are known from the beginning, [T].
+        length: frames of a window.
     """
-    if keep is not None and redo is not None:
-        raise UserError("both the seconds to keep and those to redo were given, where one of them says it all.")
-    what, written = ("keep", keep) if keep is not None else ("redo", redo)
-    marked = np.full(frames, False)
-    for start, end in [] if written is None else read_ranges(written, what):
-        place, limit = ("recording", available) if what == "keep" and available < frames else ("clip", frames)
-        if (first := first_frame(start, frame_rate)) >= limit:
-            raise UserError(f"{what} {start:g}-{end:g} begins past the {place}, which ends at {limit / frame_rate:g} seconds.")
-        marked[first : min(limit, first_frame(min(end, limit / frame_rate), frame_rate))] = True
-    kept = marked if keep is not None else ~marked
-    if available < frames:
-        kept[max(available - EDGE, 0) :] = False
-    seconds = frames / frame_rate
-    if kept.all():
-        raise UserError(
-            f"all {seconds:g} seconds of the clip would be kept: name the seconds to keep (0-4) or to redo (3-6), or ask for a longer clip."
-        )
-    if not kept.any():
-        raise UserError(f"nothing of the recording would be kept in a clip of {seconds:g} seconds.")
-    return kept
+    frames, overlap = len(kept), round(OVERLAP * length)
+    if frames <= length:
+        return [Window(0, frames, 0, frames)]
+    plan = []
+    for start, stop in runs(~kept):
+        around = min(start, overlap) + min(frames - stop, overlap)
+        if stop - start + around <= length:
+            first = min(max(start - (length - (stop - start)) // 2, 0), frames - length)
+            plan.append(Window(first, first + length, start, stop))
+            continue
+        begin, end = max(start - overlap, 0), min(stop + overlap, frames) - length
+        steps = -(-(end - begin) // (length - overlap))
+        firsts = [begin, *(begin + round(step * (end - begin) / steps) for step in range(1, steps + 1))]
+        plan += [Window(first, first + length, start if first == begin else first + overlap, min(first + length, stop)) for first in firsts]
+    return plan
 
 
-def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Where a mask [T] is true, as stretches [first, last)."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return [(first, last) for first, last in edges.reshape(-1, 2).tolist()]
+def paint(
+    conditions: Conditions,
+    noise: Tensor,
+    length: int,
+    flow: Callable[[Conditions, Tensor, Progress | None], Solution],
+    progress: Progress | None = None,
+) -> Solution:
+    """Make what the raw condition `painting` of each item does not hold; what it holds stays as it is.
 
+    Args:
+        conditions: of all frames.
+        noise: [B, T, C].
+        length: longest window in frames.
+        flow: from the conditions and noise of a window, and whom to tell of progress, to its latents.
+        progress: told the share that is done.
+    """
+    given = conditions.local[Painting.name]
+    kept = ~given.isnan().any(dim=-1)
+    plans = [tuple(plan_windows(row, length)) for row in kept.cpu().numpy()]
+    total, finished, most = sum(len(plan) for plan in set(plans)), 0, 0
+    latents = given.to(noise.dtype).clone()
 
-def stretches(kept: NDArray[np.bool_], frame_rate: float) -> str:
-    """The kept seconds in words, as in `0.00-3.94, 8.00-10.00`."""
-    return ", ".join(f"{first / frame_rate:.2f}-{last / frame_rate:.2f}" for first, last in runs(kept))
+    def advance(share: float) -> None:
+        if progress is not None:
+            progress((finished + share) / total)
+
+    for plan in dict.fromkeys(plans):
+        rows = torch.tensor([index for index, other in enumerate(plans) if other == plan], device=noise.device)
+        evaluations = 0
+        for window in plan:
+            inside, makes = slice(window.first, window.last), slice(window.start, window.stop)
+            known = latents[rows]
+            known[:, makes] = given[rows, makes].to(noise.dtype)  # what an earlier window made there is made anew
+            local = {name: raw[rows] for name, raw in conditions.local.items()} | {Painting.name: known}
+            seen = Conditions(local, conditions.text[rows], conditions.text_mask[rows]).window(window.first, window.last)
+            solution = flow(seen, noise[rows, inside], advance)
+            made = known.clone()
+            made[:, inside] = solution.latents
+            part = latents[rows]
+            part[:, makes] = torch.where(kept[rows, makes, None], part[:, makes], made[:, makes])
+            latents[rows] = part
+            evaluations += solution.evaluations
+            finished += 1
+        most = max(most, evaluations)
+    return Solution(latents, most)
 
 
 def splice(made: Tensor, recording: Tensor, kept: NDArray[np.bool_], hop: int, sample_rate: int) -> Tensor:

@@ -101,7 +101,7 @@ class JascoModel(nn.Module):
         apart = self.controls.channels - beside
         self.transformer = Transformer(config.transformer, config.latent_dim + beside, config.latent_dim, config.text_dim, apart)
         if beside:
-            gains = torch.cat([torch.ones(config.latent_dim), *map(self._first_gain, self.controls.values())])  # type: ignore[arg-type]
+            gains = torch.cat([torch.ones(config.latent_dim), *map(self._first_gain, self.controls.by_name.values())])
             with torch.no_grad():
                 self.transformer.embed.weight.unflatten(1, (-1, len(gains))).mul_(gains)
         if self.transformer.branch is not None:  # the text-only network stays as it is; the copy and the controls learn
@@ -110,11 +110,11 @@ class JascoModel(nn.Module):
         shape = (config.latent_dim,)
         self.register_buffer("latent_mean", torch.as_tensor(latent_mean, dtype=torch.float32).expand(shape).clone())
         self.register_buffer("latent_std", torch.as_tensor(latent_std, dtype=torch.float32).expand(shape).clone())
-        for control in self.controls.values():
-            control.take_codec(codebook, silence)  # type: ignore[operator]
+        for control in self.controls.by_name.values():
+            control.take_codec(codebook, silence)
 
     def _first_gain(self, control: Control) -> Tensor:
-        return torch.full((control.channels,), self.config.control_gain if control.raw_channels is None else 1.0)
+        return torch.full((control.channels,), self.config.control_gain if control.takes_gain else 1.0)
 
     def _control(self, name: str, options: dict[str, Any]) -> Control:
         if name not in CONTROLS:
@@ -163,7 +163,7 @@ class JascoModel(nn.Module):
 
     def null_conditions(self, batch: int, frames: int) -> Conditions:
         """Conditions that say nothing."""
-        local = {name: control.null_frames(batch, frames) for name, control in self.controls.items()}  # type: ignore[operator]
+        local = {name: control.null_frames(batch, frames) for name, control in self.controls.by_name.items()}
         return Conditions(local, torch.zeros(batch, 1, self.config.text_dim), torch.ones(batch, 1, dtype=torch.bool))
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:

@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from jasco_pl.codec import load_codec
-from jasco_pl.controls.conditions import Conditions
-from jasco_pl.controls.dropout import ConditionDropout
+from jasco_pl.controls.conditions import ConditionDropout, Conditions
 from jasco_pl.data.schema import Batch
 from jasco_pl.network.flow.path import Weighting, flow_matching_loss, loss_weight, make_path
 from jasco_pl.network.model import JascoModel, ModelConfig, check_state

@@ -66,7 +66,9 @@ def test_chords_are_compared_as_they_were_typed(tmp_path: Path) -> None:
 
 def test_commands_hold_the_whole_request_whatever_is_in_it() -> None:
     """A shell's words are what argparse gets."""
-    request = Request('My "own" $HOME\'s tune!', "C | G7", 90.5, "3/4", "a folder/tune.mid", "loop.wav", 7)
+    request = Request(
+        'My "own" $HOME\'s tune!', chords="C | G7", bpm=90.5, meter="3/4", melody="a folder/tune.mid", drums="loop.wav", seed=7
+    )
     words = shlex.split(generate_command(request, ["--steps", "4"]).replace("\\\n", ""))
     options = dict(zip(words[2::2], words[3::2], strict=True))
     assert options == {

@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from jasco_pl.audio.files import read_audio, true_peak_db
-from jasco_pl.commands.generate import REQUESTED, add_arguments
-from jasco_pl.generation.jasco import Request
+from jasco_pl.commands.generate import add_arguments, request_of
 from jasco_pl.studies.demo.requests import read_requests
 
 CHECKOUT = Path(__file__).parents[3]
@@ -39,7 +38,7 @@ def test_commands_of_the_page_are_the_requests_of_the_file(monkeypatch: pytest.M
     written = re.findall(r"^jasco generate.*?(?=\n```)", text, re.MULTILINE | re.DOTALL)
     read = [parser.parse_args(shlex.split(command.replace("\\\n", ""))[2:]) for command in written]
     relative = list(read_requests(Path("docs/examples/requests.yaml")).requests.values())
-    assert [Request(**{name: getattr(args, name) for name in REQUESTED}, seed=args.seed) for args in read] == relative
+    assert [request_of(args, args.seed) for args in read] == relative
 
 
 def test_files_are_small_and_sound_is_sound() -> None:

@@ -21,7 +21,7 @@ def test_requests_come_in_their_order_with_files_beside_the_file(tmp_path: Path)
     file = read_requests(path)
     assert (file.title, file.about) == ("Mine", "Two of them.")
     assert list(file.requests.items()) == [
-        ("b-first", Request("a: b", "C | %", 90.5, "3/4", seed=7)),
+        ("b-first", Request("a: b", chords="C | %", bpm=90.5, meter="3/4", seed=7)),
         ("a-second", Request(melody=str(tmp_path / "tunes" / "a.mid"), drums=str(tmp_path.parent / "loop.wav"))),
     ]
 
@@ -47,7 +47,7 @@ def test_the_prepared_requests_name_files_that_are_there() -> None:
         ("requests: {a: {chords: C, bpm: yes}}\n", "bpm: True, where a number is accepted"),
         ("requests: {a: {chords: [C, G]}}\n", r"chords: \['C', 'G'\], where text is accepted"),
         ("requests: {a: {drums: }}\n", "drums: None, where text is accepted"),
-        ("requests: {a: {text: rock}}\n", "has nothing to follow: give it chords, melody or drums"),
+        ("requests: {a: {text: rock}}\n", "has nothing to follow: give it chords, melody, drums, .* or paint"),
         ("requests: {a: C}\n", "has no fields"),
         ("requests: {../a: {chords: C}}\n", "cannot name files"),
         ("requests: {a: {chords: 'C}\n", "is not YAML"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jasco_pl.controls import CONTROLS, Control, Option
 from jasco_pl.generation.jasco import Request
 from jasco_pl.metrics.report import Column, aligned_table
 from jasco_pl.studies.demo.follow import COLUMNS
@@ -61,7 +62,7 @@ def write_readme(
         UserError: the file cannot be written.
     """
     path = Path(folder) / "README.md"
-    seeds = max(len(pairs) for one in shown for pairs in one.figures.values())
+    seeds = max((len(pairs) for one in shown for pairs in one.figures.values()), default=1)
     parts = [f"# {title}", about, f"All of it, this page included, was made by\n\n```\n{made_by}\n```", _summary(shown, seeds)]
     parts += [_section(one, path.parent, sampling) for one in shown]
     with atomic_path(path) as temporary:
@@ -72,12 +73,12 @@ def write_readme(
 def generate_command(request: Request, sampling: Sequence[str] = ()) -> str:
     """The `jasco generate` that makes the clip of a request, in lines for a shell; files are named from the working directory."""
     lines = [f"jasco generate --text {_quoted(request.text)}"] if request.text else ["jasco generate"]
-    if request.chords is not None:
-        meter = "" if request.meter == Request.meter else f" --meter {_quoted(request.meter)}"
-        bpm = "" if request.bpm is None else f" --bpm {request.bpm:g}"
-        lines.append(f"--chords {_quoted(request.chords)}{bpm}{meter}")
-    files = [f"--{name} {_quoted(_seen(value))}" for name in ("melody", "drums") if (value := getattr(request, name)) is not None]
-    lines.append(" ".join([*files, f"--seed {request.seed}", *map(_quoted, sampling), "-o out/"]))
+    last: list[str] = []
+    for control in _asked(request):
+        said = [option for option in control.options() if getattr(request, option.name) != option.default]
+        words = " ".join(f"{option.flag} {_quoted(_written(request, option))}" for option in said)
+        (last if control.option.kind == "file" else lines).append(words)
+    lines.append(" ".join([*last, f"--seed {request.seed}", *map(_quoted, sampling), "-o out/"]))
     return " \\\n  ".join(lines)
 
 
@@ -107,12 +108,7 @@ def _summary(shown: Sequence[Shown], seeds: int) -> str:
 
 def _section(one: Shown, folder: Path, sampling: Sequence[str]) -> str:
     request = one.request
-    given = (
-        [f"chords `{request.chords}`" + ("" if request.bpm is None else f" at {request.bpm:g} bpm")] if request.chords is not None else []
-    )
-    for kind in ("melody", "drums"):
-        if (source := getattr(request, kind)) is not None:
-            given.append(f"{kind} [{Path(source).name}]({os.path.relpath(source, folder).replace(os.sep, '/')})")
+    given = [_given(request, control, folder) for control in _asked(request)]
     parts = [
         f"## {one.name}",
         f"> {request.text}" if request.text else "",
@@ -124,6 +120,29 @@ def _section(one: Shown, folder: Path, sampling: Sequence[str]) -> str:
     if one.chords is not None:
         parts.append("```\nasked  {}\nheard  {}\n```".format(*one.chords))
     return "\n\n".join(filter(None, parts))
+
+
+def _given(request: Request, control: type[Control], folder: Path) -> str:
+    """What a control is given, in Markdown."""
+    option, source = control.option, getattr(request, control.option.name)
+    shown = f"`{source}`"
+    if option.kind == "file":
+        shown = f"[{Path(source).name}]({os.path.relpath(source, folder).replace(os.sep, '/')})"
+    more = [detail for detail in control.details if getattr(request, detail.name) != detail.default]
+    details = ", ".join(f"{detail.name} {_written(request, detail)}" for detail in more)
+    return f"{option.name} {shown}" + (f" ({details})" if details else "")
+
+
+def _asked(request: Request) -> list[type[Control]]:
+    """The controls that a request asks for, one of those that follow the same thing."""
+    asked = {control.option.name: control for control in CONTROLS.values() if getattr(request, control.option.name) is not None}
+    return list(asked.values())
+
+
+def _written(request: Request, option: Option) -> str:
+    """A value as it is written for a command."""
+    value = getattr(request, option.name)
+    return _seen(value) if option.kind == "file" else f"{value:g}" if option.kind == "number" else str(value)
 
 
 def _columns(one: Shown) -> list[Column]:

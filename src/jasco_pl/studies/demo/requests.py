@@ -20,11 +20,10 @@ from typing import Any
 
 import yaml
 
+from jasco_pl.controls import CONTROLS, all_options
 from jasco_pl.generation.jasco import Request
 from jasco_pl.system.errors import UserError
 
-_TEXTS, _NUMBERS, _FILES = ("text", "chords", "meter"), ("bpm", "seed"), ("melody", "drums")
-_FIELDS = ", ".join((*_TEXTS, *_NUMBERS, *_FILES))
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -51,7 +50,7 @@ def read_requests(path: str | os.PathLike[str]) -> RequestFile:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"the file of requests {name!r} is not YAML ({' '.join(str(error).split()).rstrip('.')}).") from None
     if not isinstance(content, dict) or not isinstance(content.get("requests"), dict) or not content["requests"]:
-        raise UserError(f"the file of requests {name!r} has no 'requests:' with at least one name and its fields ({_FIELDS}).")
+        raise UserError(f"the file of requests {name!r} has no 'requests:' with at least one name and its fields ({_fields()}).")
     if unknown := [key for key in content if key not in ("title", "about", "requests")]:
         raise UserError(f"{name!r} has an unknown entry {unknown[0]!r}; there may be title, about and requests.")
     requests = {
@@ -60,20 +59,26 @@ def read_requests(path: str | os.PathLike[str]) -> RequestFile:
     return RequestFile(str(content.get("title") or "Clips"), str(content.get("about") or "").strip(), requests)
 
 
+def _fields() -> str:
+    return ", ".join(["text", *all_options(), "seed"])
+
+
 def _request(where: str, name: str, fields: Any, file: Path) -> Request:
     if not _NAME.fullmatch(name):
         raise UserError(f"{where} cannot name files: letters, digits, - and _ are accepted.")
     if not isinstance(fields, dict) or not fields:
-        raise UserError(f"{where} has no fields; there may be {_FIELDS}.")
+        raise UserError(f"{where} has no fields; there may be {_fields()}.")
+    kinds = {"text": "text", "seed": "number", **{option.name: option.kind for option in all_options().values()}}
     for key, value in fields.items():
-        if key in _NUMBERS:
+        if key not in kinds:
+            raise UserError(f"{where} has an unknown field {key!r}; there may be {_fields()}.")
+        if kinds[key] == "number":
             if isinstance(value, bool) or not isinstance(value, int if key == "seed" else int | float):
                 raise UserError(f"{where} has {key}: {value!r}, where a {'whole ' * (key == 'seed')}number is accepted.")
-        elif key not in (*_TEXTS, *_FILES):
-            raise UserError(f"{where} has an unknown field {key!r}; there may be {_FIELDS}.")
         elif not isinstance(value, str):
             raise UserError(f"{where} has {key}: {value!r}, where text is accepted.")
-    if not {"chords", "melody", "drums"} & set(fields):
-        raise UserError(f"{where} has nothing to follow: give it chords, melody or drums.")
-    files = {key: os.path.normpath(file.parent / fields[key]) for key in _FILES if key in fields}
+    *others, last = dict.fromkeys(control.option.name for control in CONTROLS.values())
+    if not {*others, last} & set(fields):
+        raise UserError(f"{where} has nothing to follow: give it {', '.join(others)} or {last}.")
+    files = {key: os.path.normpath(file.parent / value) for key, value in fields.items() if kinds[key] == "file"}
     return Request(**{**fields, **files})

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from jasco_pl.generation.windows import Window, plan_windows
+from jasco_pl.generation.painting import Window, plan_windows, splice
 
 
 def kept(frames: int, *stretches: tuple[int, int]) -> np.ndarray:
@@ -55,3 +56,18 @@ def test_every_frame_is_made_by_windows_inside_the_clip(seed: int) -> None:
             assert made[before].all() or not known[before].all()  # what stands before it is there by now, or comes with another stretch
             made[window.start : window.stop] = True
         assert made.all()
+
+
+def test_a_kept_stretch_is_the_recording_but_for_its_fades() -> None:
+    known = np.zeros(100, dtype=bool)
+    known[:30] = known[50:60] = known[97:] = True
+    made, recording = torch.zeros(1, 64000), torch.ones(1, 59 * 640)
+    share = splice(made, recording, known, 640, 32000)[0]
+    assert share.shape == (64000,)
+    assert (share[: 25 * 640] == 1).all()  # nothing fades at the clip's own end
+    assert share[25 * 640 : 30 * 640].diff().max() < 0
+    assert share[30 * 640 - 1] < 0.001
+    assert (share[30 * 640 : 50 * 640] == 0).all()
+    assert share[55 * 640] == pytest.approx(1.0, abs=0.01)
+    assert share[52 * 640] == pytest.approx(0.4, abs=0.01)
+    assert (share[59 * 640 :] == 0).all()  # the recording is over

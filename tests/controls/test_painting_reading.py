@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from jasco_pl.generation.painting import kept_frames, read_ranges, splice, stretches
+from jasco_pl.controls.painting import kept_frames, read_ranges, stretches
 from jasco_pl.system.errors import UserError
 
 
@@ -74,21 +73,6 @@ def test_a_recording_that_ends_sooner_gives_up_its_last_frames() -> None:
 def test_nothing_to_do_is_one_sentence(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         kept(**options)
-
-
-def test_a_kept_stretch_is_the_recording_but_for_its_fades() -> None:
-    known = np.zeros(100, dtype=bool)
-    known[:30] = known[50:60] = known[97:] = True
-    made, recording = torch.zeros(1, 64000), torch.ones(1, 59 * 640)
-    share = splice(made, recording, known, 640, 32000)[0]
-    assert share.shape == (64000,)
-    assert (share[: 25 * 640] == 1).all()  # nothing fades at the clip's own end
-    assert share[25 * 640 : 30 * 640].diff().max() < 0
-    assert share[30 * 640 - 1] < 0.001
-    assert (share[30 * 640 : 50 * 640] == 0).all()
-    assert share[55 * 640] == pytest.approx(1.0, abs=0.01)
-    assert share[52 * 640] == pytest.approx(0.4, abs=0.01)
-    assert (share[59 * 640 :] == 0).all()  # the recording is over
 
 
 def test_kept_seconds_in_words() -> None:
