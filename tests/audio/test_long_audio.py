@@ -10,8 +10,7 @@ import soundfile
 import torch
 
 from jasco_pl.audio import long_audio, read_audio
-from jasco_pl.audio.long_audio import InMemory, LongAudio, OnDisk, Spool
-from jasco_pl.controls.audio import bandpass, bandpass_long
+from jasco_pl.audio.long_audio import InMemory, LongAudio, OnDisk, Spool, bandpass, bandpass_long
 from jasco_pl.system.errors import UserError
 
 Write = Callable[..., Path]

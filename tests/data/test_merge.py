@@ -11,8 +11,7 @@ import torch
 
 from jasco_pl.cli import main
 from jasco_pl.data import split as module
-from jasco_pl.data.checks import CorruptShardError
-from jasco_pl.data.schema import Sample
+from jasco_pl.data.schema import CorruptShardError, Sample
 from jasco_pl.data.shards import ShardReader, write_index, write_shard
 from jasco_pl.data.split import merge, recording, side, split
 from jasco_pl.system.errors import UserError

@@ -14,9 +14,9 @@ import torch
 
 from jasco_pl.cli import main
 from jasco_pl.data.cache import PART
-from jasco_pl.data.checks import CorruptShardError
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.data.remote import CacheOptions, FetchError
+from jasco_pl.data.schema import CorruptShardError
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.data.store import _systems
 from jasco_pl.system.errors import UserError

@@ -11,10 +11,10 @@ import torch
 from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec, load_codec
 from jasco_pl.data import show
-from jasco_pl.data.build import fingerprint
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import ShardReader, write_index, write_shard
 from jasco_pl.data.summary import spread, summarize
+from jasco_pl.extract.latents import fingerprint
 from jasco_pl.notation import harmony
 from jasco_pl.system.errors import UserError
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from jasco_pl.audio.files import read_audio, write_audio
+from jasco_pl.audio.long_audio import bandpass
 from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec, BandCodecConfig
-from jasco_pl.controls.audio import bandpass
 from jasco_pl.generation.jasco import Clip, Jasco, Request
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig

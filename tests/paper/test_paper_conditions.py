@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from jasco_pl.audio.long_audio import bandpass
 from jasco_pl.codec import BandCodec
 from jasco_pl.controls import CONTROLS
-from jasco_pl.controls.audio import AudioControl, bandpass
+from jasco_pl.controls.audio import AudioControl
 from jasco_pl.controls.conditions import ConditionDropout, Conditions
 from jasco_pl.controls.painting import Painting, masked_segment
 from jasco_pl.network.flow.guidance import parse_guidance

@@ -13,7 +13,7 @@ from jasco_pl.data.shards import ShardReader
 from jasco_pl.prepare import engine, track
 from jasco_pl.prepare.engine import Preparation
 from jasco_pl.prepare.rules import Rules
-from jasco_pl.prepare.stages import Stages
+from jasco_pl.prepare.track import Stages
 from jasco_pl.system.errors import UserError, WriteError
 
 

@@ -16,8 +16,7 @@ from recordings import Deadly, content, lines, small
 
 from jasco_pl.prepare import engine, pool
 from jasco_pl.prepare.engine import Preparation
-from jasco_pl.prepare.stages import Stages
-from jasco_pl.prepare.track import Job
+from jasco_pl.prepare.track import Job, Stages
 from jasco_pl.system.errors import WriteError
 
 

@@ -17,7 +17,9 @@ from types import TracebackType
 from typing import IO
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from scipy.signal import butter, sosfilt
 from torch import Tensor
 from tqdm import tqdm
 
@@ -25,6 +27,8 @@ from jasco_pl.audio.decoding import AudioFile
 from jasco_pl.audio.files import resampled
 
 MEMORY_SECONDS = 300.0
+DRUM_BAND = (200.0, 800.0)  # Hz, paper section 5: drums of the multi-condition models
+_RINGING = 0.5  # seconds, at the end of which the filter's answer has died away to less than float32 holds
 
 Block = NDArray[np.float32]
 
@@ -127,6 +131,17 @@ class Filtered(Samples):
     def _read(self, start: int, stop: int) -> Block:
         first = max(0, start - self._lead)
         return self._function(self._source[first:stop])[start - first :]
+
+
+def bandpass(wav: Tensor, sample_rate: int) -> Tensor:
+    """Keep 200-800 Hz (Butterworth, fourth order a side); [1, S] -> [1, S]."""
+    sections = butter(4, DRUM_BAND, btype="bandpass", fs=sample_rate, output="sos")
+    return torch.from_numpy(sosfilt(sections, wav.numpy()).astype(np.float32))
+
+
+def bandpass_long(samples: Samples) -> Samples:
+    """The same of samples of any length, filtered when they are read."""
+    return Filtered(samples, lambda part: bandpass(torch.from_numpy(part)[None], samples.rate)[0].numpy(), _RINGING)
 
 
 class Spool:

@@ -89,7 +89,7 @@ def _count(text: str) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from jasco_pl.data.build import build_shards
+    from jasco_pl.prepare.composed import build_shards
 
     index = build_shards(args.pieces, args.out, args.codec, args.workers, args.pieces_per_shard)
     print(f"{sum(len(shard['samples']) for shard in index['shards'])} samples in {len(index['shards'])} shards: {args.out}")
@@ -125,8 +125,8 @@ def _info(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     from jasco_pl.codec import load_codec
     from jasco_pl.data import show
-    from jasco_pl.data.build import fingerprint
     from jasco_pl.data.summary import fingerprints
+    from jasco_pl.extract.latents import fingerprint
 
     if args.random and args.id is not None:
         raise UserError(f"either the id {args.id!r} or --random, not both.")

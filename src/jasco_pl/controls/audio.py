@@ -6,30 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.signal import butter, sosfilt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from jasco_pl.audio.files import read_audio
-from jasco_pl.audio.long_audio import Filtered, Samples
+from jasco_pl.audio.long_audio import bandpass
 from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
 from jasco_pl.system.errors import UserError
-
-DRUM_BAND = (200.0, 800.0)  # Hz, paper section 5: drums of the multi-condition models
-_RINGING = 0.5  # seconds, at the end of which the filter's answer has died away to less than float32 holds
-
-
-def bandpass(wav: Tensor, sample_rate: int) -> Tensor:
-    """Keep 200-800 Hz (Butterworth, fourth order a side); [1, S] -> [1, S]."""
-    sections = butter(4, DRUM_BAND, btype="bandpass", fs=sample_rate, output="sos")
-    return torch.from_numpy(sosfilt(sections, wav.numpy()).astype(np.float32))
-
-
-def bandpass_long(samples: Samples) -> Samples:
-    """The same of samples of any length, filtered when they are read."""
-    return Filtered(samples, lambda part: bandpass(torch.from_numpy(part)[None], samples.rate)[0].numpy(), _RINGING)
 
 
 def blur(vectors: Tensor, window: int) -> Tensor:

@@ -15,21 +15,18 @@ from torch.utils.data import DataLoader, Dataset
 
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.sampler import GlobalBatches, crop_start
-from jasco_pl.data.schema import FIELDS, STAGES, STAND_INS, Batch, Sample
+from jasco_pl.data.schema import FIELDS, STAND_INS, Batch, Sample, stage_of
 from jasco_pl.data.shards import ShardReader
+from jasco_pl.data.split import is_recorded
 from jasco_pl.data.store import is_url
-from jasco_pl.notation import harmony
-from jasco_pl.notation.melody import UNVOICED
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
-
-PADDING = {"chords": harmony.NULL, "chords_heard": harmony.NULL, "melody": UNVOICED}  # past a short sample's end; codes: -1, latents: 0
 
 REMOTE_WINDOW = 8  # shards shuffled together where they come from a URL
 
 
 def crop(sample: Sample, start: int, length: int) -> dict[str, Tensor]:
-    """`length` frames from `start` of every field, padded with nulls if the sample ends before; and the mask of real frames."""
+    """`length` frames from `start` of every field, padded with the fields' nulls if the sample ends before; and the mask of real frames."""
     result = {}
     for name, tensor in sample.tensors.items():
         part = tensor[start : start + length]
@@ -37,8 +34,7 @@ def crop(sample: Sample, start: int, length: int) -> dict[str, Tensor]:
             part = part.long()
         missing = length - part.shape[0]
         if missing:
-            filler = 0 if part.is_floating_point() else PADDING.get(name, -1)
-            part = torch.cat([part, part.new_full((missing, *part.shape[1:]), filler)])
+            part = torch.cat([part, part.new_full((missing, *part.shape[1:]), FIELDS[name].null)])
         result[name] = part.float() if part.is_floating_point() else part
     result["mask"] = torch.arange(start, start + length) < sample.frames
     return result
@@ -79,7 +75,7 @@ class CropDataset(Dataset[Batch]):
             if missing := next(self._lacking(entry["crc32"]), None):
                 raise UserError(
                     f"the shards in {self.reader.location!r} lack the field {missing!r}: sample {entry['id']!r} holds "
-                    f"{', '.join(sorted(entry['crc32']))}; {self._remedy(missing)}."
+                    f"{', '.join(sorted(entry['crc32']))}; {self._remedy(missing, entry['id'])}."
                 )
 
     def _lacking(self, stored: Collection[str]) -> Iterator[str]:
@@ -91,8 +87,19 @@ class CropDataset(Dataset[Batch]):
             elif STAND_INS.get(field) not in stored:
                 yield field
 
-    def _remedy(self, field: str) -> str:
-        remedy = f"`jasco prepare SOURCE --out DIR --stages {STAGES[field]}` adds it to the set in which recordings were prepared"
+    def _remedy(self, field: str, sample: str) -> str:
+        """What adds a field to the set that a sample comes from."""
+        stages = [stage_of(name) for name in (field, STAND_INS.get(field)) if name]
+        if is_recorded(sample):
+            heard = next((stage for stage in stages if stage.hears_recordings()), None)
+            remedy = "only composed pieces have it"
+            if heard:
+                remedy = f"`jasco prepare SOURCE --out DIR --stages {heard.name}` adds it to the set in which recordings were prepared"
+        elif stages[0].reads_pieces():
+            command = f"`jasco shards build --pieces DIR --out DIR --codec {self.reader.codec.get('name', 'DIR')}`"
+            remedy = f"{command} adds it to the set that was built of composed pieces"
+        else:
+            remedy = "only recordings have it"
         return remedy if field in self.fields else f"{remedy}, and data.heard_chords 0 does without it"
 
     def _sources(self, entry: dict[str, Any], epoch: int) -> dict[str, str]:

@@ -1,33 +1,36 @@
-"""What a prepared sample holds."""
+"""What a prepared sample holds, where its fields come from, and their reading out of an open shard, none of them unchecked."""
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
-FIELDS: dict[str, torch.dtype] = {
-    "latents": torch.float16,  # [T, dim], the codec's, not normalised
-    "codes_mix": torch.int16,  # first-codebook entries of the full mix ...
-    "codes_drums": torch.int16,  # ... of the drum stem
-    "codes_drums_bandpass": torch.int16,  # ... of the drum stem between 200 and 800 Hz
-    "codes_drumless": torch.int16,  # ... of the mix without drums
-    "chords": torch.int16,  # index in harmony's vocabulary
-    "chords_heard": torch.int16,  # the same as Chordino hears it: all that recordings have
-    "melody": torch.int8,  # bin 0..52 = MIDI 43..95, -1 none
-}
+from jasco_pl.extract.chordino import ComposedChords, HeardChords
+from jasco_pl.extract.latents import Latents
+from jasco_pl.extract.salience import MelodyBins
+from jasco_pl.extract.separation import DrumCodes
+from jasco_pl.extract.stage import Field, Stage
+from jasco_pl.system.errors import UserError
+
+STAGES: dict[str, type[Stage]] = {stage.name: stage for stage in (Latents, ComposedChords, HeardChords, MelodyBins, DrumCodes)}
+"""All that is extracted, in the order in which it is stored. Whoever adds a field adds its stage here, and nothing else in this package."""
+
+FIELDS: dict[str, Field] = {field.name: field for stage in STAGES.values() for field in stage.fields}
 REQUIRED = ("latents",)
-STAND_INS = {"chords": "chords_heard"}
+STAND_INS = {field.stands_in_for: field.name for field in FIELDS.values() if field.stands_in_for}
 """Field -> what is read where a sample lacks it: only composed music has exact chords."""
-STAGES = {
-    **dict.fromkeys(("latents", "codes_mix"), "codec"),
-    **dict.fromkeys(("chords", "chords_heard"), "chords"),
-    "melody": "melody",
-    **dict.fromkeys(("codes_drums", "codes_drums_bandpass", "codes_drumless"), "drums"),
-}
-"""Field -> the stage of `jasco prepare` that adds it."""
+
+
+def stage_of(field: str) -> type[Stage]:
+    """The stage that adds a field."""
+    return next(stage for stage in STAGES.values() if field in stage.names())
 
 
 @dataclass
@@ -49,11 +52,47 @@ class Sample:
             if name not in self.tensors:
                 raise ValueError(f"sample {self.id!r} lacks the field {name!r}.")
         for name, tensor in self.tensors.items():
-            if FIELDS.get(name) != tensor.dtype:
-                raise ValueError(f"sample {self.id!r}, field {name!r}: {tensor.dtype} where {FIELDS.get(name)} is expected.")
+            expected = FIELDS[name].dtype if name in FIELDS else None
+            if tensor.dtype != expected:
+                raise ValueError(f"sample {self.id!r}, field {name!r}: {tensor.dtype} where {expected} is expected.")
             if tensor.shape[0] != self.frames:
                 raise ValueError(f"sample {self.id!r}, field {name!r}: {tensor.shape[0]} frames, its latents have {self.frames}.")
 
 
 Batch = dict[str, Any]
 """Collated crops: field -> tensor [B, T, ...]; `id`, `caption`: lists of str; `key`: list of int; `mask` [B, T] true on real frames."""
+
+
+class CorruptShardError(UserError):
+    """A shard is missing, truncated or altered; the message names file, sample and field."""
+
+
+def checksum(tensor: Tensor) -> int:
+    """crc32 of the tensor's bytes."""
+    return zlib.crc32(memoryview(tensor.contiguous().view(torch.uint8).numpy()))  # type: ignore[arg-type]
+
+
+def read_fields(handle: Any, path: str | Path, entry: dict[str, Any], fields: Collection[str] | None = None) -> dict[str, Tensor]:
+    """The tensors of one sample.
+
+    Args:
+        handle: the shard, opened by safetensors.
+        path: its name, for messages.
+        entry: of the sample in the index: `id` and `crc32` of every field.
+        fields: the ones wanted, where the sample has them; None for all.
+
+    Raises:
+        CorruptShardError: the bytes of a field differ from what was written, or cannot be read.
+    """
+    tensors = {}
+    try:
+        for field, crc in entry["crc32"].items():
+            if fields is not None and field not in fields:
+                continue
+            tensor = handle.get_tensor(f"{entry['id']}/{field}")
+            if checksum(tensor) != crc:
+                raise CorruptShardError(f"the shard {str(path)!r} is damaged: sample {entry['id']!r}, field {field!r} fails its checksum.")
+            tensors[field] = tensor
+    except (SafetensorError, OSError) as error:
+        raise CorruptShardError(f"the shard {str(path)!r} is damaged: sample {entry['id']!r} cannot be read ({error}).") from error
+    return tensors

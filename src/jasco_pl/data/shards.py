@@ -19,9 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from jasco_pl.data.checks import CorruptShardError, checksum, read_fields
 from jasco_pl.data.remote import CacheOptions, FetchError, RemoteShards
-from jasco_pl.data.schema import Sample
+from jasco_pl.data.schema import FIELDS, CorruptShardError, Sample, checksum, read_fields
 from jasco_pl.data.store import is_url
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, write_json
@@ -49,8 +48,9 @@ def write_shard(folder: str | Path, name: str, samples: Sequence[Sample], codec:
         sample.check()
         if f"{sample.id}/latents" in tensors:
             raise ValueError(f"two samples of the shard {name!r} are called {sample.id!r}.")
-        tensors |= {f"{sample.id}/{field}": tensor.contiguous() for field, tensor in sample.tensors.items()}
-        crc = {field: checksum(tensor) for field, tensor in sample.tensors.items()}
+        stored = {field: sample.tensors[field].contiguous() for field in FIELDS if field in sample.tensors}  # in one order, whoever made it
+        tensors |= {f"{sample.id}/{field}": tensor for field, tensor in stored.items()}
+        crc = {field: checksum(tensor) for field, tensor in stored.items()}
         entries.append({"id": sample.id, "frames": sample.frames, "captions": sample.captions, "crc32": crc})
     path = folder / f"{name}.safetensors"
     with atomic_path(path) as temporary:
@@ -60,15 +60,19 @@ def write_shard(folder: str | Path, name: str, samples: Sequence[Sample], codec:
     return side
 
 
-def finished(folder: str | Path, name: str, ids: Sequence[str], codec: int = 0) -> bool:
-    """Whether a shard of that name is there, whole by size, with just these samples and made by that codec."""
+def finished(folder: str | Path, name: str, ids: Sequence[str], codec: int = 0) -> list[dict[str, Any]]:
+    """The index entries of a shard of that name, if it is there, whole by size, with just these samples and made by that codec.
+
+    Returns:
+        One entry a sample; none where the shard has to be written.
+    """
     folder = Path(folder)
     try:
         side = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         same = side["codec"] == codec and [entry["id"] for entry in side["samples"]] == list(ids)
-        return same and (folder / side["file"]).stat().st_size == side["bytes"]
+        return side["samples"] if same and (folder / side["file"]).stat().st_size == side["bytes"] else []
     except (OSError, ValueError, KeyError):
-        return False
+        return []
 
 
 def write_index(folder: str | Path, codec: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

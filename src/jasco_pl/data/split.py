@@ -36,6 +36,11 @@ def recording(sample: str) -> str:
     return match[1] if match else sample
 
 
+def is_recorded(sample: str) -> bool:
+    """Whether `jasco prepare` cut a sample of that id from a recording; otherwise it is a composed piece."""
+    return recording(sample) != sample
+
+
 def side(sample: str, valid: float, test: float, seed: int) -> str:
     """The split that a sample belongs to: a hash of its recording, so that nothing moves when the set grows."""
     place = stable_hash("split", seed, recording(sample)) / 2**63

@@ -21,7 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from jasco_pl.audio.files import resample
-from jasco_pl.audio.long_audio import Samples
+from jasco_pl.audio.long_audio import LongAudio, Samples
+from jasco_pl.extract.stage import Field, Piece, Stage
 from jasco_pl.notation import harmony
 from jasco_pl.notation.chord_text import parse_chord
 from jasco_pl.system.errors import UserError
@@ -137,3 +138,36 @@ def _in_vocabulary(written: str) -> str:
         return parse_chord(written)[0]
     except UserError:
         return harmony.LABELS[harmony.UNK]
+
+
+class ComposedChords(Stage):
+    """The chords of composed pieces as they were written, vocabulary indices."""
+
+    name = "composed chords"
+    fields = (Field("chords", torch.int16, harmony.NULL),)
+    annotations = ("chords",)
+
+    def of_piece(self, piece: Piece) -> dict[str, Tensor]:
+        return {"chords": torch.from_numpy(harmony.changes_to_frames(piece.note["chords"], piece.frames, self.codec.frame_rate))}
+
+
+class HeardChords(Stage):
+    """The same as Chordino hears them: all that recordings have."""
+
+    name = "chords"
+    fields = (Field("chords_heard", torch.int16, harmony.NULL, stands_in_for="chords"),)
+
+    @classmethod
+    def require(cls) -> None:
+        require()
+
+    def fingerprint(self) -> str:
+        require()
+        return "chordino"
+
+    def of_recording(self, audio: LongAudio) -> dict[str, Tensor]:
+        changes = chordino_long(audio.samples(SAMPLE_RATE))
+        return {"chords_heard": torch.from_numpy(harmony.changes_to_frames(changes, self.frames(audio), self.codec.frame_rate))}
+
+    def of_piece(self, piece: Piece) -> dict[str, Tensor]:
+        return {"chords_heard": torch.from_numpy(chordino_frames(piece.stems["mix"], self.codec.sample_rate, piece.frames))}

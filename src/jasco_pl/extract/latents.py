@@ -1,13 +1,16 @@
-"""A codec's latents of audio of any length."""
+"""A codec's latents of audio of any length, and its first-codebook codes."""
 
 from __future__ import annotations
+
+import zlib
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from jasco_pl.audio.long_audio import Samples
+from jasco_pl.audio.long_audio import LongAudio, Samples
 from jasco_pl.codec.base import Codec
+from jasco_pl.extract.stage import Field, Piece, Stage
 
 WINDOW_SECONDS = 60.0
 
@@ -42,3 +45,33 @@ def encode(codec: Codec, samples: Samples, window_seconds: float = WINDOW_SECOND
             latents[place], codes[place] = heard[0].cpu(), codec.codes(heard)[0].short().cpu()
             bar.update()
     return latents, codes
+
+
+def clip_codes(codec: Codec, wav: Tensor) -> tuple[Tensor, Tensor]:
+    """Latents [T, dim] and first-codebook codes int16 [T] of one clip [1, S], encoded at once."""
+    latents = codec.encode(wav[None])
+    return latents[0], codec.codes(latents)[0].to(torch.int16)
+
+
+def fingerprint(codec: Codec) -> int:
+    """Changes with whatever the latents' statistics and the codes depend on."""
+    values = torch.cat([part.detach().cpu().flatten() for part in (codec.latent_mean, codec.latent_std, codec.codebook)])
+    return zlib.crc32(values.numpy().tobytes())
+
+
+class Latents(Stage):
+    """The codec's latents of the mix, not normalised, which every sample has, and the codes of the mix."""
+
+    name = "codec"
+    fields = (Field("latents", torch.float16, 0.0), Field("codes_mix", torch.int16, -1))
+
+    def fingerprint(self) -> str:
+        return f"{fingerprint(self.codec):08x}"
+
+    def of_recording(self, audio: LongAudio) -> dict[str, Tensor]:
+        latents, codes = encode(self.codec, audio.samples(self.codec.sample_rate))
+        return {"latents": latents.half(), "codes_mix": codes}
+
+    def of_piece(self, piece: Piece) -> dict[str, Tensor]:
+        latents, codes = clip_codes(self.codec, piece.stems["mix"])
+        return {"latents": latents.half(), "codes_mix": codes}

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jasco_pl.audio.files import resample
+from jasco_pl.notation.melody import BINS, LOWEST_MIDI, UNVOICED
 
 SAMPLE_RATE = 22050
-LOWEST_MIDI, HIGHEST_MIDI = 43, 95
 _HOP = 441  # 50 frames a second
 # The search goes an octave below and nearly one above the range: a note outside it is then mostly heard as itself and dropped, instead
 # of being taken for its octave (wrongly voiced frames fell from 34 % to 6 % on a synthetic line with such notes and vibrato).
@@ -36,11 +36,11 @@ def pyin_melody(wav: Tensor, sample_rate: int, frames: int) -> NDArray[np.int8]:
     """
     samples = resample(wav, sample_rate, SAMPLE_RATE)[0].numpy()[: frames * _HOP]
     if not np.any(samples):
-        return np.full(frames, -1, dtype=np.int8)
+        return np.full(frames, UNVOICED, dtype=np.int8)
     padded = np.pad(samples, (0, frames * _HOP - len(samples)))
     low, high = (float(librosa.midi_to_hz(midi)) for midi in _SEARCH)
     frequency, voiced, _ = librosa.pyin(padded, sr=SAMPLE_RATE, fmin=low, fmax=high, hop_length=_HOP, resolution=_RESOLUTION)
     with np.errstate(invalid="ignore"):
-        midi = np.round(librosa.hz_to_midi(frequency[:frames]))
-        inside = voiced[:frames] & (midi >= LOWEST_MIDI) & (midi <= HIGHEST_MIDI)
-    return np.where(inside, midi - LOWEST_MIDI, -1).astype(np.int8)
+        bins = np.round(librosa.hz_to_midi(frequency[:frames])) - LOWEST_MIDI
+        inside = voiced[:frames] & (bins >= 0) & (bins < BINS)
+    return np.where(inside, bins, UNVOICED).astype(np.int8)

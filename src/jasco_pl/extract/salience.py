@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,8 +22,9 @@ from jasco_pl.audio.long_audio import InMemory, LongAudio, Samples
 from jasco_pl.extract import salience_network as hcqt
 from jasco_pl.extract.salience_network import BELOW, CONTEXT, SalienceNetwork
 from jasco_pl.extract.salience_weights import load_network
+from jasco_pl.extract.stage import Field, Piece, Stage
 from jasco_pl.notation.harmony import FRAME_RATE
-from jasco_pl.notation.melody import BINS, LOWEST_MIDI, UNVOICED
+from jasco_pl.notation.melody import BINS, LOWEST_MIDI, UNVOICED, melody_frames
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import weights_fingerprint
 
@@ -183,3 +185,24 @@ def _at_frame_rate(windows: Iterator[NDArray[np.float32]], total: int, heard: in
         yield done, loud[left[now] - first] * (1 - part[now]) + loud[right[now] - first] * part[now]
         needed = int(left[stop]) if stop < heard else first + len(loud)
         loud, first, done = loud[needed - first :], needed, stop
+
+
+class MelodyBins(Stage):
+    """The melody as bins, 0..52 for MIDI 43..95: of recordings by deep salience, of composed pieces as it was written."""
+
+    name = "melody"
+    fields = (Field("melody", torch.int8, UNVOICED),)
+    annotations = ("melody",)
+
+    @cached_property
+    def _extractor(self) -> Salience:
+        return Salience(self.options.salience, self.options.device)
+
+    def fingerprint(self) -> str:
+        return self._extractor.fingerprint
+
+    def of_recording(self, audio: LongAudio) -> dict[str, Tensor]:
+        return {"melody": torch.from_numpy(self._extractor.of(audio, self.frames(audio)))}
+
+    def of_piece(self, piece: Piece) -> dict[str, Tensor]:
+        return {"melody": torch.from_numpy(melody_frames(piece.note["melody"], piece.frames, self.codec.frame_rate))}

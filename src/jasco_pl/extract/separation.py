@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from functools import cached_property
+from typing import TYPE_CHECKING
 
+import librosa
 import numpy as np
 import torch
-from demucs.apply import BagOfModels
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
+from torch import Tensor
 from tqdm import tqdm
 
 from jasco_pl.audio.files import SAMPLE_RATE, resampled
-from jasco_pl.audio.long_audio import LongAudio, Samples
-from jasco_pl.extract import demucs as demucs_stream
-from jasco_pl.extract import hpss
-from jasco_pl.extract.demucs import load_demucs
+from jasco_pl.audio.long_audio import LongAudio, Samples, bandpass, bandpass_long
+from jasco_pl.extract.latents import clip_codes, encode, fingerprint
+from jasco_pl.extract.stage import Field, Piece, Stage
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import weights_fingerprint
 
+if TYPE_CHECKING:
+    from demucs.apply import BagOfModels
+
 DEFAULT = "htdemucs"
 HPSS = "hpss"
-_HPSS_WINDOW = hpss.HOP * 1024  # samples
+_HOP = 512
+_FFT = 2048
+_MEDIAN = 31  # frames for what is harmonic, bins for what is percussive
+# Samples on either side that a sample depends on: a Fourier frame, the frames in the median around it, and a frame around those.
+_CONTEXT = _HOP * (_FFT // _HOP // 2 + _MEDIAN // 2 + _FFT // _HOP // 2)
+_HPSS_WINDOW = _HOP * 1024  # samples
 
 
 class Separator:
@@ -35,7 +46,7 @@ class Separator:
 
     Args:
         name: of a model of Demucs', or `hpss`.
-        repo: folder of Demucs' weights, see `demucs_weights.load_demucs`.
+        repo: folder of Demucs' weights, see `demucs.load_demucs`.
         device: where Demucs runs.
 
     Raises:
@@ -46,6 +57,8 @@ class Separator:
         self.name, self.device = name, torch.device(device)
         self.model: BagOfModels | None = None
         if name != HPSS:
+            from jasco_pl.extract.demucs import load_demucs  # here: importing Demucs takes a while
+
             self.model = load_demucs(name, repo).to(self.device)
             if "drums" not in self.model.sources:
                 raise UserError(f"Demucs' {name} separates {', '.join(self.model.sources)}, and no drums.")
@@ -83,8 +96,8 @@ class Separator:
     def _percussive(self, mix: Samples, progress: bool) -> Iterator[NDArray[np.float32]]:
         done = 0
         with tqdm(total=round(mix.seconds), desc="drums", unit="s", disable=not progress) as bar:
-            for window, before, own in mix.windows(_HPSS_WINDOW, hpss.CONTEXT):
-                drums = hpss.percussive(window)[before : before + own]
+            for window, before, own in mix.windows(_HPSS_WINDOW, _CONTEXT):
+                drums = percussive(window)[before : before + own]
                 yield np.stack([drums, window[before : before + own] - drums], axis=1)
                 done += own
                 bar.update(done // mix.rate - bar.n)
@@ -100,9 +113,11 @@ class Separator:
 
     def _pairs(self, model: BagOfModels, audio: LongAudio, mean: float, std: float, progress: bool) -> Iterator[NDArray[np.float32]]:
         """(drums, drumless) [n, 2] at the model's rate."""
+        from jasco_pl.extract import demucs
+
         place, done = model.sources.index("drums"), 0
         with tqdm(total=round(audio.seconds), desc="drums", unit="s", disable=not progress) as bar:
-            for stems in demucs_stream.stems(model, audio.stereo(model.samplerate), mean, std, self.device):
+            for stems in demucs.stems(model, audio.stereo(model.samplerate), mean, std, self.device):
                 mono = stems.mean(dim=1)
                 drums = mono[place] * std
                 yield torch.stack([drums, mono.sum(dim=0) * std - drums + mean], dim=1).numpy()
@@ -118,3 +133,47 @@ def _statistics(audio: LongAudio, rate: int) -> tuple[float, float]:
         count, total, squares = count + len(mono), total + float(mono.sum()), squares + float(np.square(mono).sum())
     mean = total / count
     return mean, max(0.0, (squares - count * mean**2) / max(1, count - 1)) ** 0.5 + 1e-8
+
+
+def percussive(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The part of mono samples [S] that is short in time and wide in frequency, [S].
+
+    By median filters (Fitzgerald 2010), as `librosa.effects.percussive` with a tenth of the filters' time.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="n_fft=")  # clips shorter than a Fourier frame, padded with silence
+        spectrum = librosa.stft(samples, n_fft=_FFT, hop_length=_HOP)
+        magnitude = np.abs(spectrum)
+        mask = librosa.util.softmask(_medians(magnitude.T).T, _medians(magnitude), power=2.0, split_zeros=True)
+        return np.asarray(librosa.istft(spectrum * mask, hop_length=_HOP, length=len(samples)), dtype=np.float32)
+
+
+def _medians(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Running medians along the rows [R, C], mirrored at the ends: one long row, because SciPy's filter is quick in one dimension only."""
+    half = _MEDIAN // 2
+    padded = np.pad(rows, ((0, 0), (half, half)), mode="symmetric")
+    return median_filter(padded.ravel(), size=_MEDIAN).reshape(padded.shape)[:, half:-half]
+
+
+class DrumCodes(Stage):
+    """First-codebook codes of the drums, of the drums between 200 and 800 Hz, and of the mix without drums."""
+
+    name = "drums"
+    fields = tuple(Field(name, torch.int16, -1) for name in ("codes_drums", "codes_drums_bandpass", "codes_drumless"))
+
+    @cached_property
+    def _extractor(self) -> Separator:
+        return Separator(self.options.separator, self.options.demucs_repo, self.options.device)
+
+    def fingerprint(self) -> str:
+        return f"{self._extractor.fingerprint}-{fingerprint(self.codec):08x}"
+
+    def of_recording(self, audio: LongAudio) -> dict[str, Tensor]:
+        drums, drumless = self._extractor.separate(audio, self.codec.sample_rate)
+        stems = {"codes_drums": drums, "codes_drums_bandpass": bandpass_long(drums), "codes_drumless": drumless}
+        return {name: encode(self.codec, samples)[1] for name, samples in stems.items()}
+
+    def of_piece(self, piece: Piece) -> dict[str, Tensor]:
+        drums, drumless = piece.stems["drums"], piece.stems["drumless"]
+        stems = {"codes_drums": drums, "codes_drums_bandpass": bandpass(drums, self.codec.sample_rate), "codes_drumless": drumless}
+        return {name: clip_codes(self.codec, wav)[1] for name, wav in stems.items()}

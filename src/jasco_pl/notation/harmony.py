@@ -26,7 +26,7 @@ FRAME_RATE = 50
 
 # Sounding intervals above the root, the bass included.
 _MAJOR, _SEVENTH, _HALF_DIMINISHED = (0, 4, 7), (0, 4, 7, 10), (0, 3, 6, 10)
-_INTERVALS = {
+INTERVALS = {
     "": _MAJOR,
     "m": (0, 3, 7),
     "6": (0, 4, 7, 9),
@@ -45,14 +45,14 @@ _INTERVALS = {
     "m7b5/b7": _HALF_DIMINISHED,
 }
 # A bass as (letters above the root, semitones above the root): Chordino spells it by letter, so C#/E#, not C#/F.
-_BASS = {"3": (2, 4), "5": (4, 7), "b7": (6, 10), "9": (1, 2)}
+BASS = {"3": (2, 4), "5": (4, 7), "b7": (6, 10), "9": (1, 2)}
 _LETTERS = "CDEFGAB"
 _NATURAL = (0, 2, 4, 5, 7, 9, 11)
 
 
 def _spell(root: str, degree: str) -> str:
     """Name of the note `degree` above `root`, by letter."""
-    letters, semitones = _BASS[degree]
+    letters, semitones = BASS[degree]
     letter = (_LETTERS.index(root[0]) + letters) % 7
     shift = (ROOTS.index(root) + semitones - _NATURAL[letter] + 6) % 12 - 6
     return _LETTERS[letter] + ("#" * shift if shift > 0 else "b" * -shift)
@@ -68,7 +68,7 @@ _INDEX = {name: number for number, name in enumerate(LABELS)}
 
 
 def _quality(chord_type: str) -> int:
-    steps = _INTERVALS[chord_type]
+    steps = INTERVALS[chord_type]
     if 3 in steps:
         return 2 if 6 in steps else 1
     return 3 if 8 in steps else 0
@@ -78,7 +78,7 @@ _TRIADS = np.array([root * 4 + _quality(kind) for root in range(12) for kind in 
 _PITCH_CLASSES = np.zeros((SIZE + 1, 12), dtype=np.float32)
 for _root in range(12):
     for _number, _kind in enumerate(TYPES):
-        _PITCH_CLASSES[16 * _root + _number, [(_root + step) % 12 for step in _INTERVALS[_kind]]] = 1.0
+        _PITCH_CLASSES[16 * _root + _number, [(_root + step) % 12 for step in INTERVALS[_kind]]] = 1.0
 
 
 def label(index: int) -> str:
@@ -106,8 +106,8 @@ def intervals(index: int) -> tuple[frozenset[int], int]:
         return frozenset(), -1
     root, kind = divmod(index, 16)
     degree = TYPES[kind].partition("/")[2]
-    bass = root + (_BASS[degree][1] if degree else 0)
-    return frozenset((root + step) % 12 for step in _INTERVALS[TYPES[kind]]), bass % 12
+    bass = root + (BASS[degree][1] if degree else 0)
+    return frozenset((root + step) % 12 for step in INTERVALS[TYPES[kind]]), bass % 12
 
 
 def pitch_classes(index: ArrayLike) -> NDArray[np.float32]:

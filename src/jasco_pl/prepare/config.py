@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from jasco_pl.data.schema import STAGES
 from jasco_pl.prepare.captions import CaptionOptions
 from jasco_pl.prepare.rules import Rules
 from jasco_pl.system.errors import UserError
 
-STAGES = ("codec", "chords", "melody", "drums")
+HEARD = {name: stage for name, stage in STAGES.items() if stage.hears_recordings()}
+"""Stages that recordings can go through, in their order."""
 
 
 @dataclass
@@ -50,8 +52,8 @@ class PrepareConfig:
     def __post_init__(self) -> None:
         """Look at what can be looked at without any data."""
         chosen = [part.strip() for part in self.stages.split(",") if part.strip()]
-        if unknown := [stage for stage in chosen if stage not in STAGES]:
-            raise UserError(f"there is no stage {unknown[0]!r}; there are: {', '.join(STAGES)}.")
+        if unknown := [stage for stage in chosen if stage not in HEARD]:
+            raise UserError(f"there is no stage {unknown[0]!r}; there are: {', '.join(HEARD)}.")
         if not self.segment_seconds >= 1 or not self.shard_minutes > 0:
             raise UserError(
                 f"segment_seconds must be at least 1 and shard_minutes positive, not {self.segment_seconds:g} and {self.shard_minutes:g}."
@@ -61,9 +63,9 @@ class PrepareConfig:
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The stages asked for, in the order of `STAGES`; latents are part of every sample, so that codec is always among them."""
+        """The stages asked for, in the order of `HEARD`; latents are part of every sample, so that codec is always among them."""
         named = {part.strip() for part in self.stages.split(",")}
-        return tuple(stage for stage in STAGES if stage in named or stage == "codec")
+        return tuple(stage for stage in HEARD if stage in named or stage == "codec")
 
     @property
     def processes(self) -> int:

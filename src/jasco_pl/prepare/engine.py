@@ -26,16 +26,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from jasco_pl.data.build import fingerprint
 from jasco_pl.data.shards import INDEX, write_index, write_shard
-from jasco_pl.prepare.config import STAGES, PrepareConfig
+from jasco_pl.extract.latents import fingerprint
+from jasco_pl.prepare.config import HEARD, PrepareConfig
 from jasco_pl.prepare.plan import Held, Planned, cut, describe, find_held, group, read_json, read_lines, read_tracks, scan, write_lines
 from jasco_pl.prepare.pool import run_here, run_processes, run_ray
 from jasco_pl.prepare.report import write_report
 from jasco_pl.prepare.rules import Rejected
 from jasco_pl.prepare.source import find_tracks
-from jasco_pl.prepare.stages import FIELDS, Stages
-from jasco_pl.prepare.track import FACTS, Job
+from jasco_pl.prepare.track import FACTS, Job, Stages
 from jasco_pl.prepare.track import REJECTED as REFUSAL
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import explain_os_error, remove_leftovers, write_json
@@ -82,7 +81,7 @@ class Preparation:
         had = self.settings["stages"]
         stages = Stages(config)
         wanted = {*config.chosen, *had}  # what is added to a set gets all that the set has
-        self.stages = {stage: stages.fingerprint(stage) for stage in STAGES if stage in wanted}
+        self.stages = {stage: stages[stage].fingerprint() for stage in HEARD if stage in wanted}
         if changed := [stage for stage, mark in had.items() if self.stages[stage] != mark]:
             raise UserError(
                 f"the set in {str(out)!r} was prepared with another extractor for {changed[0]!r} than is named now: "
@@ -141,7 +140,7 @@ class Preparation:
         """What is left to do for the tracks of a shard; for those that the source no longer has nothing can be done."""
         jobs = []
         for track, fields in shard.tracks.items():
-            missing = [stage for stage in self.stages if not fields.issuperset(FIELDS[stage])]
+            missing = [stage for stage in self.stages if not HEARD[stage].names() <= fields]
             if missing and track in by_id:
                 jobs.append(self._job(by_id[track], missing))
         return jobs

@@ -25,8 +25,7 @@ from safetensors import safe_open
 from torch import Tensor
 from tqdm import tqdm
 
-from jasco_pl.data.checks import read_fields
-from jasco_pl.data.schema import Sample
+from jasco_pl.data.schema import Sample, read_fields
 from jasco_pl.notation import harmony
 from jasco_pl.prepare.rules import Rejected
 from jasco_pl.prepare.source import Track

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,14 +17,43 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from jasco_pl.audio.long_audio import LongAudio
+from jasco_pl.codec import Codec, load_codec
+from jasco_pl.data.schema import STAGES
+from jasco_pl.extract.stage import Stage
 from jasco_pl.prepare.config import PrepareConfig
 from jasco_pl.prepare.rules import Rejected, facts, levels, refuse_length, refuse_levels
-from jasco_pl.prepare.stages import Stages
 from jasco_pl.system.errors import UserError, WriteError
 from jasco_pl.system.files import atomic_path, write_json
 
 T = TypeVar("T")
 FACTS, REJECTED = "facts.json", "rejected.json"
+
+
+class Stages:
+    """The stages of a preparation by name, and their codec; each is made when it is first asked for and then kept.
+
+    Args:
+        config: names codec, weights and device.
+    """
+
+    def __init__(self, config: PrepareConfig) -> None:
+        self.config = config
+        self._made: dict[str, Stage] = {}
+
+    @cached_property
+    def codec(self) -> Codec:
+        """The codec, on the device."""
+        return load_codec(self.config.codec).to(self.config.device)
+
+    def __getitem__(self, name: str) -> Stage:
+        if name not in self._made:
+            self._made[name] = STAGES[name](self.codec, self.config)
+        return self._made[name]
+
+    @torch.inference_mode()
+    def __call__(self, name: str, audio: LongAudio) -> dict[str, Tensor]:
+        """What a stage hears in a recording; raises as `Stage.of_recording`."""
+        return self[name].of_recording(audio)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,14 +15,20 @@ import pytest
 import soundfile
 import torch
 
+from jasco_pl.audio.long_audio import bandpass
 from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec, load_codec
-from jasco_pl.data import build
-from jasco_pl.data.build import bandpass, build_shards, encode_piece
-from jasco_pl.data.schema import FIELDS
+from jasco_pl.data.datamodule import CropDataset, crop
+from jasco_pl.data.schema import FIELDS, STAGES, Sample
 from jasco_pl.data.shards import ShardReader
+from jasco_pl.data.summary import field_counts
+from jasco_pl.extract import chordino
+from jasco_pl.extract.stage import Field, Piece, Stage
 from jasco_pl.notation import harmony
 from jasco_pl.notation.melody import melody_frames
+from jasco_pl.prepare.composed import build_shards, encode_piece, usable_stages
+from jasco_pl.prepare.config import PrepareConfig
+from jasco_pl.prepare.track import Stages
 from jasco_pl.system.errors import UserError
 
 RATE = 32000
@@ -54,6 +61,10 @@ def pieces(tmp_path):
     return tmp_path / "pieces"
 
 
+def encoded(path: Path, codec: Path) -> Sample:
+    return encode_piece(path, Stages(PrepareConfig(codec=str(codec))), usable_stages())
+
+
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
@@ -78,7 +89,7 @@ def test_a_note_holds_from_its_first_frame_to_the_one_before_its_end():
 
 def test_a_piece_becomes_all_fields_of_one_length(pieces, tiny_codec_folder):
     codec = load_codec(tiny_codec_folder)
-    sample = encode_piece(pieces / "piece-002.json", codec)
+    sample = encoded(pieces / "piece-002.json", tiny_codec_folder)
     sample.check()
     assert sample.id == "piece-002"
     assert sample.frames == 75
@@ -95,9 +106,91 @@ def test_a_piece_becomes_all_fields_of_one_length(pieces, tiny_codec_folder):
     assert not torch.equal(sample.tensors["codes_drums"], sample.tensors["codes_drums_bandpass"])
 
 
-def test_without_the_chord_recogniser_the_exact_chords_are_stored_alone(pieces, tiny_codec_folder, monkeypatch):
-    monkeypatch.setattr(build.chordino, "available", lambda: False)
-    assert set(encode_piece(pieces / "piece-000.json", load_codec(tiny_codec_folder)).tensors) == set(FIELDS) - {"chords_heard"}
+def test_without_the_chord_recogniser_the_exact_chords_are_stored_alone(pieces, tiny_codec_folder, monkeypatch, capsys):
+    monkeypatch.setattr(chordino, "available", lambda: False)
+    assert set(encoded(pieces / "piece-000.json", tiny_codec_folder).tensors) == set(FIELDS) - {"chords_heard"}
+    assert "left out: chords_heard, for chord recognition needs the Chordino plugin" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not chordino.available(), reason="the Chordino plugin is not installed")
+def test_a_field_that_could_not_be_had_is_added_later(pieces, tiny_codec_folder, tmp_path, monkeypatch, capsys):
+    """And nothing else is made again."""
+    build_shards(pieces, tmp_path / "at once", str(tiny_codec_folder), pieces_per_shard=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(chordino, "available", lambda: False)
+        build_shards(pieces, tmp_path / "later", str(tiny_codec_folder), pieces_per_shard=2)
+    command = f"`jasco shards build --pieces DIR --out DIR --codec {tiny_codec_folder}` adds it"
+    with pytest.raises(UserError, match=f"lack the field 'chords_heard'.*{re.escape(command)}"):
+        CropDataset(tmp_path / "later", 50, 0, ["latents", "chords"], {"chords": ("chords_heard", 0.5)})
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr("jasco_pl.extract.latents.Latents.of_piece", lambda *_: pytest.fail("it is there"))
+        build_shards(pieces, tmp_path / "later", str(tiny_codec_folder), pieces_per_shard=2)
+    said = capsys.readouterr().err
+    assert f"added: chords_heard, without which shards in {tmp_path / 'later'} were made" in said
+    assert content(tmp_path / "later") == content(tmp_path / "at once")
+    CropDataset(tmp_path / "later", 50, 0, ["latents", "chords"], {"chords": ("chords_heard", 0.5)})
+    build_shards(pieces, tmp_path / "later", str(tiny_codec_folder), pieces_per_shard=2)
+    assert "added" not in capsys.readouterr().err
+
+
+class Beats(Stage):
+    """What a new control would bring: beat and downbeat of composed pieces, 0.25 for nothing said."""
+
+    name = "beat"
+    fields = (Field("beats", torch.float32, 0.25),)
+    annotations = ("beats",)
+
+    def of_piece(self, piece: Piece) -> dict[str, torch.Tensor]:
+        out = torch.zeros(piece.frames, 2)
+        for time_, number in piece.note["beats"]:
+            out[harmony.first_frame(time_, self.codec.frame_rate)] = torch.tensor([1.0, float(number == 1)])
+        return {"beats": out}
+
+
+@pytest.fixture
+def beats(monkeypatch):
+    """`Beats` in the registry, as one line would put it there."""
+    monkeypatch.setitem(STAGES, Beats.name, Beats)
+    monkeypatch.setitem(FIELDS, "beats", Beats.fields[0])
+
+
+def test_one_stage_is_all_that_a_new_field_takes(pieces, tiny_codec_folder, tmp_path, beats, capsys):
+    """It comes into shards that are there, is padded, checked, shown; pieces whose description lacks it go without."""
+    out = tmp_path / "out"
+    build_shards(pieces, out, str(tiny_codec_folder), pieces_per_shard=3)
+    assert "left out: beats of 5 pieces, whose descriptions lack beats" in capsys.readouterr().err
+    assert not any("beats" in entry["crc32"] for entry in ShardReader(out).entries)
+    for number in range(3):
+        path = pieces / f"piece-{number:03d}.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "beats": [[0.0, 1], [0.5, 2], [1.0, 3]]}))
+    kept = content(out)["shard-00001.safetensors"]
+    build_shards(pieces, out, str(tiny_codec_folder), pieces_per_shard=3)
+    said = capsys.readouterr().err
+    assert "added: beats" in said
+    assert "beats of 2 pieces" in said
+    assert content(out)["shard-00001.safetensors"] == kept
+    reader = ShardReader(out)
+    assert ["beats" in entry["crc32"] for entry in reader.entries] == [True] * 3 + [False] * 2
+    assert all(error is None for _, error in reader.verify())
+    assert reader.read(0).tensors["beats"][[0, 24, 25, 50]].tolist() == [[1.0, 1.0], [0.0, 0.0], [1.0, 0.0], [1.0, 0.0]]
+    padded = crop(reader.read(0), 70, 10)
+    assert padded["beats"][:5].eq(0).all()
+    assert padded["beats"][5:].eq(0.25).all()
+    assert field_counts(reader)["beats"] == 3
+    with pytest.raises(UserError, match=r"lack the field 'beats': sample 'piece-003' .*`jasco shards build "):
+        CropDataset(out, 50, 0, ["latents", "beats"])
+
+
+def test_a_damaged_shard_that_lacks_a_field_is_made_anew(pieces, tiny_codec_folder, tmp_path, beats, capsys):
+    out, path = tmp_path / "out", pieces / "piece-000.json"
+    build_shards(pieces, out, str(tiny_codec_folder))
+    whole = content(out)["shard-00000.safetensors"]
+    (out / "shard-00000.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "beats": [[0.0, 1]]}))
+    build_shards(pieces, out, str(tiny_codec_folder))
+    assert "fails its checksum. It is made anew." in capsys.readouterr().err
+    assert all(error is None for _, error in ShardReader(out).verify())
 
 
 def killed_in_the_second_shard(pieces: Path, out: Path, codec: Path) -> None:
