@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from jasco_pl.controls.adherence import Adherence
 from jasco_pl.controls.audio import AudioControl, BandpassedDrums, Drumless, Drums, Mix
 from jasco_pl.controls.base import Control
 from jasco_pl.controls.chords import Chords
@@ -12,6 +13,9 @@ CONTROLS: dict[str, type[Control]] = {
     control.name: control for control in (Chords, Melody, Drums, BandpassedDrums, Mix, Drumless, Painting)
 }
 
+ADHERENCES: tuple[Adherence, ...] = tuple(dict.fromkeys(control.adherence for control in CONTROLS.values() if control.adherence))
+"""What can be measured and shown: each adherence once, in the order of the controls."""
+
 
 def stored_fields(names: Iterable[str]) -> list[str]:
     """Fields of a stored sample that a model with these controls trains on, besides the latents; the model refuses unknown names."""
@@ -19,7 +23,9 @@ def stored_fields(names: Iterable[str]) -> list[str]:
 
 
 __all__ = [
+    "ADHERENCES",
     "CONTROLS",
+    "Adherence",
     "AudioControl",
     "BandpassedDrums",
     "Chords",

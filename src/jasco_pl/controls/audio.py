@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jasco_pl.audio.long_audio import Filtered, Samples
+from jasco_pl.controls.adherence import ONSETS
 from jasco_pl.controls.base import Control
 
 DRUM_BAND = (200.0, 800.0)  # Hz, paper section 5: drums of the multi-condition models
@@ -53,6 +54,7 @@ class AudioControl(Control):
     """
 
     null = -1
+    adherence = ONSETS
     codebook: Tensor
 
     def __init__(self, codebook_size: int, codebook_dim: int, dim: int, window: int) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from jasco_pl.controls.adherence import Adherence
 
 
 class Control(nn.Module, ABC):
@@ -24,6 +26,7 @@ class Control(nn.Module, ABC):
         null: raw value of a frame without this condition.
         channels: width of its projection.
         raw_channels: width of a raw frame; None where it is an integer.
+        adherence: how it is told whether music follows it; None where that is not measured.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Control(nn.Module, ABC):
     null: float
     channels: int
     raw_channels: int | None = None
+    adherence: ClassVar[Adherence | None] = None
 
     @classmethod
     def sizes(cls, latent_dim: int, codebook_size: int) -> dict[str, int]:

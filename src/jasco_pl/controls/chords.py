@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from jasco_pl.controls.adherence import CHORDS
 from jasco_pl.controls.base import Control
 from jasco_pl.notation import harmony
 
@@ -21,6 +22,7 @@ class Chords(Control):
     name = "chords"
     field = asked_by = "chords"
     null = harmony.NULL
+    adherence = CHORDS
 
     def __init__(self, dim: int = 16, pitch_class_init: bool = False) -> None:
         super().__init__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jasco_pl.controls.adherence import MELODY
 from jasco_pl.controls.base import Control
 from jasco_pl.notation.melody import BINS, UNVOICED
 
@@ -18,6 +19,7 @@ class Melody(Control):
     name = "melody"
     field = asked_by = "melody"
     null = UNVOICED
+    adherence = MELODY
 
     def __init__(self, dim: int = 16) -> None:
         super().__init__()
