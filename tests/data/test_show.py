@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,18 +79,23 @@ def test_what_is_shown_is_the_sound_and_the_fields_of_that_stretch(shown, tmp_pa
     assert np.abs(drums - gain * expected.numpy()).max() < 1e-3
 
 
+def sides(given: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What is asked for and what is heard in the lanes of a picture, by name."""
+    return {lane.name: (asked, heard) for lane, asked, heard in given["lanes"]}
+
+
 def test_the_picture_has_a_lane_for_every_field_that_says_something(shown, monkeypatch, tmp_path):
     folder, codec = shown
     drawn = []
-    monkeypatch.setattr(show, "draw_clip", lambda path, **given: drawn.append(given))
+    monkeypatch.setattr(show, "draw_clip", lambda path, **given: drawn.append(given | {"sides": sides(given)}))
     for position in (0, 2):
         show.picture(tmp_path / "x.png", show.decode(ShardReader(folder).read(position), codec, 0.0, 2.0), codec)
     recorded, composed = drawn
-    assert recorded["asked_chords"] is None
-    assert recorded["heard_chords"].tolist() == [16] * 100
-    assert recorded["asked_melody"] is None
-    assert composed["asked_chords"].tolist() == [0] * 100
-    assert composed["asked_melody"].tolist() == [20] * 60 + [-1] * 40
+    assert recorded["sides"]["chords"][0] is None
+    assert recorded["sides"]["chords"][1].tolist() == [16] * 100
+    assert recorded["sides"]["melody"] == (None, None)
+    assert composed["sides"]["chords"][0].tolist() == [0] * 100
+    assert composed["sides"]["melody"][0].tolist() == [20] * 60 + [-1] * 40
     assert recorded["parts"]["drums"].shape == recorded["wav"].shape == (1, 2 * RATE)
     assert "no caption" in recorded["title"]
     assert "0–2 of 3 s" in composed["title"]
@@ -98,14 +104,14 @@ def test_the_picture_has_a_lane_for_every_field_that_says_something(shown, monke
 def test_silent_drums_have_no_onsets(shown, monkeypatch, tmp_path):
     folder, codec = shown
     drawn = []
-    monkeypatch.setattr(show, "draw_clip", lambda path, **given: drawn.append(given))
+    monkeypatch.setattr(show, "draw_clip", lambda path, **given: drawn.append(sides(given)))
     excerpt = show.decode(ShardReader(folder).read(0), codec)
     excerpt.audio = tone(3, 220)
     for level in (0.2, 1e-4):
         excerpt.parts["codes_drums"] = level * tone(3, 300, clicks=True)
         show.picture(tmp_path / "x.png", excerpt, codec)
-    assert 4 <= len(drawn[0]["asked_onsets"]) <= 7
-    assert len(drawn[1]["asked_onsets"]) == 0
+    assert 4 <= len(drawn[0]["onsets"][0]) <= 7
+    assert len(drawn[1]["onsets"][0]) == 0
 
 
 def test_a_sample_is_found_by_a_beginning_that_only_it_has(shown):

@@ -18,7 +18,7 @@ from page_reader import PageReader, read_page
 from jasco_pl.audio.files import write_audio
 from jasco_pl.codec import BandCodec
 from jasco_pl.compose.dataset import compose_set
-from jasco_pl.evaluation.measure import asked_lanes, lanes, measure
+from jasco_pl.evaluation.measure import asked_lanes, heard_lanes, measure
 from jasco_pl.evaluation.page import write_page
 from jasco_pl.evaluation.references import ComposedPieces
 from jasco_pl.extract.heard import Heard
@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_codec_folder: Path) -> t
     rows, references = [], {}
     for piece in pieces:
         write_audio(folder / "references" / f"{piece.id}.flac", piece.audio, piece.sample_rate)
-        references[piece.id] = {"audio": f"references/{piece.id}.flac", "heard": lanes(piece.heard, piece, None)}
+        references[piece.id] = {"audio": f"references/{piece.id}.flac", "heard": heard_lanes(piece.heard, piece)}
     for name, given in ROWS.items():
         clips = []
         for number, piece in enumerate(pieces):
@@ -59,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_codec_folder: Path) -> t
                     "seconds": 5.0,
                     "figures": {key: None if math.isnan(value) else value for key, value in figures.items()},
                     "asked": asked_lanes(piece, given),
-                    "heard": lanes(heard, piece, None),
+                    "heard": heard_lanes(heard, piece),
                 }
             )
         counted = {key: Figure.of([clip["figures"][key] if clip["figures"][key] is not None else np.nan for clip in clips]) for key in KEYS}

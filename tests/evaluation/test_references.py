@@ -9,6 +9,7 @@ import torch
 
 from jasco_pl.codec import BandCodec
 from jasco_pl.controls import CONTROLS
+from jasco_pl.controls.adherence import MELODY, ONSETS
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import write_index, write_shard
 from jasco_pl.evaluation import ComposedPieces, PreparedSet, Settings, evaluate
@@ -59,9 +60,9 @@ def test_a_prepared_set_gives_its_fields_and_the_codecs_reconstruction(prepared:
     assert found.codes(control).tolist() == [(first + frame) % 16 for frame in range(100)]
     assert found.audio.shape == (1, 2 * codec.sample_rate)
     assert found.caption == "tune 2"
-    assert found.melody is None
-    assert found.drums
-    assert not source.reference("tune-1", 2.0, codec).drums
+    assert found.target(MELODY) is None
+    assert found.target(ONSETS) is not None
+    assert source.reference("tune-1", 2.0, codec).target(ONSETS) is None
     assert source.lacks(CONTROLS["melody"])
     assert not source.lacks(CONTROLS["drums"])
     assert not source.lacks(CONTROLS["painting"])

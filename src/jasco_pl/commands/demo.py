@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 
 from jasco_pl.commands.generate import add_sampling_arguments, clip_settings, guidance_text, progress_bar, save_clip, solver_config
+from jasco_pl.controls import ADHERENCES
 from jasco_pl.evaluation.page import write_page
 from jasco_pl.extract import chordino
 from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.notation import harmony
-from jasco_pl.studies.demo.follow import COLUMNS, Asked, draw, heard_lanes
+from jasco_pl.studies.demo.follow import COLUMNS, Asked
 from jasco_pl.studies.demo.readme import Shown, write_readme
 from jasco_pl.studies.demo.requests import read_requests
 from jasco_pl.system.errors import UserError
@@ -73,9 +74,9 @@ def run(args: argparse.Namespace) -> int:
                 FORMATS[args.format],
             )
             save_clip(without, out / one.without, {**clip_settings(without, args, jasco), "heard": others}, FORMATS[args.format])
-            draw(out / one.picture, clip, asked, heard)
-            made[0].append(_clip(one, one.audio, clip, asked.lanes(), heard, figures))
-            made[1].append(_clip(one, one.without, clip, {}, bare_heard, others))
+            asked.draw(out / one.picture, clip, heard)
+            made[0].append(_clip(one, one.audio, clip, asked.lanes(), asked.heard_lanes(heard), figures))
+            made[1].append(_clip(one, one.without, clip, {}, asked.heard_lanes(bare_heard), others))
     _print(shown, args.seeds)
     settings = {"checkpoint": args.checkpoint, "guidance": guidance_text(args) or jasco.model.config.guidance}
     page = write_page(out, _results(file.title, made, settings))
@@ -133,7 +134,7 @@ def _print(shown: Sequence[Shown], seeds: int) -> None:
             print("{:{}} asked  {}\n{:{}} heard  {}".format("", width, one.chords[0], "", width, one.chords[1]))
 
 
-def _clip(one: Shown, audio: str, clip: Clip, asked: dict[str, Any], heard: Heard, figures: dict[str, float]) -> dict[str, Any]:
+def _clip(one: Shown, audio: str, clip: Clip, asked: dict[str, Any], heard: dict[str, Any], figures: dict[str, float]) -> dict[str, Any]:
     """A clip, for the page; with nothing asked for it is set against what the other of its name was asked for."""
     return {
         "id": one.name,
@@ -141,7 +142,7 @@ def _clip(one: Shown, audio: str, clip: Clip, asked: dict[str, Any], heard: Hear
         "audio": audio,
         "seconds": clip.audio.shape[-1] / clip.sample_rate,
         "asked": asked,
-        "heard": heard_lanes(heard),
+        "heard": heard,
         "figures": figures,
     }
 
@@ -153,7 +154,7 @@ def _results(title: str, made: list[list[dict[str, Any]]], settings: dict[str, A
     for name, clips in zip(("with controls", "the same prompts and seeds without"), made, strict=True):
         known = {column.key: [clip["figures"][column.key] for clip in clips if column.key in clip["figures"]] for column in columns}
         figures = {key: {"mean": float(np.mean(values)), "count": len(values)} for key, values in known.items()}
-        given = [kind for kind in ("chords", "melody", "onsets") if any(clip["asked"].get(kind) for clip in clips)]
+        given = [adherence.name for adherence in ADHERENCES if any(clip["asked"].get(adherence.name) for clip in clips)]
         rows.append({"name": name, "given": given, "figures": figures, "clips": clips})
     shown = [{"key": column.key, "title": column.title, "digits": 2, "higher_is_better": True, "per": "clip"} for column in columns]
     return {"title": title, "settings": settings, "columns": shown, "rows": rows}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jasco_pl.audio.files import read_audio
@@ -16,8 +16,6 @@ from jasco_pl.notation import harmony
 from jasco_pl.notation.melody import melody_frames
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
-
-VOICED = 0.1  # the least share of the time that has a melody, for there to be one to follow
 
 
 def read_note(path: Path) -> dict[str, Any]:
@@ -99,13 +97,3 @@ def place(name: str, total: int, frames: int, seconds: float, purpose: str) -> i
     if total < frames:
         raise UserError(f"the piece {name!r} is shorter than {seconds:g} seconds.")
     return stable_hash(purpose, name) % (total - frames + 1)
-
-
-def has_chords(frames: ArrayLike) -> bool:
-    """Whether vocabulary indices [T] name a chord half of the time at least; a drum solo has none to follow."""
-    return bool((np.asarray(frames) >= harmony.N).mean() <= 0.5)
-
-
-def has_melody(bins: ArrayLike) -> bool:
-    """Whether melody bins [T] sound in a tenth of the frames at least."""
-    return bool((np.asarray(bins) >= 0).mean() >= VOICED)

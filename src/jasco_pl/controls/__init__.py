@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from jasco_pl.controls.adherence import Adherence
 from jasco_pl.controls.audio import AudioControl, BandpassedDrums, Drumless, Drums, Mix
 from jasco_pl.controls.base import Control, Option
 from jasco_pl.controls.chords import Chords
@@ -11,6 +12,9 @@ from jasco_pl.controls.painting import Painting
 CONTROLS: dict[str, type[Control]] = {
     control.name: control for control in (Chords, Melody, Drums, BandpassedDrums, Mix, Drumless, Painting)
 }
+
+ADHERENCES: tuple[Adherence, ...] = tuple(dict.fromkeys(control.adherence for control in CONTROLS.values() if control.adherence))
+"""What can be measured and shown: each adherence once, in the order of the controls."""
 
 
 def all_options() -> dict[str, Option]:
@@ -24,7 +28,9 @@ def stored_fields(names: Iterable[str]) -> list[str]:
 
 
 __all__ = [
+    "ADHERENCES",
     "CONTROLS",
+    "Adherence",
     "AudioControl",
     "BandpassedDrums",
     "Chords",

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from jasco_pl.audio.files import read_audio
 from jasco_pl.audio.long_audio import bandpass
+from jasco_pl.controls.adherence import ONSETS
 from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
 from jasco_pl.system.errors import UserError
 
@@ -56,6 +57,7 @@ class AudioControl(Control):
 
     dtype = torch.long
     null = -1
+    adherence = ONSETS
     codebook: Tensor
 
     def __init__(self, codebook_size: int, codebook_dim: int, dim: int, window: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from jasco_pl.codec import Codec
+from jasco_pl.controls.adherence import Adherence
 from jasco_pl.notation.chord_text import ChordChange
 
 
@@ -101,6 +102,7 @@ class Control(nn.Module, ABC):
         null: raw value of a frame without this condition; NaN is one too.
         channels: width of its projection.
         takes_gain: whether its first weights are multiplied by the model's `control_gain`, as is right for few channels beside the latents.
+        adherence: how it is told whether music follows it; None where that is not measured.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Control(nn.Module, ABC):
     null: float
     channels: int
     takes_gain: bool = True
+    adherence: ClassVar[Adherence | None] = None
 
     @classmethod
     def options(cls) -> tuple[Option, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jasco_pl.controls.adherence import CHORDS
 from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
 from jasco_pl.notation import harmony
 from jasco_pl.notation.chord_text import parse_chords
@@ -30,6 +31,7 @@ class Chords(Control):
     )
     dtype = torch.long
     null = harmony.NULL
+    adherence = CHORDS
 
     def __init__(self, dim: int = 16, pitch_class_init: bool = False) -> None:
         super().__init__()

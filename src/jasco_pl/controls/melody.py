@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jasco_pl.audio.files import read_audio
+from jasco_pl.controls.adherence import MELODY
 from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
 from jasco_pl.extract.pitch import SAMPLE_RATE, pyin_melody
 from jasco_pl.extract.salience_weights import find_weights
@@ -47,6 +48,7 @@ class Melody(Control):
     option = Option("melody", "MIDI, audio, .npy, .pt or .safetensors", kind="file", metavar="FILE")
     dtype = torch.long
     null = UNVOICED
+    adherence = MELODY
 
     def __init__(self, dim: int = 16) -> None:
         super().__init__()

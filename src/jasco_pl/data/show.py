@@ -7,14 +7,16 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from jasco_pl.audio.files import write_audio
 from jasco_pl.codec import Codec
+from jasco_pl.controls import ADHERENCES, CONTROLS
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import ShardReader
-from jasco_pl.extract.onsets import onset_times
+from jasco_pl.extract.heard import Heard
 from jasco_pl.notation import harmony
 from jasco_pl.pages.pictures import draw_clip
 from jasco_pl.system.errors import UserError
@@ -100,7 +102,7 @@ def _drum_field(tensors: dict[str, Tensor]) -> str | None:
 
 
 def picture(path: str | Path, excerpt: Excerpt, codec: Codec) -> None:
-    """Draw waveform and spectrum of the decoded latents, the drums as the model hears them, chords, melody and onsets.
+    """Draw waveform and spectrum of the decoded latents, the drums as the model hears them, and a lane for whatever can be asked for.
 
     In the rows, "given" are exact chords and the onsets of the decoded drum codes (none where these are silent beside the mix); "heard"
     are Chordino's chords as stored and the onsets of the decoded mix.
@@ -109,21 +111,25 @@ def picture(path: str | Path, excerpt: Excerpt, codec: Codec) -> None:
         UserError: the file cannot be written.
     """
     tensors, rate = excerpt.tensors, codec.sample_rate
-    drums = excerpt.parts.get(_drum_field(tensors) or "")
+    drums, part = excerpt.parts.get(_drum_field(tensors) or ""), None
     sample, frames = excerpt.sample, len(tensors["latents"])
     start, end, length = (count / codec.frame_rate for count in (excerpt.start, excerpt.start + frames, sample.frames))
-    melody = tensors.get("melody")
-    beats = drums is not None and bool(drums.abs().max() > _SILENT * excerpt.audio.abs().max())
+    fields = {name: tensor.numpy() for name, tensor in tensors.items()}
+    given = {name: fields[control.field] for name, control in CONTROLS.items() if control.field in fields}
+    if drums is not None:
+        part = Heard(drums, rate)
+        if drums.abs().max() <= _SILENT * excerpt.audio.abs().max():
+            part.onsets = np.zeros(0)
+    heard, lanes = Heard(excerpt.audio, rate), []
+    for adherence in ADHERENCES:
+        found = fields.get(adherence.heard_field) if adherence.heard_field else adherence.heard(heard)
+        lanes.append((adherence.lane, adherence.asked(given, part), found))
     draw_clip(
         path,
         wav=excerpt.audio,
         sample_rate=rate,
         title=f"{sample.id}  ·  {start:g}–{end:g} of {length:g} s  ·  {sample.captions[0] if sample.captions else 'no caption'}",
-        asked_chords=tensors.get("chords"),
-        heard_chords=tensors.get("chords_heard"),
-        asked_melody=melody if melody is not None and (melody >= 0).any() else None,
-        asked_onsets=None if drums is None else onset_times(drums, rate) if beats else (),
-        heard_onsets=onset_times(excerpt.audio, rate),
+        lanes=lanes,
         parts=None if drums is None else {"drums": drums},
         names=("given", "heard"),
     )

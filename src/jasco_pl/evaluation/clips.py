@@ -20,18 +20,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from jasco_pl.audio.files import read_audio, write_audio
-from jasco_pl.controls import AudioControl, Painting
+from jasco_pl.controls import ADHERENCES, AudioControl, Painting
 from jasco_pl.evaluation.crossed import Crossed, cross_of
 from jasco_pl.evaluation.finished import Finished
-from jasco_pl.evaluation.measure import OF_ASKED, Part, asked_lanes, lanes, measure
+from jasco_pl.evaluation.measure import OF_ASKED, asked_lanes, heard_lanes, measure
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import Reference, Source, recalled
 from jasco_pl.evaluation.settings import CEILING, CROSSED, OTHER_AUDIO, REDONE, Settings, folder_of
-from jasco_pl.extract import chordino
-from jasco_pl.extract.heard import Heard
+from jasco_pl.extract.heard import Heard, Part
 from jasco_pl.generation.jasco import Jasco, Request
 from jasco_pl.generation.painting import splice
 from jasco_pl.network.flow.guidance import parse_guidance
@@ -131,20 +129,20 @@ def _crossed(task: Task, own: Reference) -> Crossed:
     return Crossed.of(task.source, own, task.settings.seconds, load_jasco(task.settings.checkpoint, task.listeners.device).codec)
 
 
-def recall(task: Task, reference: Reference) -> NDArray[np.int8] | None:
-    """Let a reference recall what is heard in it, or hear it and write it down; the melody by salience, if there is salience."""
+def recall(task: Task, reference: Reference) -> None:
+    """Let a reference recall what is heard in it, or hear it and write it down; the melody too, if there is salience."""
     path, marks = task.reference_path(reference.id), task.listeners.marks
-    names = [*(["chords"] if chordino.available() else []), "onsets", "pitch_classes"]
+    names = [name for adherence in ADHERENCES if adherence.missing() is None for name in adherence.extracted]
     recalled(reference.heard, path.with_suffix(".heard.npz"), names)
     found = read_arrays(path)
     if not path.exists() or not set(marks) <= set(found["heard_with"].tolist()):
         found = dict(task.listeners.hear(reference.audio, reference.sample_rate, reference.caption))
-        melody = task.listeners.melody(reference.audio, reference.sample_rate, reference.heard.frames)
+        melody = reference.heard.melody = task.listeners.melody(reference.audio, reference.sample_rate, reference.heard.frames)
         found |= {} if melody is None else {"salience": melody}
         write_audio(path.with_suffix(".flac"), reference.audio / reference.audio.abs().max().clamp(min=1.0), reference.sample_rate)
-        write_json(path.with_suffix(".json"), lanes(reference.heard, reference, melody))
+        write_json(path.with_suffix(".json"), heard_lanes(reference.heard, reference))
         _write_arrays(path, {**found, "heard_with": np.array(marks)})
-    return found.get("salience")
+    reference.heard.melody = found.get("salience")
 
 
 @torch.inference_mode()
@@ -221,15 +219,17 @@ def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None, crossed
         of_reference = listeners.hear(reference.audio[:, inside], rate, reference.caption)
         found |= {f"{REFERENCE}{name}": value for name, value in of_reference.items()}
     if not task.other:
-        wanted = recall(task, reference)
-        clip, melody = Heard(audio, rate), listeners.melody(audio, rate, reference.heard.frames)
+        recall(task, reference)
+        clip = Heard(audio, rate)
+        clip.melody = listeners.melody(audio, rate, clip.frames)
         if crossed:
             reference = crossed.asked
-            figures = {key: value for key, value in measure(clip, reference, melody).items() if key in OF_ASKED} | crossed.not_asked(clip)
+            measured = measure(clip, reference)
+            figures = {column.key: measured[column.key] for column in OF_ASKED} | crossed.not_asked(clip)
         else:
-            figures = measure(clip, reference, melody, wanted, part)
+            figures = measure(clip, reference, part)
         record["figures"] = {name: None if np.isnan(value) else value for name, value in figures.items()}
-        record["heard"] = lanes(clip, reference, melody)
+        record["heard"] = heard_lanes(clip, reference)
         record["asked"] = asked_lanes(reference, task.given)
     _write_arrays(path.with_suffix(".npz"), found)
     write_json(path, record)

@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jasco_pl.codec import Codec
+from jasco_pl.controls.adherence import CHORDS, MELODY, ONSETS, main_figure
 from jasco_pl.evaluation.references import Reference, Source
 from jasco_pl.extract.heard import Heard
-from jasco_pl.metrics.chords import chord_iou
-from jasco_pl.metrics.melody import bins_to_pitch_class, pitch_class_accuracy
-from jasco_pl.metrics.onset_f1 import onset_f1
 from jasco_pl.metrics.report import Column
 from jasco_pl.notation import harmony
 from jasco_pl.notation.melody import BINS
@@ -26,11 +24,11 @@ from jasco_pl.system.seeding import stable_hash
 
 SHIFTS = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6)
 """Semitones: to every other key, the nearer way."""
-NOT_ASKED = [
-    Column("chord_iou_not_asked", "chord IoU, chords of the melody's piece", 3, False),
-    Column("onset_f1_not_asked", "onset F1, drums of the chords' piece", 3, False),
-    Column("melody_accuracy_not_asked", "melody accuracy, not transposed", 3, False),
-]
+_STRAYED = {CHORDS: "chords of the melody's piece", ONSETS: "drums of the chords' piece", MELODY: "not transposed"}
+NOT_ASKED = {
+    adherence: Column(f"{adherence.columns[0].key}_not_asked", f"{adherence.columns[0].title}, {what}", 3, False)
+    for adherence, what in _STRAYED.items()
+}
 """Columns of what `Crossed.not_asked` returns."""
 
 
@@ -96,20 +94,19 @@ class Crossed:
     def asked(self) -> Reference:
         """What a clip is asked for and compared with, as a reference: its audio and caption are those of the chords' piece."""
         conditions = {**self.own.conditions, "melody": transposed(self.melody.conditions["melody"], self.semitones)}
-        reference = replace(self.own, conditions=conditions, codes=self.drums.codes, drums=self.drums.drums)
+        reference = replace(self.own, conditions=conditions, codes=self.drums.codes, lacking=self.drums.lacking)
         reference.heard = _OfTwo(self.own.heard, self.drums.heard)
         return reference
 
     def not_asked(self, clip: Heard) -> dict[str, float]:
-        """How much of what was not asked for is in a clip, by the keys of `NOT_ASKED`; NaN where there is no such thing.
+        """How much of what was not asked for is in a clip, by the keys of the columns `NOT_ASKED`; NaN where there is no such thing.
 
         The chords are those of the melody's piece, transposed with it: what the melody was written to.
         """
-        figures = dict.fromkeys((column.key for column in NOT_ASKED), float("nan"))
-        if self.own.harmonic and self.melody.harmonic:
-            figures["chord_iou_not_asked"] = chord_iou(clip.chords, harmony.transposed(self.melody.heard.chords, self.semitones))
-        if self.own.drums and self.drums.drums:
-            figures["onset_f1_not_asked"] = onset_f1(clip.onsets, self.own.heard.onsets)
-        if self.melody.melody is not None:
-            figures["melody_accuracy_not_asked"] = pitch_class_accuracy(clip.pitch_classes, bins_to_pitch_class(self.melody.melody))
-        return figures
+        chords, onsets = self.melody.target(CHORDS), self.own.target(ONSETS)
+        music = {
+            CHORDS: None if chords is None or self.own.target(CHORDS) is None else harmony.transposed(chords, self.semitones),
+            ONSETS: None if self.drums.target(ONSETS) is None else onsets,
+            MELODY: self.melody.target(MELODY),
+        }
+        return {column.key: main_figure(adherence, clip, music[adherence]) for adherence, column in NOT_ASKED.items()}

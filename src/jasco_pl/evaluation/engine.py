@@ -17,6 +17,7 @@ from jasco_pl.controls import CONTROLS
 from jasco_pl.evaluation.clips import WORKER, Task, hear_references, make_clips
 from jasco_pl.evaluation.crossed import cross_of
 from jasco_pl.evaluation.finished import Finished
+from jasco_pl.evaluation.measure import FOLLOWED
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import Source
 from jasco_pl.evaluation.settings import ALL, CEILING, CROSSED, Settings, chosen_rows, guidance_grid, rows_of, takes_audio
@@ -26,7 +27,7 @@ from jasco_pl.network.model import read_config
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.processes import end_with_parent
 
-FOLLOWING = ("chord_iou", "onset_f1", "melody_accuracy")  # one figure a control, for choosing between settings
+FOLLOWING = tuple(adherence.columns[0].key for adherence in FOLLOWED)  # one figure a control, for choosing between settings
 
 
 @dataclass
@@ -182,7 +183,7 @@ def _pool(workers: int) -> Iterator[Callable[..., Iterator[int]]]:
 
 def best_of(rows: Sequence[ResultRow]) -> ResultRow:
     """The row with the highest mean of `FOLLOWING` (those that are defined); the first of several."""
-    return max(rows, key=lambda row: np.nanmean([row.figures[key].mean for key in FOLLOWING]))
+    return max(rows, key=lambda row: np.nanmean([row.figures[key].mean for key in FOLLOWING if key in row.figures]))
 
 
 def grid_of(settings: Sequence[Settings]) -> list[Settings]:

@@ -4,7 +4,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const NARROW = 620, AXIS = 16, GAP = 7;
-const LANES = { chords: 42, melody: 88, onsets: 38 }; // heights in pixels
+const LANES = { labels: 42, notes: 88, events: 38 }; // heights in pixels, by kind
 const SHARPS = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
 const VERDICTS = ["not asked for", "right", "same triad", "wrong"];
 
@@ -26,7 +26,6 @@ function shape(parent, tag, attributes, text) {
   return node;
 }
 
-const pretty = (label) => (label === "N" ? "–" : label === "UNK" ? "?" : label.replaceAll("#", "♯").replaceAll("b", "♭"));
 const number = (value, column) => (value === null ? "–" : value.toFixed(column.digits ?? 3));
 const pitchName = (midi) => SHARPS[midi % 12] + (Math.floor(midi / 12) - 1);
 
@@ -149,8 +148,8 @@ const near = new IntersectionObserver((changes) => {
 }, { rootMargin: "600px 0px" });
 
 function height(entry) {
-  const kinds = Object.keys(entry.lanes);
-  return kinds.length ? kinds.reduce((sum, kind) => sum + LANES[kind] + GAP, AXIS) : 0;
+  const lanes = Object.values(entry.lanes);
+  return lanes.length ? lanes.reduce((sum, { kind }) => sum + LANES[kind] + GAP, AXIS) : 0;
 }
 
 const gutter = (width) => (width < NARROW ? 48 : 108);
@@ -162,17 +161,17 @@ function draw(entry) {
   shape(svg, "title", {}, `${entry.name}: ${Object.keys(entry.lanes).join(", ")}, asked for and heard`);
   const x = (time) => left + (Math.min(time, entry.seconds) / entry.seconds) * (width - left - 1);
   let top = 0;
-  for (const [kind, lane] of Object.entries(entry.lanes)) {
-    const given = entry.given.includes(kind);
+  for (const [name, lane] of Object.entries(entry.lanes)) {
+    const given = entry.given.includes(name), high = LANES[lane.kind];
     const group = shape(svg, "g", { class: given ? "" : "not-given" });
-    const middle = top + LANES[kind] / 2;
+    const middle = top + high / 2;
     const beside = given ? (lane.octaves === false ? "pitch class" : "") : "not given";
-    if (wide || kind !== "melody") { // where it is narrow, the names of the pitches take its place
-      shape(group, "text", { x: 0, y: beside ? middle - 2 : middle + 4 }, kind);
+    if (wide || lane.kind !== "notes") { // where it is narrow, the names of the pitches take its place
+      shape(group, "text", { x: 0, y: beside ? middle - 2 : middle + 4 }, name);
       if (beside) shape(group, "text", { x: 0, y: middle + 11, "font-size": 10 }, beside);
     }
-    DRAW[kind](group, lane, top, LANES[kind], x, left, wide ? [given || !entry.reference ? "asked" : "reference", "heard"] : ["", ""]);
-    top += LANES[kind] + GAP;
+    DRAW[lane.kind](group, lane, top, high, x, left, wide ? [given || !entry.reference ? "asked" : "reference", "heard"] : ["", ""]);
+    top += high + GAP;
   }
   const step = [0.5, 1, 2, 5, 10, 30, 60].find((size) => (width - left) / (entry.seconds / size) > 46) || 120;
   for (let time = 0; time <= entry.seconds + 1e-6; time += step) {
@@ -190,23 +189,23 @@ const box = (group, kind, x0, x1, y, high, hint) => {
 };
 
 const DRAW = {
-  chords(group, lane, top, high, x, left, said) {
+  labels(group, lane, top, high, x, left, said) {
     const half = high / 2 - 1;
     for (const [index, sideName] of ["asked", "heard"].entries()) {
       const y = top + index * (half + 2);
       shape(group, "text", { class: "side", x: left - 6, y: y + half / 2 + 4 }, said[index]);
       for (const [label, start, end, verdict] of lane[sideName]) {
-        const hint = `${pretty(label)}, ${start.toFixed(2)}–${end.toFixed(2)} s` + (verdict === undefined ? "" : `: ${VERDICTS[verdict]}`);
-        box(group, `chord-box ${sideName} ${verdict === undefined ? "" : "v" + verdict}`, x(start), x(end), y, half, hint);
+        const hint = `${label}, ${start.toFixed(2)}–${end.toFixed(2)} s` + (verdict === undefined ? "" : `: ${VERDICTS[verdict]}`);
+        box(group, `label-box ${sideName} ${verdict === undefined ? "" : "v" + verdict}`, x(start), x(end), y, half, hint);
       }
       for (const places of labelled(lane[sideName])) {
-        const text = pretty(places[0][0]);
+        const text = places[0][0];
         const fits = places.find(([, start, end]) => x(end) - x(start) > 6.4 * text.length + 4);
-        if (fits) shape(group, "text", { class: "chord", x: (x(fits[1]) + x(fits[2])) / 2, y: y + half / 2 + 4 }, text);
+        if (fits) shape(group, "text", { class: "label", x: (x(fits[1]) + x(fits[2])) / 2, y: y + half / 2 + 4 }, text);
       }
     }
   },
-  melody(group, lane, top, high, x, left) {
+  notes(group, lane, top, high, x, left) {
     const pitches = lane.asked.map((note) => note[0]);
     const low = Math.min(...pitches) - 4, top_ = Math.max(...pitches) + 4, unit = high / (top_ - low + 1);
     const y = (midi) => top + (top_ - Math.min(Math.max(midi, low), top_)) * unit; // stray notes stand at the rim
@@ -222,7 +221,7 @@ const DRAW = {
       box(group, `note-box v${verdict}`, x(start), x(end), y(midi) + (unit - thick) / 2, thick, hint);
     }
   },
-  onsets(group, lane, top, high, x, left, said) {
+  events(group, lane, top, high, x, left, said) {
     const middle = top + high / 2;
     shape(group, "line", { class: "line", x1: left, x2: x(Infinity), y1: middle, y2: middle });
     for (const [index, sideName] of ["asked", "heard"].entries()) {
@@ -238,11 +237,11 @@ const DRAW = {
   },
 };
 
-// A chord is named once, whatever the verdicts over its time: each chord's stretches, the longest first, and all of them together last.
+// A label is written once, whatever the verdicts over its time: each label's stretches, the longest first, and all of them together last.
 function labelled(stretches) {
-  const chords = [];
-  for (const stretch of stretches) chords.at(-1)?.[0][0] === stretch[0] ? chords.at(-1).push(stretch) : chords.push([stretch]);
-  return chords.map((parts) => {
+  const labels = [];
+  for (const stretch of stretches) labels.at(-1)?.[0][0] === stretch[0] ? labels.at(-1).push(stretch) : labels.push([stretch]);
+  return labels.map((parts) => {
     const whole = [parts[0][0], parts[0][1], parts.at(-1)[2]];
     return [...parts.sort((a, b) => b[2] - b[1] - (a[2] - a[1])), whole];
   });

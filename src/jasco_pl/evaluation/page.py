@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
+from jasco_pl.controls import ADHERENCES
 from jasco_pl.pages.base import data_element, escape, join, packaged, page, source, table, write_html
-from jasco_pl.pages.lanes import KINDS, compare
 
 ARROWS = {True: " ↑", False: " ↓", None: ""}
 
@@ -29,7 +29,7 @@ def write_page(folder: str | Path, results: Mapping[str, Any]) -> Path:
             makes a table of its own), `rows` (`name`, which no other row has, `ceiling`, which is not compared, `crossed`, which takes
             conditions from several pieces, `given`, `figures`, `clips`), `references` by clip id, `notes`. A figure has `mean`, `low`,
             `high`, `count`, or `missing`, the reason why there is none; a clip has `id`, `caption`, `audio`, `seconds`, `figures` by
-            column key, `asked` and `heard` as `lanes.compare` takes them, and `from`, which says where conditions come from that are not
+            column key, `asked` and `heard` as `Adherence.judged` takes them, and `from`, which says where conditions come from that are not
             the piece's own; a reference has `audio` and `heard`.
 
     Returns:
@@ -141,12 +141,12 @@ def _data(results: Mapping[str, Any]) -> dict[str, Any]:
         for clip in row["clips"]:
             own = wanted.setdefault(clip["id"], {})
             if not row.get("crossed"):
-                own |= {kind: clip["asked"][kind] for kind in KINDS if clip["asked"].get(kind) and kind not in own}
+                own |= {name: clip["asked"][name] for name in _NAMES if clip["asked"].get(name) and name not in own}
             captions.setdefault(clip["id"], clip["caption"])
             seconds.setdefault(clip["id"], clip["seconds"])
     for name, own in wanted.items():
         heard = (references.get(name) or {}).get("heard") or {}
-        own |= {kind: heard[kind] for kind in KINDS if heard.get(kind) and kind not in own}
+        own |= {name: heard[name] for name in _NAMES if heard.get(name) and name not in own}
     pieces = {}
     for name, own in wanted.items():
         reference = references.get(name) or {}
@@ -154,7 +154,7 @@ def _data(results: Mapping[str, Any]) -> dict[str, Any]:
             "caption": captions[name],
             "seconds": seconds[name],
             "audio": source(reference["audio"]) if reference.get("audio") else None,
-            "lanes": compare(own, reference.get("heard") or {}, seconds[name]),
+            "lanes": _lanes(own, reference.get("heard") or {}, seconds[name]),
         }
     rows = []
     for row in results["rows"]:
@@ -167,7 +167,7 @@ def _data(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def _clip(clip: Mapping[str, Any], wanted: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     """A clip against what its row gave; where that is nothing, against what the piece has, since that is what it is measured by."""
-    given = [kind for kind in KINDS if clip["asked"].get(kind)]
+    given = [name for name in _NAMES if clip["asked"].get(name)]
     return {
         "id": clip["id"],
         "audio": source(clip["audio"]) if clip.get("audio") else None,
@@ -175,10 +175,18 @@ def _clip(clip: Mapping[str, Any], wanted: Mapping[str, Any], keys: Sequence[str
         "from": clip.get("from"),
         "figures": [clip["figures"].get(key) for key in keys],
         "given": given,
-        "lanes": compare({**wanted, **{kind: clip["asked"][kind] for kind in given}}, clip["heard"], clip["seconds"]),
+        "lanes": _lanes({**wanted, **{name: clip["asked"][name] for name in given}}, clip["heard"], clip["seconds"]),
     }
 
 
+def _lanes(asked: Mapping[str, Any], heard: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """By name, those for which there is something to compare with."""
+    return {
+        adherence.name: adherence.judged(asked[adherence.name], heard, seconds) for adherence in ADHERENCES if asked.get(adherence.name)
+    }
+
+
+_NAMES = [adherence.name for adherence in ADHERENCES]
 _COMPARED = (
     "The lanes set what is heard over what was asked for; chord and onset figures set it against what is heard in the same stretch of the "
     "reference, so that what the extractor misses in both costs nothing."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jasco_pl.codec import Codec
-from jasco_pl.compose.pieces import has_chords, has_melody, place, read_note, read_stretch
-from jasco_pl.controls import CONTROLS, AudioControl, Control
+from jasco_pl.compose.pieces import place, read_note, read_stretch
+from jasco_pl.controls import CONTROLS, Adherence, AudioControl, Control
+from jasco_pl.controls.adherence import ONSETS
 from jasco_pl.data.datamodule import crop
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.extract import chordino
@@ -37,7 +38,7 @@ class Reference:
         audio: [1, S] at `sample_rate`.
         conditions: raw frames of the conditions that are known without a codec (chords, melody), [T] each.
         codes: raw frames of an audio control [T], made when they are asked for.
-        drums: whether it has drums to follow.
+        lacking: names of what it has nothing of to follow, whatever is heard in it: onsets, where there are no drums.
         start: second of the piece at which the stretch begins.
         heard: the stretch alone, as generated clips are heard.
     """
@@ -48,23 +49,20 @@ class Reference:
     sample_rate: int
     conditions: dict[str, NDArray[np.generic]]
     codes: Callable[[AudioControl], NDArray[np.generic]]
-    drums: bool
+    lacking: Collection[str]
     start: float
     heard: Heard = field(init=False)
 
     def __post_init__(self) -> None:
         self.heard = Heard(self.audio, self.sample_rate)
 
-    @property
-    def melody(self) -> NDArray[np.generic] | None:
-        """The melody's bins [T], where there is one to follow."""
-        bins = self.conditions.get("melody")
-        return bins if bins is not None and has_melody(bins) else None
+    def asked(self, adherence: Adherence) -> NDArray[np.generic] | None:
+        """What a clip is asked for that is given its conditions; None where it has nothing of it."""
+        return None if adherence.name in self.lacking else adherence.asked(self.conditions, self.heard)
 
-    @property
-    def harmonic(self) -> bool:
-        """Whether chords are heard in it; never where Chordino is not installed."""
-        return chordino.available() and has_chords(self.heard.chords)
+    def target(self, adherence: Adherence) -> NDArray[np.generic] | None:
+        """What a clip is measured by; None where there is nothing to follow."""
+        return None if adherence.name in self.lacking else adherence.target(self.conditions, self.heard)
 
 
 class Source(ABC):
@@ -190,9 +188,9 @@ class ComposedPieces(Source):
             wav = control.filtered(stretch.stem(stem) if stem != "mix" else stretch.mix, codec.sample_rate)
             return codec.codes(codec.encode(wav[None].to(codec.latent_mean.device)))[0].cpu().numpy()
 
-        drums = float(stretch.stem("drums").abs().max()) > _AUDIBLE
+        lacking = _without_drums(float(stretch.stem("drums").abs().max()) > _AUDIBLE)
         return Reference(
-            name, stretch.note["captions"][0], stretch.mix, codec.sample_rate, conditions, codes, drums, stretch.first / codec.frame_rate
+            name, stretch.note["captions"][0], stretch.mix, codec.sample_rate, conditions, codes, lacking, stretch.first / codec.frame_rate
         )
 
 
@@ -237,7 +235,9 @@ class PreparedSet(Source):
 
     @staticmethod
     def _fields(control: type[Control]) -> list[str]:
-        return ["chords_heard", "chords"] if control.field == "chords" else [control.field]  # the first there is
+        """Those that it can be fed with, the best first."""
+        heard = control.adherence.heard_field if control.adherence else None
+        return [heard, control.field] if heard else [control.field]
 
     def digest(self, name: str) -> str:
         return f"{self._entry(name)['crc32']['latents']:08x}-{stable_hash(name) % 2**32:08x}"
@@ -263,7 +263,12 @@ class PreparedSet(Source):
         def codes(control: AudioControl) -> NDArray[np.generic]:
             return stored[control.field].numpy()
 
-        return Reference(name, caption, audio, codec.sample_rate, conditions, codes, drums, first / codec.frame_rate)
+        return Reference(name, caption, audio, codec.sample_rate, conditions, codes, _without_drums(drums), first / codec.frame_rate)
+
+
+def _without_drums(drums: bool) -> Collection[str]:
+    """What is lacking in music that has drums or not."""
+    return () if drums else (ONSETS.name,)
 
 
 @lru_cache(maxsize=2)

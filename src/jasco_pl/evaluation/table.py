@@ -14,11 +14,10 @@ from torch import Tensor
 
 from jasco_pl.evaluation.clips import REFERENCE, Task, read_arrays
 from jasco_pl.evaluation.crossed import NOT_ASKED
-from jasco_pl.evaluation.measure import CHORDS, FOLLOWS, SALIENCE
+from jasco_pl.evaluation.measure import FOLLOWED, FOLLOWS, SALIENCE
 from jasco_pl.evaluation.pretrained import SALIENCE as BY_SALIENCE
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.settings import CEILING, CROSSED
-from jasco_pl.extract import chordino
 from jasco_pl.metrics.distances import FrechetDistance, KernelDistance
 from jasco_pl.metrics.labels import clap_score, label_kl
 from jasco_pl.metrics.report import Column, Figure
@@ -45,7 +44,7 @@ def groups(listeners: Listeners, crossed: bool = False) -> list[Group]:
         kind = FrechetDistance(shown, 1).kind
         sounds += [Column(f"frechet_{name}", f"{kind}[{shown}]", 2, False), Column(f"kernel_{name}", f"KAD[{shown}]", 2, False)]
     sounds += [Column(f"kl_{name}", f"KL[{listeners.names.get(name, name)}]", 3, False) for name in CLASSIFIERS]
-    independent = [Group("Follows what it was not asked for", NOT_ASKED)] if crossed else []
+    independent = [Group("Follows what it was not asked for", [*NOT_ASKED.values()])] if crossed else []
     return [Group("Follows the conditions", FOLLOWS), *independent, Group("Sounds like the reference", sounds), Group("Cost", COSTS)]
 
 
@@ -78,7 +77,7 @@ def read_row(own: Task, other: Task | None, allow_few: bool = False) -> Measured
         or read_arrays(own.reference_path(piece))
         for piece, found in zip(own.names, arrays, strict=True)
     ]
-    measured = [column.key for column in (*FOLLOWS, *NOT_ASKED) if any(column.key in clip["figures"] for clip in clips)]
+    measured = [column.key for column in (*FOLLOWS, *NOT_ASKED.values()) if any(column.key in clip["figures"] for clip in clips)]
     by_clip = {key: [_number(clip["figures"].get(key)) for clip in clips] for key in measured}
     by_clip |= {column.key: [_number(clip["cost"].get(column.key)) for clip in clips] for column in COSTS}
     compared = own.row != CROSSED  # with the reference as a whole
@@ -91,9 +90,10 @@ def read_row(own: Task, other: Task | None, allow_few: bool = False) -> Measured
     for name, why in listeners.missing.items():
         keys = [column.key for column in SALIENCE] if name == BY_SALIENCE else [f"{kind}_{name}" for kind in ("frechet", "kernel", "kl")]
         figures |= {key: Figure.absent(why) for key in ([*keys, "clap"] if name == "clap" else keys) if key in figures}
-    if not chordino.available():
-        why = "Chordino is not installed: `make setup` brings it on Linux, x86-64."
-        figures |= {column.key: Figure.absent(why) for column in (*CHORDS, NOT_ASKED[0]) if column.key in figures}
+    for adherence in FOLLOWED:
+        if (deaf := adherence.missing()) is not None:
+            columns = [*adherence.columns, *adherence.further, *([NOT_ASKED[adherence]] if adherence in NOT_ASKED else [])]
+            figures |= {column.key: Figure.absent(deaf) for column in columns if column.key in figures}
     for index, clip in enumerate(clips):
         values = {**by_clip, **({} if other else of_others)}  # those of another clip would be taken for this one's
         clip["figures"] = {key: _plain(values[key][index]) if key in values else None for key in figures if not of_set(key)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,8 +19,31 @@ from jasco_pl.notation import harmony
 from jasco_pl.system.files import atomic_path
 
 
+@dataclass(frozen=True)
+class Part:
+    """Frames [first, last) of a clip that was heard whole."""
+
+    first: int
+    last: int
+
+    @property
+    def frames(self) -> slice:
+        """Of what is heard, at 50 Hz."""
+        return slice(self.first, self.last)
+
+    def samples(self, sample_rate: int) -> slice:
+        """Of the audio."""
+        return slice(self.first * sample_rate // harmony.FRAME_RATE, self.last * sample_rate // harmony.FRAME_RATE)
+
+    def times(self, onsets: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Those of the onset times that lie inside."""
+        return onsets[(onsets >= self.first / harmony.FRAME_RATE) & (onsets < self.last / harmony.FRAME_RATE)]
+
+
 class Heard:
     """Every figure is computed when it is first asked for, once; the extractors take seconds, and few readers want all of them.
+
+    `melody` is what deep salience heard, bins [T], for those who let it listen; None otherwise.
 
     Args:
         audio: one clip [1, S].
@@ -30,6 +54,12 @@ class Heard:
     def __init__(self, audio: Tensor, sample_rate: int, frame_rate: float = harmony.FRAME_RATE) -> None:
         self.audio, self.sample_rate, self.frame_rate = audio, sample_rate, frame_rate
         self.frames = round(audio.shape[-1] / sample_rate * harmony.FRAME_RATE)
+        self.melody: NDArray[np.int8] | None = None
+
+    @property
+    def whole(self) -> Part:
+        """All of its frames."""
+        return Part(0, self.frames)
 
     @cached_property
     def chords(self) -> NDArray[np.int16]:

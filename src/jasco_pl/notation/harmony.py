@@ -120,6 +120,11 @@ def triad(index: ArrayLike) -> NDArray[np.int16]:
     return _TRIADS[np.asarray(index)]
 
 
+def has_chords(frames: ArrayLike) -> bool:
+    """Whether indices [T] name a chord half of the time at least; a drum solo has none to follow."""
+    return bool((np.asarray(frames) >= N).mean() <= 0.5)
+
+
 def transposed(index: ArrayLike, semitones: int) -> NDArray[np.int16]:
     """Indices [...] with every chord moved by that many semitones; N, UNK and NULL stay."""
     values = np.asarray(index, dtype=np.int16)

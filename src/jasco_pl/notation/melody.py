@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pretty_midi
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from jasco_pl.notation.harmony import FRAME_RATE, first_frame
 from jasco_pl.system.errors import UserError
@@ -18,6 +18,7 @@ from jasco_pl.system.files import atomic_path
 BINS = 53
 LOWEST_MIDI = 43
 UNVOICED = -1
+VOICED = 0.1  # the least share of the time that has a melody, for there to be one to follow
 SUFFIXES = (".mid", ".midi", ".npy")
 _TICKS = 100  # a quarter note at 120 bpm: frames of 20 ms begin on whole ticks, and readers that refuse ten million see hours
 
@@ -54,6 +55,11 @@ def to_midi(bins: NDArray[np.int8]) -> pretty_midi.PrettyMIDI:
     midi = pretty_midi.PrettyMIDI(resolution=_TICKS, initial_tempo=120.0)
     midi.instruments.append(track)
     return midi
+
+
+def has_melody(bins: ArrayLike) -> bool:
+    """Whether melody bins [T] sound in a tenth of the frames at least."""
+    return bool((np.asarray(bins) >= 0).mean() >= VOICED)
 
 
 def melody_frames(notes: Sequence[Sequence[float]], frames: int, frame_rate: float) -> np.ndarray:

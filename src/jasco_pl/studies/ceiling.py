@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from jasco_pl.audio.files import SAMPLE_RATE
-from jasco_pl.compose.pieces import has_chords, has_melody, read_stretch
+from jasco_pl.compose.pieces import read_stretch
 from jasco_pl.extract.heard import Heard
 from jasco_pl.extract.onsets import onset_times
 from jasco_pl.extract.salience import Salience
@@ -23,6 +23,7 @@ from jasco_pl.metrics.melody import bins_to_pitch_class, melody_accuracy, melody
 from jasco_pl.metrics.onset_f1 import onset_f1
 from jasco_pl.metrics.report import Figure, Row
 from jasco_pl.notation import harmony
+from jasco_pl.notation.melody import has_melody
 
 SAME_HIT = 0.03  # seconds: hits of several drums at once are one onset
 
@@ -71,7 +72,7 @@ def measure_piece(path: Path, seconds: float = 10.0, salience: Salience | None =
 
 
 def _harmony(wav: Tensor, asked: ArrayLike) -> dict[str, float]:
-    if not has_chords(asked):
+    if not harmony.has_chords(asked):
         return dict.fromkeys(CHORDS, np.nan)
     heard = Heard(wav, SAMPLE_RATE).chords
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -11,10 +12,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from jasco_pl.audio.files import loudness_normalize
 from jasco_pl.codec import load_codec
-from jasco_pl.extract import chordino
-from jasco_pl.extract.onsets import onset_times
+from jasco_pl.controls import ADHERENCES
+from jasco_pl.controls.adherence import main_figure
+from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import Clip, Jasco, Request
-from jasco_pl.metrics.chords import chord_iou
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.pages.pictures import draw_clip, figure_to_image
 from jasco_pl.training.flops import TEXT_TOKENS, TRAINING, flops_per_sample, peak_flops
@@ -109,24 +110,19 @@ class Listen(Callback):
             clips = jasco.generate(self.requests, guidance=self.guidance, solver=self.solver)
         boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         for number, clip in enumerate(clips):
-            heard = chordino.chordino_frames(clip.audio, clip.sample_rate, clip.latents.shape[0]) if chordino.available() else None
+            heard = Heard(clip.audio, clip.sample_rate)
             for board in boards:
                 self._show(board, f"clip{number}", clip, heard, trainer.global_step)
 
-    def _show(self, board: TensorBoardLogger, name: str, clip: Clip, heard: Any, step: int) -> None:
+    def _show(self, board: TensorBoardLogger, name: str, clip: Clip, heard: Heard, step: int) -> None:
         writer = board.experiment  # a tag of its own for every kind: TensorBoard shows only the first kind that it meets under a tag
         audio, _ = loudness_normalize(clip.audio, clip.sample_rate)
         writer.add_audio(f"listen/{name}_audio", audio, step, sample_rate=clip.sample_rate)
-        figure = draw_clip(
-            None,
-            wav=audio,
-            sample_rate=clip.sample_rate,
-            title=clip.request.text,
-            asked_chords=clip.asked.get("chords"),
-            heard_chords=heard,
-            asked_melody=clip.asked.get("melody"),
-            heard_onsets=onset_times(clip.audio, clip.sample_rate),
-        )
+        asked = {adherence: adherence.asked(clip.asked, None) for adherence in ADHERENCES}
+        lanes = [(adherence.lane, side, adherence.heard(heard, side)) for adherence, side in asked.items()]
+        figure = draw_clip(None, wav=audio, sample_rate=clip.sample_rate, title=clip.request.text, lanes=lanes)
         writer.add_image(f"listen/{name}_picture", figure_to_image(figure), step, dataformats="HWC")
-        if heard is not None and "chords" in clip.asked:
-            writer.add_scalar(f"listen/{name}_chord_iou", chord_iou(heard, clip.asked["chords"]), step)
+        for adherence, side in asked.items():
+            figure_of = main_figure(adherence, heard, side)
+            if not math.isnan(figure_of):
+                writer.add_scalar(f"listen/{name}_{adherence.columns[0].key}", figure_of, step)

@@ -14,8 +14,9 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from jasco_pl.audio.files import loudness_normalize
 from jasco_pl.codec import Codec, load_codec
-from jasco_pl.controls import CONTROLS, Painting
+from jasco_pl.controls import ADHERENCES, CONTROLS, Painting
 from jasco_pl.data.datamodule import CropDataset, ShardDataModule
 from jasco_pl.evaluation.clips import conditions_of
 from jasco_pl.evaluation.measure import measure
@@ -26,9 +27,9 @@ from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import Jasco
 from jasco_pl.metrics.distances import FrechetDistance
 from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.pages.pictures import draw_clip, draw_lane, figure_to_image
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
-from jasco_pl.training.board import show_clip
 from jasco_pl.training.module import JascoModule
 from jasco_pl.training.swap import swap_losses, swap_rises
 
@@ -41,7 +42,6 @@ class _Known:
 
     reference: Reference
     arrays: dict[str, np.ndarray]
-    melody: np.ndarray | None
 
 
 class ValidationMetrics(Callback):
@@ -164,12 +164,12 @@ class ValidationMetrics(Callback):
                 audios = self._generate(trainer, jasco, [item.reference for item in known])
                 for number, (item, audio) in enumerate(zip(known, audios, strict=True), first):
                     clip = Heard(audio, codec.sample_rate)
-                    melody = listeners.melody(audio, codec.sample_rate, clip.frames)
-                    made.append((item.reference.id, _measure(item, clip, melody, listeners)))
+                    clip.melody = listeners.melody(audio, codec.sample_rate, clip.frames)
+                    made.append((item.reference.id, _measure(item, clip, listeners)))
                     if number < self.show and trainer.is_global_zero:
                         for logger in trainer.loggers:
                             if isinstance(logger, TensorBoardLogger):
-                                show_clip(logger.experiment, f"val_clip{number}", item.reference, clip, melody, trainer.global_step)
+                                show_clip(logger.experiment, f"val_clip{number}", item.reference, clip, trainer.global_step)
         module.model.train(training)
         return summary(dict(gathered(trainer, made)), listeners)
 
@@ -177,8 +177,8 @@ class ValidationMetrics(Callback):
         if name not in self._known:
             reference = self._source.reference(name, seconds, codec)
             arrays = listeners.hear(reference.audio, reference.sample_rate, reference.caption)
-            melody = listeners.melody(reference.audio, reference.sample_rate, reference.heard.frames)
-            self._known[name] = _Known(reference, arrays, melody)
+            reference.heard.melody = listeners.melody(reference.audio, reference.sample_rate, reference.heard.frames)
+            self._known[name] = _Known(reference, arrays)
         return self._known[name]
 
     def _generate(self, trainer: Trainer, jasco: Jasco, references: Sequence[Reference]) -> list[Tensor]:
@@ -192,9 +192,36 @@ class ValidationMetrics(Callback):
         return list(jasco.decode(latents.float()))
 
 
-def _measure(item: _Known, clip: Heard, melody: np.ndarray | None, listeners: Listeners) -> dict[str, Any]:
+def _measure(item: _Known, clip: Heard, listeners: Listeners) -> dict[str, Any]:
     arrays = listeners.hear(clip.audio, clip.sample_rate, item.reference.caption)
-    return {"figures": measure(clip, item.reference, melody, item.melody), "arrays": arrays, "reference": item.arrays}
+    return {"figures": measure(clip, item.reference), "arrays": arrays, "reference": item.arrays}
+
+
+def show_clip(writer: Any, name: str, reference: Reference, clip: Heard, step: int) -> None:
+    """Sound, spectra and lanes; the reference's sound again at every step, so that both stand side by side.
+
+    Every kind gets a tag of its own: TensorBoard shows only the first that it meets under a tag.
+
+    Args:
+        writer: TensorBoard's.
+        name: what the tags begin with.
+        reference: whose conditions were given.
+        clip: what was made of them.
+        step: of the training.
+    """
+    rate, seconds = clip.sample_rate, clip.audio.shape[-1] / clip.sample_rate
+    sounds = {side: loudness_normalize(wav, rate)[0] for side, wav in (("clip", clip.audio), ("reference", reference.audio))}
+    title = reference.caption or reference.id
+    spectra = []
+    for side, wav in sounds.items():
+        writer.add_audio(f"{name}/{side}_audio", wav, step, sample_rate=rate)
+        spectra.append(figure_to_image(draw_clip(None, wav=wav, sample_rate=rate, title=f"{side}: {title}" if side == "clip" else side)))
+    writer.add_image(f"{name}/spectrogram", np.concatenate(spectra), step, dataformats="HWC")
+    for adherence in ADHERENCES:
+        target, heard = reference.target(adherence), adherence.heard(clip)
+        if target is not None or heard is not None:
+            figure = draw_lane(adherence.lane, target, heard, seconds=seconds, title=title, names=("reference", "clip"))
+            writer.add_image(f"{name}/{adherence.name}", figure_to_image(figure), step, dataformats="HWC")
 
 
 def summary(clips: dict[str, dict[str, Any]], listeners: Listeners) -> dict[str, float]:

@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from jasco_pl.metrics.report import aligned_table
-from jasco_pl.pages.pictures import BLUE, INK, RED, SKY, SOFT
+from jasco_pl.pages.lanes import BLUE, INK, RED, SKY, SOFT
 from jasco_pl.studies.paper import claims as paper
 from jasco_pl.studies.paper import plan
 from jasco_pl.studies.paper.claims import (
