@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 
-import librosa
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
+
+from jasco_pl.system import librosa
 
 HOP = 512
 _FFT = 2048
