@@ -153,8 +153,3 @@ def _run(jobs: list[tuple[str, str, int, int, int]], font: str, workers: int) ->
         return
     with multiprocessing.get_context("spawn").Pool(workers, _start_worker, (font,)) as pool:
         yield from pool.imap_unordered(_write_piece, jobs)
-
-
-def load_pieces(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The descriptions of all pieces in a folder, by id."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))]
