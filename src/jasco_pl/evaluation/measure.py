@@ -14,8 +14,7 @@ from jasco_pl.evaluation.settings import takes_audio
 from jasco_pl.extract import chordino
 from jasco_pl.extract.heard import Heard
 from jasco_pl.metrics.chords import VOCABULARIES, chord_accuracy, chord_iou
-from jasco_pl.metrics.chroma import chroma_similarity
-from jasco_pl.metrics.melody import bins_to_pitch_class, melody_accuracy, melody_similarity, pitch_class_accuracy
+from jasco_pl.metrics.melody import bins_to_pitch_class, chroma_similarity, melody_accuracy, melody_similarity, pitch_class_accuracy
 from jasco_pl.metrics.onset_f1 import onset_f1
 from jasco_pl.metrics.report import Column
 from jasco_pl.notation import harmony
