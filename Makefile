@@ -181,9 +181,10 @@ paper-tables: $(DATA)/shards/train/index.json $(DATA)/shards/valid/index.json ##
 tensorboard: | $(STAMP) ## watch the runs in runs/
 	$(PY) -m tensorboard.main --logdir runs $(ARGS)
 
-lint: | $(STAMP) ## check style and types
+lint: | $(STAMP) ## check style, types, and which package imports which
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	.venv/bin/lint-imports
 	$(PY) -m mypy
 
 format: | $(STAMP) ## reformat the code and mend what the style check can
@@ -191,5 +192,5 @@ format: | $(STAMP) ## reformat the code and mend what the style check can
 	$(PY) -m ruff format .
 
 clean: ## remove out/ and the caches of the tools; data/, runs/ and checkpoints/ stay
-	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache src/*.egg-info
 	find $(wildcard src tests data_prep) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,8 +7,12 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: a test must never wait for a network
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -175,3 +179,31 @@ def tiny_training(
         return ["-c", str(MINI), "-c", str(overlay), *overrides]
 
     return arguments
+
+
+@dataclass
+class Published:
+    """A folder that a server on this machine publishes, and the paths that were asked for."""
+
+    folder: Path
+    url: str
+    asked: list[str]
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Published]:
+    """Files to be fetched, with fetching allowed."""
+    folder, asked = tmp_path / "published", []
+    folder.mkdir()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            asked.append(self.path)
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield Published(folder, f"http://127.0.0.1:{server.server_port}", asked)
+    server.shutdown()
+    server.server_close()

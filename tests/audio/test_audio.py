@@ -198,3 +198,14 @@ def test_what_cannot_be_measured_comes_back_unchanged(wav: torch.Tensor) -> None
     out, loudness = audio.loudness_normalize(wav, 32000)
     assert loudness is None
     assert torch.equal(out, wav)
+
+
+def test_mixes_of_composed_pieces_stand_for_the_folder(tmp_path: Path) -> None:
+    audio.write_audio(tmp_path / "a.wav", torch.zeros(1, audio.SAMPLE_RATE), audio.SAMPLE_RATE)
+    assert [path.name for path in audio.audio_files(tmp_path)] == ["a.wav"]
+    for stem in ("mix", "drums"):
+        audio.write_audio(tmp_path / f"x.{stem}.flac", torch.zeros(1, audio.SAMPLE_RATE), audio.SAMPLE_RATE)
+    assert [path.name for path in audio.audio_files(tmp_path)] == ["x.mix.flac"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds audio"):
+        audio.audio_files(tmp_path / "empty")

@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from jasco_pl.controls.melody import read_melody
-from jasco_pl.extract.salience_weights import find_weights
+from jasco_pl.extract.salience_network import find_weights
 from jasco_pl.system.errors import UserError
 
 

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
+import requests
 import safetensors.torch
 import torch
 
-from jasco_pl.extract import salience_weights as module
+from jasco_pl.extract import salience_network as module
 from jasco_pl.extract.salience_network import SalienceNetwork
 from jasco_pl.system.errors import UserError
 
@@ -77,33 +75,29 @@ def test_wrong_files_are_one_sentence(authors_file: Path, random_salience_networ
 
 
 def test_fetching_checks_converts_and_is_done_once(
-    authors_file: Path, random_salience_network: SalienceNetwork, monkeypatch: pytest.MonkeyPatch
+    published: Any, authors_file: Path, random_salience_network: SalienceNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content, asked = authors_file.read_bytes(), []
-
-    class Answer(io.BytesIO):
-        headers: ClassVar[dict[str, str]] = {}
-
-    def answer(url: str, timeout: float) -> Any:
-        asked.append(url)
-        return Answer(content)
-
-    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    content = authors_file.read_bytes()
+    (published.folder / "multif0.h5").write_bytes(content)
+    monkeypatch.setattr(module, "URL", f"{published.url}/multif0.h5")
     with pytest.raises(UserError, match=f"its sha256 is {hashlib.sha256(content).hexdigest()}, expected was {module.SHA256}"):
         module.load_network()
     assert not list(module.cached().parent.iterdir())
     monkeypatch.setattr(module, "SHA256", hashlib.sha256(content).hexdigest())
     assert same(module.load_network(), random_salience_network)
     assert same(module.load_network(), random_salience_network)
-    assert asked == [module.URL] * 2
+    assert published.asked == ["/multif0.h5"] * 2
     assert [file.name for file in module.cached().parent.iterdir()] == ["multif0.safetensors"]
 
 
 def test_without_a_network_the_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(url: str, timeout: float) -> Any:
-        raise urllib.error.URLError(OSError("Name or service not known"))
+    def no_network(*_: Any, **__: Any) -> None:
+        try:
+            raise OSError(-2, "Name or service not known")
+        except OSError as error:
+            raise requests.ConnectionError("Max retries exceeded") from error
 
-    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    monkeypatch.setattr(requests, "get", no_network)
     with pytest.raises(UserError) as error:
         module.load_network()
     text = str(error.value)

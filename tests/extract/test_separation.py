@@ -3,13 +3,14 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-import urllib.error
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
 import pytest
+import requests
 import soundfile
 import torch
 from demucs.apply import BagOfModels, apply_model
@@ -17,9 +18,7 @@ from demucs.htdemucs import HTDemucs
 
 from jasco_pl.audio import long_audio, read_audio, resample
 from jasco_pl.audio.long_audio import LongAudio
-from jasco_pl.extract import demucs as demucs_stream
-from jasco_pl.extract import demucs as demucs_weights
-from jasco_pl.extract import separation
+from jasco_pl.extract import demucs, separation
 from jasco_pl.extract.demucs import load_demucs
 from jasco_pl.extract.separation import Separator
 from jasco_pl.system.errors import UserError
@@ -78,7 +77,7 @@ def song(tmp_path: Path) -> Path:
 def no_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Empty caches and a network that does not answer; the folder of PyTorch's cache."""
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
-    monkeypatch.setattr(demucs_weights, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(demucs, "try_to_load_from_cache", lambda *_: None)
     return tmp_path / "hub" / "checkpoints"
 
 
@@ -96,7 +95,7 @@ def test_segments_of_a_stream_give_what_demucs_gives_at_once(repo: Path, song: P
     wanted = apply_model(model, ((wav - mean) / std)[None], shifts=0)[0]
     for block in (1000, len(mix)):
         blocks = [mix[start : start + block] for start in range(0, len(mix), block)]
-        heard = torch.cat(list(demucs_stream.stems(model, blocks, mean, std, torch.device("cpu"))), dim=-1)
+        heard = torch.cat(list(demucs.stems(model, blocks, mean, std, torch.device("cpu"))), dim=-1)
         assert heard.shape == wanted.shape
         torch.testing.assert_close(heard, wanted, atol=1e-4, rtol=1e-4)
 
@@ -158,43 +157,34 @@ def test_the_fingerprint_is_of_the_weights(repo: Path, tmp_path: Path) -> None:
 
 
 def test_caches_are_looked_at_before_the_network(no_caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("the network was asked"))
+    monkeypatch.setattr("requests.get", lambda *_, **__: pytest.fail("the network was asked"))
     save(no_caches, SIGNATURE, tiny_file())
     assert load_demucs("htdemucs").sources == TINY["sources"]
 
 
-def test_weights_are_fetched_once_and_checked(no_caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = tiny_file()
-    url = f"https://example.org/{SIGNATURE}-{hashlib.sha256(content).hexdigest()[:8]}.th"
-    monkeypatch.setattr(demucs_weights, "_urls", lambda: {SIGNATURE: url})
-    asked = []
-
-    class Answer(io.BytesIO):
-        def __init__(self, content: bytes) -> None:
-            super().__init__(content)
-            self.headers = {"Content-Length": str(len(content))}
-
-    def answer(address: str, timeout: float) -> Answer:
-        asked.append(address)
-        return Answer(content[:-1] if len(asked) == 1 else content)
-
-    monkeypatch.setattr("urllib.request.urlopen", answer)
-    with pytest.raises(UserError, match="is not those weights of Demucs: its sha256"):
+def test_weights_are_fetched_once_and_checked(no_caches: Path, published: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = save(published.folder, SIGNATURE, tiny_file())
+    monkeypatch.setattr(demucs, "_urls", lambda: {SIGNATURE: f"{published.url}/{file.name}"})
+    content = file.read_bytes()
+    file.write_bytes(content[:-1])
+    with pytest.raises(UserError, match="is not the file of that name: its sha256"):
         load_demucs("htdemucs")
     assert not list(no_caches.iterdir())
+    file.write_bytes(content)
     for _ in range(2):
         load_demucs("htdemucs")
-    assert asked == [url, url]
+    assert published.asked == [f"/{file.name}"] * 2
 
 
 def test_without_weights_one_sentence_says_what_to_do(no_caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def refuse(address: str, timeout: float) -> None:
+    def refuse(address: str, **_: Any) -> None:
         asked.append(address)
-        raise urllib.error.URLError("Name or service not known")
+        raise requests.ConnectionError("Name or service not known")
 
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setattr(requests, "get", refuse)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
     began = time.monotonic()
     with pytest.raises(UserError) as error:
         Separator("hdemucs_mmi")

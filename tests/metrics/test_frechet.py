@@ -7,7 +7,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from jasco_pl.metrics.distances import FrechetDistance, Gaussian, extrapolated_distance, frechet_distance
+from jasco_pl.metrics.distances import FrechetDistance, Gaussian, frechet_distance
 from jasco_pl.system.errors import UserError
 
 
@@ -98,28 +98,6 @@ def test_no_more_samples_than_dimensions_is_refused_unless_allowed() -> None:
     assert lenient.compute()["FAD[clap] generated"] == 16
     with pytest.raises(UserError, match="at least 2"):
         FrechetDistance("clap", 16, allow_few=True).compute()
-
-
-def test_extrapolation_removes_the_bias_of_the_generated_side() -> None:
-    dim, shift = 32, 0.1
-    reference = Gaussian.of(torch.zeros(dim), torch.eye(dim))
-    true, plain, limit = dim * shift**2, [], []
-    for seed in range(5):
-        rows = normal(1500, dim, seed, shift)
-        plain.append(frechet_distance(Gaussian.fit(rows), reference))
-        limit.append(extrapolated_distance(rows, reference)[0])
-    plain_error, limit_error = sum(plain) / 5 - true, sum(limit) / 5 - true
-    assert plain_error > 0.15
-    assert abs(limit_error) < plain_error / 4
-
-
-def test_too_few_for_an_extrapolation_gives_nan_not_a_figure() -> None:
-    metric = FrechetDistance("clap", 16)
-    metric.update(normal(30, 16, 0))
-    metric.update(normal(30, 16, 1), reference=True)
-    found = metric.compute()
-    assert math.isnan(found["FAD-inf[clap]"])
-    assert not math.isnan(found["FAD[clap]"])
 
 
 def test_bad_embeddings_are_refused() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from jasco_pl.metrics import OnsetF1, onset_f1
+from jasco_pl.metrics import onset_f1
 
 ASKED = np.arange(0.5, 9.5, 0.5)
 
@@ -30,9 +30,4 @@ def test_order_does_not_matter() -> None:
 
 def test_clip_without_reference_onsets_is_left_out_but_missed_onsets_count() -> None:
     assert math.isnan(onset_f1([1.0], []))
-    metric = OnsetF1()
-    metric.update([1.0], [])
-    assert metric.clips == 0
-    metric.update([], [1.0])
-    metric.update([1.0], [1.0])
-    assert metric.compute().item() == 0.5
+    assert onset_f1([], [1.0]) == 0.0

@@ -12,13 +12,13 @@ import torch
 import yaml
 
 from jasco_pl.cli import main
-from jasco_pl.commands.export import load_checkpoint
 from jasco_pl.controls import CONTROLS, stored_fields
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.data.datamodule import CropDataset, collate
 from jasco_pl.generation.jasco import Jasco
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel
+from jasco_pl.training.checkpoint_io import load_checkpoint
 
 OVERLAYS = Path(__file__).parents[2] / "conf" / "ablation"
 SINGLE = {"mix", "drumless", "drums", "drums_bandpass", "chords", "melody", "painting"}

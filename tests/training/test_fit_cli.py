@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from recorder import jasco, read, recording
 
 from jasco_pl.cli import main
-from jasco_pl.commands.export import load_checkpoint
+from jasco_pl.training.checkpoint_io import load_checkpoint
 from jasco_pl.training.cli import JascoCLI, quiet
 from jasco_pl.training.progress import StepBar
 

@@ -222,3 +222,16 @@ def _limited(samples: NDArray[np.float64], sample_rate: int, ceiling: float) -> 
     smooth = fftconvolve(np.pad(needed, (width + 1) // 2, mode="edge"), window / window.sum(), mode="valid")
     out = samples * smooth
     return out * min(1.0, ceiling / _true_peaks(out, sample_rate).max())
+
+
+def audio_files(folder: str | Path) -> list[Path]:
+    """Audio under a folder, sorted; where composed pieces are among it, their mixes alone.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    mixes = [path for path in found if path.name.endswith(".mix.flac")]
+    if not found:
+        raise UserError(f"{str(folder)!r} is no folder that holds audio ({', '.join(AUDIO_SUFFIXES)}).")
+    return mixes or found

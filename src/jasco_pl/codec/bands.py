@@ -2,16 +2,12 @@
 
 128 bands at 50 Hz. Below `LOW_BANDS` the centres stand a semitone apart and are read with a long window, so that chords survive; above,
 they widen towards 14.5 kHz and are read with a short window, so that drum hits stay sharp. The split is measured in docs/decisions.md.
-
-Residual vector quantisation fitted by k-means (no gradient): the codes of the embedded codec.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-
-from jasco_pl.codec.base import nearest
 
 BANDS = 128
 LOW_BANDS = 76
@@ -107,35 +103,3 @@ class BandAnalysis(nn.Module):
         split = float(centre_frequencies()[LOW_BANDS])
         bins = torch.arange(n_fft // 2 + 1, device=self.low_filters.device) * self.sample_rate / n_fft
         return ((bins / split - 0.94) / 0.12).clamp(0.0, 1.0)
-
-
-def fit_codebooks(frames: Tensor, size: int, levels: int, seed: int = 0) -> Tensor:
-    """Fit codebooks to frames [N, C], each level to what the former leaves over -> [levels, size, C].
-
-    Raises:
-        ValueError: fewer frames than entries.
-    """
-    if len(frames) < size:
-        raise ValueError(f"{len(frames)} frames cannot fit {size} codebook entries.")
-    from sklearn.cluster import MiniBatchKMeans  # here: it takes seconds to import, in every process that only reads codes
-
-    residual = frames.clone()
-    books = []
-    for level in range(levels):
-        means = MiniBatchKMeans(size, init="random", batch_size=4096, max_iter=8, n_init=1, random_state=seed + level)
-        means.fit(residual.numpy())
-        book = torch.as_tensor(means.cluster_centers_, dtype=torch.float32)
-        books.append(book)
-        residual = residual - book[nearest(residual, book)]
-    return torch.stack(books)
-
-
-def quantize(frames: Tensor, codebooks: Tensor) -> tuple[Tensor, Tensor]:
-    """frames [..., C] through codebooks [levels, K, C] -> codes [..., levels] and their sum of vectors [..., C]."""
-    total = torch.zeros_like(frames)
-    codes = []
-    for book in codebooks:
-        code = nearest(frames - total, book)
-        total = total + book[code]
-        codes.append(code)
-    return torch.stack(codes, dim=-1), total

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from jasco_pl.codec.bands import BANDS, BandAnalysis, quantize
+from jasco_pl.codec.bands import BANDS, BandAnalysis
 from jasco_pl.codec.base import Codec, nearest
 from jasco_pl.codec.griffin_lim import GriffinLim
 from jasco_pl.codec.vocoder import Vocoder
@@ -88,11 +88,6 @@ class BandCodec(Codec):
 
     def codes(self, latents: Tensor) -> Tensor:
         return nearest((latents - self.latent_mean) / self.latent_std, self.codebooks[0])
-
-    def quantized(self, latents: Tensor) -> Tensor:
-        """Latents rounded to all codebooks, [B, T, dim]."""
-        _, total = quantize((latents - self.latent_mean) / self.latent_std, self.codebooks)
-        return total * self.latent_std + self.latent_mean
 
     def save_pretrained(self, folder: str | Path) -> None:
         folder = Path(folder)

@@ -1,14 +1,15 @@
-"""Fit the embedded codec to a folder of composed pieces: latent statistics and residual codebooks."""
+"""Fit the embedded codec to a folder of composed pieces: latent statistics, and residual codebooks by k-means (no gradient)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from jasco_pl.audio.files import read_audio
-from jasco_pl.codec.bands import fit_codebooks
+from jasco_pl.codec.base import nearest
 from jasco_pl.codec.embedded import BandCodec, BandCodecConfig
 from jasco_pl.system.errors import UserError
 
@@ -41,3 +42,24 @@ def fit_band_codec(
     normalised = (torch.cat([torch.cat(parts) for parts in frames.values()]) - mean) / std
     codebooks = fit_codebooks(normalised, config.codebook_size, config.codebooks, seed)
     return BandCodec(config, mean, std, codebooks)
+
+
+def fit_codebooks(frames: Tensor, size: int, levels: int, seed: int = 0) -> Tensor:
+    """Fit codebooks to frames [N, C], each level to what the former leaves over -> [levels, size, C].
+
+    Raises:
+        ValueError: fewer frames than entries.
+    """
+    if len(frames) < size:
+        raise ValueError(f"{len(frames)} frames cannot fit {size} codebook entries.")
+    from sklearn.cluster import MiniBatchKMeans  # here: it takes seconds to import, in every process that only reads codes
+
+    residual = frames.clone()
+    books = []
+    for level in range(levels):
+        means = MiniBatchKMeans(size, init="random", batch_size=4096, max_iter=8, n_init=1, random_state=seed + level)
+        means.fit(residual.numpy())
+        book = torch.as_tensor(means.cluster_centers_, dtype=torch.float32)
+        books.append(book)
+        residual = residual - book[nearest(residual, book)]
+    return torch.stack(books)

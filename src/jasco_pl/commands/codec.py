@@ -8,10 +8,15 @@ jasco codec masking --codec checkpoints/codec-mini --audio data/pieces/test
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from jasco_pl.audio.files import audio_files
+from jasco_pl.codec import load_codec
 from jasco_pl.codec.embedded import BandCodecConfig
+from jasco_pl.evaluation.codec_report import codec_report, markdown
 from jasco_pl.studies import codec_masking as masking
-from jasco_pl.studies import codec_report as report
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,17 +28,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fit.add_argument("--codebook-size", type=int, default=BandCodecConfig.codebook_size, help="entries a codebook (default %(default)s)")
     fit.add_argument("--codebooks", type=int, default=BandCodecConfig.codebooks, help="levels of quantisation (default %(default)s)")
     fit.add_argument("--seed", type=int, default=0, help="of the k-means (default %(default)s)")
-    report.add_arguments(actions.add_parser("report", help="chord IoU, onset F1, mel distance, hum and clicks of reconstructions; speed"))
+    report = actions.add_parser("report", help="chord IoU, onset F1, mel distance, hum and clicks of reconstructions; speed")
+    report.add_argument(
+        "--codec", default="checkpoints/codec-mini", help="folder of the codec, or a Hub id of EnCodec (default: %(default)s)"
+    )
+    report.add_argument("--audio", required=True, help="folder of audio; of composed pieces the mixes are used")
+    report.add_argument("--limit", type=int, default=None, help="number of files, spread evenly (default: all)")
+    report.add_argument("--seconds", type=float, default=10.0, help="how much of each file, from its start (default: %(default)s)")
+    report.add_argument("--json", default=None, help="also write the figures there, clip by clip")
     masking.add_arguments(actions.add_parser("masking", help="what in/outpainting loses by masking latents in place of the waveform"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    if args.action != "fit":
-        return {"report": report, "masking": masking}[args.action].run(args)
+    return {"fit": _fit, "report": _report, "masking": masking.run}[args.action](args)
+
+
+def _fit(args: argparse.Namespace) -> int:
     from jasco_pl.codec.fit import fit_band_codec
 
     codec = fit_band_codec(args.pieces, BandCodecConfig(codebook_size=args.codebook_size, codebooks=args.codebooks), seed=args.seed)
     codec.save_pretrained(args.out)
     print(f"wrote {args.out}")
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    if args.limit is not None and args.limit < 1:
+        raise UserError(f"--limit {args.limit} leaves no file: it must be at least 1.")
+    codec = load_codec(args.codec).eval()
+    report = codec_report(codec, audio_files(args.audio), args.seconds, args.limit)
+    report["codec"] = str(args.codec)
+    report["parameters"] = sum(parameter.numel() for parameter in codec.parameters())
+    folder = Path(args.codec)
+    if folder.is_dir():
+        report["mib"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
+    print(markdown(report, folder.name))
+    size = f", {report['mib']:.2f} MiB on disk" if "mib" in report else ""
+    print(f"{report['clips']} clips of {report['seconds']:g} s, {report['threads']} threads; ± is half of the 95 % bootstrap interval")
+    print(f"{report['parameters'] / 1e6:.2f}M parameters{size}")
+    if args.json:
+        write_json(args.json, report)
     return 0

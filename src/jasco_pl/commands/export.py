@@ -18,9 +18,9 @@ from collections.abc import Sequence
 import torch
 
 from jasco_pl.network.flow.guidance import parse_guidance
-from jasco_pl.network.model import JascoModel, ModelConfig, check_state
+from jasco_pl.network.model import JascoModel
 from jasco_pl.system.errors import UserError
-from jasco_pl.training.checkpoint_io import AtomicCheckpointIO, damaged, network_weights
+from jasco_pl.training.checkpoint_io import load_checkpoint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,26 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--guidance", metavar="SETS", help='the default guidance of the exported model, e.g. "all=3"')
     parser.add_argument("--live", action="store_true", help="take the live weights, not their average")
-
-
-def load_checkpoint(path: str, live: bool = False) -> JascoModel:
-    """The model in a training checkpoint, with its averaged weights unless `live`.
-
-    Raises:
-        UserError: the file is missing, damaged or no checkpoint of ours.
-    """
-    state = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu", weights_only=True)
-    try:
-        config = state["model_config"]
-        weights = network_weights(state["state_dict"])
-    except Exception as error:
-        raise damaged(path, error) from error
-    model = JascoModel(ModelConfig.from_dict(config))
-    if not live and "ema" in state:
-        weights |= state["ema"]["average"]
-    check_state(weights, model, path)
-    model.load_state_dict(weights)
-    return model.eval()
 
 
 def load_mean(paths: Sequence[str], live: bool = False) -> JascoModel:

@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import user_cache
+from jasco_pl.system.files import atomic_path, user_cache
 
 _NAMES = ("FluidR3Mono_GM.sf3", "FluidR3_GM.sf2", "FluidR3_GM.sf3")
 _PLACES = ("/usr/share/sounds/sf3", "/usr/share/sounds/sf2", "/usr/share/soundfonts", "/usr/local/share/soundfonts", ".cache/soundfonts")
@@ -61,10 +61,8 @@ def _fetch() -> Path | None:
         if font is None:
             return None
         target = user_cache("soundfonts") / _NAMES[0]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(f".{os.getpid()}.part")
-        shutil.copyfile(font, partial)
-        os.replace(partial, target)
+        with atomic_path(target) as temporary:
+            shutil.copyfile(font, temporary)
     return target
 
 

@@ -7,9 +7,10 @@ audio are measured with the audio of another piece.
 
     settings.py    what is varied, and the rows            clips.py   generate, write down, hear
     references.py  composed pieces, prepared sets          table.py   from clips to figures
-    listeners.py   pretrained networks, where they are     engine.py  the whole matrix, in several processes
+    pretrained.py  pretrained networks, where they are     engine.py  the whole matrix, in several processes
     measure.py     one clip against its reference          report.py  Markdown, CSV, JSON, a page
-    crossed.py     conditions from three pieces          finished.py  audio of other systems
+    crossed.py     conditions from three pieces            finished.py  audio of other systems
+    codec_report.py  what survives a codec
 """
 
 from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of, evaluate, grid_of

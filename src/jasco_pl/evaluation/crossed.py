@@ -62,7 +62,7 @@ class _OfTwo(Heard):
     """What is to be heard in a clip: the chords of one recording, the onsets of another."""
 
     def __init__(self, chords: Heard, onsets: Heard) -> None:
-        super().__init__(chords.audio, chords.sample_rate, chords.frame_rate)
+        super().__init__(chords.audio, chords.sample_rate)
         self._of_chords, self._of_onsets = chords, onsets
 
     @cached_property

@@ -10,8 +10,7 @@ from jasco_pl.controls.adherence import MELODY
 from jasco_pl.evaluation.references import Reference
 from jasco_pl.evaluation.settings import OF_THREE
 from jasco_pl.extract.heard import Heard, Part
-from jasco_pl.metrics.chroma import chroma_similarity
-from jasco_pl.metrics.melody import melody_similarity
+from jasco_pl.metrics.melody import chroma_similarity, melody_similarity
 from jasco_pl.metrics.report import Column
 
 FOLLOWED: list[Adherence] = [found for name in OF_THREE if (found := CONTROLS[name].adherence)]

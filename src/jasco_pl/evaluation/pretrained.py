@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jasco_pl.extract.salience import Salience
-from jasco_pl.extract.salience_weights import VARIABLE, find_weights
+from jasco_pl.extract.salience_network import VARIABLE, find_weights
 from jasco_pl.metrics.embedders import load_classifier, load_embedder
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.weights import offline
+from jasco_pl.system.resources import offline
 
 LISTENERS: dict[str, Callable[..., Any]] = {
     "musicnn": load_embedder,

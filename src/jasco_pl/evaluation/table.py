@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from jasco_pl.evaluation.clips import REFERENCE, Task, read_arrays
 from jasco_pl.evaluation.crossed import NOT_ASKED
@@ -18,6 +17,7 @@ from jasco_pl.evaluation.measure import FOLLOWED, FOLLOWS, SALIENCE
 from jasco_pl.evaluation.pretrained import SALIENCE as BY_SALIENCE
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.settings import CEILING, CROSSED
+from jasco_pl.metrics.base import ClipFigures
 from jasco_pl.metrics.distances import FrechetDistance, KernelDistance
 from jasco_pl.metrics.labels import clap_score, label_kl
 from jasco_pl.metrics.report import Column, Figure
@@ -78,15 +78,16 @@ def read_row(own: Task, other: Task | None, allow_few: bool = False) -> Measured
         for piece, found in zip(own.names, arrays, strict=True)
     ]
     measured = [column.key for column in (*FOLLOWS, *NOT_ASKED.values()) if any(column.key in clip["figures"] for clip in clips)]
-    by_clip = {key: [_number(clip["figures"].get(key)) for clip in clips] for key in measured}
-    by_clip |= {column.key: [_number(clip["cost"].get(column.key)) for clip in clips] for column in COSTS}
+    costs = [] if own.row == CEILING or own.finished else [column.key for column in COSTS]  # which cost no evaluation
     compared = own.row != CROSSED  # with the reference as a whole
-    of_others = {"clap": [clap_of(found) for found in arrays]} if compared else {}
-    for name in CLASSIFIERS if compared else ():
-        of_others[f"kl_{name}"] = [kl_of(found, against, name) for found, against in zip(arrays, known, strict=True)]
-    figures = {key: Figure.of(values) for key, values in {**by_clip, **of_others}.items() if key not in _costs(own)}
-    for name, dim in EMBEDDINGS.items() if compared else ():
-        figures |= distances(name, listeners.names.get(name, name), dim, arrays, known, allow_few)
+    gathered = RowFigures([*measured, *costs], listeners, compared, allow_few)
+    for position, (clip, found, reference) in enumerate(zip(clips, arrays, known, strict=True)):
+        values = {key: _number(clip["figures"].get(key)) for key in measured} | {key: _number(clip["cost"].get(key)) for key in costs}
+        scores = gathered.add(position, values, found, reference)
+        if other is None:  # those of another clip would be taken for this one's
+            values |= scores
+        clip["figures"] = {key: _plain(values.get(key, math.nan)) for key in gathered.means}
+    figures = gathered.figures()
     for name, why in listeners.missing.items():
         keys = [column.key for column in SALIENCE] if name == BY_SALIENCE else [f"{kind}_{name}" for kind in ("frechet", "kernel", "kl")]
         figures |= {key: Figure.absent(why) for key in ([*keys, "clap"] if name == "clap" else keys) if key in figures}
@@ -94,15 +95,7 @@ def read_row(own: Task, other: Task | None, allow_few: bool = False) -> Measured
         if (deaf := adherence.missing()) is not None:
             columns = [*adherence.columns, *adherence.further, *([NOT_ASKED[adherence]] if adherence in NOT_ASKED else [])]
             figures |= {column.key: Figure.absent(deaf) for column in columns if column.key in figures}
-    for index, clip in enumerate(clips):
-        values = {**by_clip, **({} if other else of_others)}  # those of another clip would be taken for this one's
-        clip["figures"] = {key: _plain(values[key][index]) if key in values else None for key in figures if not of_set(key)}
     return Measured(figures, clips)
-
-
-def _costs(task: Task) -> set[str]:
-    """The ceiling's clips and finished ones cost no evaluation."""
-    return {column.key for column in COSTS} if task.row == CEILING or task.finished else set()
 
 
 def _number(value: float | None) -> float:
@@ -126,26 +119,70 @@ def kl_of(found: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], 
     return float(label_kl(torch.from_numpy(found[key]), torch.from_numpy(reference[key])).mean())
 
 
-def distances(
-    name: str, shown: str, dim: int, generated: Sequence[Mapping[str, np.ndarray]], reference: Sequence[Mapping[str, np.ndarray]], few: bool
-) -> dict[str, Figure]:
-    """Frechet and kernel distance of a set by the keys `frechet_NAME` and `kernel_NAME`, with the numbers of embeddings; or why not."""
-    sides = [[torch.from_numpy(found[name]) for found in side if name in found] for side in (generated, reference)]
-    if not sides[0]:
-        return {f"{kind}_{name}": Figure.absent(f"the clips are too short for {shown}.") for kind in ("frechet", "kernel")}
-    frechet, kernel = FrechetDistance(shown, dim, extrapolate=False, allow_few=few), KernelDistance(shown, dim)
-    for metric in (frechet, kernel):
-        for embeddings in sides[0]:
-            metric.update(embeddings)
-        for embeddings in sides[1]:
-            metric.update(embeddings, reference=True)
-    return {f"frechet_{name}": distance(frechet.compute, frechet.name), f"kernel_{name}": distance(kernel.compute, kernel.name)}
+def scores_of(found: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """What networks say of one clip by column key: CLAP score and divergences; NaN for what was not heard."""
+    return {"clap": clap_of(found), **{f"kl_{name}": kl_of(found, reference, name) for name in CLASSIFIERS}}
 
 
-def distance(compute: Callable[[], dict[str, Tensor]], name: str) -> Figure:
+class RowFigures:
+    """The metrics of a row's clips, which all processes that add clips compute together.
+
+    Args:
+        keys: of the figures that are measured clip by clip.
+        listeners: the networks that were listened with.
+        compared: whether the clips are compared with their references as a whole.
+        allow_few: as for `read_row`.
+        device: of the states; where processes talk through NCCL, their GPU.
+    """
+
+    def __init__(
+        self, keys: Iterable[str], listeners: Listeners, compared: bool = True, allow_few: bool = False, device: torch.device | str = "cpu"
+    ) -> None:
+        self.listeners, self.device = listeners, device
+        scores = ["clap", *(f"kl_{name}" for name in CLASSIFIERS)] if compared else []
+        self.means = {key: ClipFigures().to(device) for key in (*keys, *scores)}
+        self.distances: dict[str, FrechetDistance | KernelDistance] = {}
+        for name, dim in EMBEDDINGS.items() if compared else ():
+            shown = listeners.names.get(name, name)
+            self.distances[f"frechet_{name}"] = FrechetDistance(shown, dim, allow_few=allow_few).to(device)
+            self.distances[f"kernel_{name}"] = KernelDistance(shown, dim).to(device)
+
+    def add(
+        self, position: int, values: Mapping[str, float], found: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]
+    ) -> dict[str, float]:
+        """Add a clip; return its `scores_of`, if it is compared.
+
+        Args:
+            position: which of all clips it is.
+            values: its figures by key.
+            found: what `Listeners.hear` heard in it.
+            reference: what it heard in its reference.
+        """
+        scores = {key: value for key, value in scores_of(found, reference).items() if key in self.means}
+        for key, value in {**values, **scores}.items():
+            self.means[key].update(value, position)
+        for key, metric in self.distances.items():
+            name = key.partition("_")[2]
+            for arrays, is_reference in ((found, False), (reference, True)):
+                if name in arrays:
+                    metric.update(torch.from_numpy(arrays[name]).to(self.device), reference=is_reference)
+        return scores
+
+    @property
+    def clips(self) -> int:
+        """How many clips all processes have added."""
+        return next(iter(self.means.values())).compute().numel()
+
+    def figures(self) -> dict[str, Figure]:
+        """By column key: means with intervals, distances with the numbers of embeddings, or why there is none."""
+        means = {key: metric.figure() for key, metric in self.means.items()}
+        return {**means, **{key: distance(metric) for key, metric in self.distances.items()}}
+
+
+def distance(metric: FrechetDistance | KernelDistance) -> Figure:
     """A distance of sets as a figure: no interval, as many samples as there were generated embeddings; or the reason why it was refused."""
     try:
-        found = compute()
+        found = metric.compute()
     except UserError as error:
-        return Figure.absent(str(error))
-    return Figure(float(found[name]), math.nan, math.nan, int(found[f"{name} generated"]))
+        return Figure.absent(str(error) if metric.update_count else f"the clips are too short for {metric.embedding}.")
+    return Figure(float(found[metric.name]), math.nan, math.nan, int(found[f"{metric.name} generated"]))

@@ -5,9 +5,7 @@ Demucs over audio of any length: what `demucs.apply.apply_model` does with a who
 
 from __future__ import annotations
 
-import hashlib
 import os
-import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,13 +22,9 @@ from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.constants import HF_HUB_CACHE
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_path
-
-_SECONDS = 20  # of silence after which fetching is given up
-_CHUNK = 1 << 20
+from jasco_pl.system.resources import FetchError, fetch
 
 
 def load_demucs(name: str, repo: str | os.PathLike[str] | None = None) -> BagOfModels:
@@ -103,28 +97,12 @@ def _find(signature: str, name: str, repo: str | os.PathLike[str] | None) -> Pat
     if repo is not None:
         raise UserError(f"the weights of Demucs' {name} are not in {str(folder)!r} (--demucs-repo): {file} is missing there.")
     try:
-        return _fetch(url, folder / file)
-    except OSError as error:  # URLError and timeouts among them
-        reason = str(getattr(error, "reason", error)) or type(error).__name__
+        return fetch(url, folder / file, Path(file).stem.partition("-")[2])
+    except FetchError as error:
         raise UserError(
             f"the weights of Demucs' {name} ({file}) are neither in the Hugging Face cache {HF_HUB_CACHE!r} nor in {str(folder)!r} and "
-            f"cannot be fetched ({reason}): download {url} and name the folder it lies in by --demucs-repo."
+            f"cannot be fetched ({error}): download {url} and name the folder it lies in by --demucs-repo."
         ) from None
-
-
-def _fetch(url: str, target: Path) -> Path:
-    digest = hashlib.sha256()
-    with urllib.request.urlopen(url, timeout=_SECONDS) as answer, atomic_path(target) as temporary, open(temporary, "wb") as file:
-        size = int(answer.headers.get("Content-Length") or 0) or None
-        with tqdm(total=size, desc=target.name, unit="B", unit_scale=True, leave=False) as bar:
-            while chunk := answer.read(_CHUNK):
-                file.write(chunk)
-                digest.update(chunk)
-                bar.update(len(chunk))
-        found, wanted = digest.hexdigest(), target.stem.partition("-")[2]
-        if not found.startswith(wanted):
-            raise UserError(f"what {url} gave is not those weights of Demucs: its sha256 is {found}, expected was {wanted}....")
-    return target
 
 
 OVERLAP = 0.25  # of a segment, Demucs' own

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jasco_pl.extract.chordino import chordino_frames
+from jasco_pl.extract.chroma import prominent_pitch_class
 from jasco_pl.extract.onsets import onset_times
-from jasco_pl.metrics.chroma import prominent_pitch_class
-from jasco_pl.metrics.reconstruction import click_rate, frame_rate_hum
 from jasco_pl.notation import harmony
 from jasco_pl.system.files import atomic_path
 
@@ -48,11 +47,10 @@ class Heard:
     Args:
         audio: one clip [1, S].
         sample_rate: in Hz.
-        frame_rate: of the codec that made the clip, whose trace `hum` looks for.
     """
 
-    def __init__(self, audio: Tensor, sample_rate: int, frame_rate: float = harmony.FRAME_RATE) -> None:
-        self.audio, self.sample_rate, self.frame_rate = audio, sample_rate, frame_rate
+    def __init__(self, audio: Tensor, sample_rate: int) -> None:
+        self.audio, self.sample_rate = audio, sample_rate
         self.frames = round(audio.shape[-1] / sample_rate * harmony.FRAME_RATE)
         self.melody: NDArray[np.int8] | None = None
 
@@ -75,16 +73,6 @@ class Heard:
     def pitch_classes(self) -> NDArray[np.int64]:
         """Prominent pitch class of every frame at 50 Hz [T], -1 in silence."""
         return prominent_pitch_class(self.audio, self.sample_rate, self.frames).numpy()
-
-    @cached_property
-    def hum(self) -> float:
-        """Decibels, see `frame_rate_hum`."""
-        return frame_rate_hum(self.audio, self.sample_rate, self.frame_rate)
-
-    @cached_property
-    def clicks(self) -> float:
-        """A second, see `click_rate`."""
-        return click_rate(self.audio, self.sample_rate)
 
     def save(self, path: str | Path, names: Iterable[str]) -> None:
         """Write some of what is heard as .npz, whole or not at all."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import librosa
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from jasco_pl.audio.files import resample
+from jasco_pl.system import librosa
 
 SAMPLE_RATE = 22050
 

@@ -6,13 +6,13 @@ of the melody's frames and right in none), so it can neither take a melody out o
 
 from __future__ import annotations
 
-import librosa
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from jasco_pl.audio.files import resample
 from jasco_pl.notation.melody import BINS, LOWEST_MIDI, UNVOICED
+from jasco_pl.system import librosa
 
 SAMPLE_RATE = 22050
 _HOP = 441  # 50 frames a second

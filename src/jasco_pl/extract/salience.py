@@ -20,8 +20,7 @@ from tqdm import tqdm
 from jasco_pl.audio.files import resample
 from jasco_pl.audio.long_audio import InMemory, LongAudio, Samples
 from jasco_pl.extract import salience_network as hcqt
-from jasco_pl.extract.salience_network import BELOW, CONTEXT, SalienceNetwork
-from jasco_pl.extract.salience_weights import load_network
+from jasco_pl.extract.salience_network import BELOW, CONTEXT, SalienceNetwork, load_network
 from jasco_pl.extract.stage import Field, Piece, Stage
 from jasco_pl.notation.harmony import FRAME_RATE
 from jasco_pl.notation.melody import BINS, LOWEST_MIDI, UNVOICED, melody_frames
@@ -46,7 +45,7 @@ class Salience:
     """Hears melodies; the weights are loaded once.
 
     Args:
-        weights: file of the weights; by default they are looked for and at need fetched (`salience_weights.find_weights`).
+        weights: file of the weights; by default they are looked for and at need fetched (`salience_network.find_weights`).
         device: where the network runs; the constant-Q transforms run on the CPU.
 
     Raises:

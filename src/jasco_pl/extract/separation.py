@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import librosa
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from jasco_pl.audio.files import SAMPLE_RATE, resampled
 from jasco_pl.audio.long_audio import LongAudio, Samples, bandpass, bandpass_long
 from jasco_pl.extract.latents import clip_codes, encode, fingerprint
 from jasco_pl.extract.stage import Field, Piece, Stage
+from jasco_pl.system import librosa
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import weights_fingerprint
 

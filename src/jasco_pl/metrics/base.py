@@ -1,13 +1,12 @@
-"""What all metrics here share: states that are sums or lists, so that updates stream and states of separate runs can be merged.
+"""What all metrics that gather state share, so that updates stream and states of separate runs or processes can be merged.
 
-The state that every metric here shares: a sum over clips and how many there were.
-
-Embeddings kept as the state of a metric: rows that torchmetrics gathers from processes that saw different numbers of them.
+`ClipFigures` keeps one figure a clip; `embedding_rows`, `flat` and `stored_rows` keep embeddings. Both are rows that torchmetrics gathers
+from processes that saw different numbers of them.
 """
 
 from __future__ import annotations
 
-import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,11 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from jasco_pl.metrics.report import Figure
 from jasco_pl.system.errors import UserError
+
+# A process that made no clip, and a network that heard none, have nothing to add: no reason to warn.
+warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
 
 
 class StreamingMetric(Metric):
@@ -35,30 +38,33 @@ class StreamingMetric(Metric):
         self._update_count += incoming_state.update_count if isinstance(incoming_state, Metric) else 1
 
 
-class ClipMean(StreamingMetric):
-    """Mean of one figure a clip, each clip weighing the same whatever its length.
+class ClipFigures(StreamingMetric):
+    """One figure of many clips; each weighs the same, whatever its length, and however the clips are split over processes.
 
-    Memory is constant, `merge_state` and DDP add the two sums, so any split of the clips over processes gives the same mean.
-    A clip for which the figure is undefined (NaN) is left out. With no clip left the mean is NaN.
+    A clip for which the figure is undefined (NaN) counts in the order of the clips, but not in their mean.
     """
 
-    total: Tensor
-    clips: Tensor
+    rows: list[Tensor]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.add_state("total", default=torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("clips", default=torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
+        self.set_dtype(torch.float64)  # also of the empty vector that a process without clips sends
 
-    def add(self, value: float) -> None:
-        """Count one clip's figure; NaN counts as no clip."""
-        if not math.isnan(value):
-            self.total += value
-            self.clips += 1
+    def update(self, value: float, position: int) -> None:
+        """Add a clip: its figure, and which of all clips it is, so that the order in which they are made does not matter."""
+        self.rows.append(torch.tensor([position, value], dtype=torch.float64, device=self.device))
 
     def compute(self) -> Tensor:
-        """The mean over the clips so far, a scalar."""
-        return self.total / self.clips
+        """The clips' figures [N], by position."""
+        if isinstance(self.rows, list) and not self.rows:
+            return torch.zeros(0, dtype=torch.float64)
+        positions, values = dim_zero_cat(self.rows).reshape(-1, 2).T
+        return values[positions.argsort(stable=True)].cpu()
+
+    def figure(self) -> Figure:
+        """Their mean and its 95 % bootstrap interval; absent where it is defined for no clip."""
+        return Figure.of(np.atleast_1d(self.compute().numpy()))
 
 
 def embedding_rows(embeddings: Tensor, dim: int, name: str) -> Tensor:

@@ -13,9 +13,7 @@ from typing import Any, Literal
 import mir_eval
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
-from jasco_pl.metrics.base import ClipMean
 from jasco_pl.notation import harmony
 from jasco_pl.notation.chord_text import harte
 from jasco_pl.system.errors import UserError
@@ -64,24 +62,6 @@ def frame_pair(heard: ArrayLike, asked: ArrayLike) -> tuple[NDArray[Any], NDArra
     return left, right
 
 
-class ChordIoU(ClipMean):
-    """Mean over clips of `chord_iou` (not the IoU of all frames pooled: every clip weighs the same)."""
-
-    higher_is_better = True
-
-    def __init__(self, level: Level = "exact", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if level not in LEVELS:
-            raise UserError(f"chord level {level!r} is not known: it is 'exact' or 'triad'.")
-        self.level = level
-
-    def update(self, heard: Tensor, asked: Tensor) -> None:
-        """Add one clip [T] or a batch [B, T] of vocabulary indices."""
-        left, right = np.asarray(heard.cpu()), np.asarray(asked.cpu())
-        for one_heard, one_asked in zip(np.atleast_2d(left), np.atleast_2d(right), strict=True):
-            self.add(chord_iou(one_heard, one_asked, self.level))
-
-
 Vocabulary = Literal["root", "majmin", "sevenths"]
 VOCABULARIES: tuple[Vocabulary, ...] = ("root", "majmin", "sevenths")
 _COMPARE = {"root": mir_eval.chord.root, "majmin": mir_eval.chord.majmin, "sevenths": mir_eval.chord.sevenths}
@@ -109,21 +89,3 @@ def chord_accuracy(heard: ArrayLike, asked: ArrayLike, vocabulary: Vocabulary = 
     scores = _COMPARE[vocabulary](*written)
     covered = scores >= 0
     return float((scores * frames)[covered].sum() / frames[covered].sum()) if covered.any() else math.nan
-
-
-class ChordAccuracy(ClipMean):
-    """Mean over clips of `chord_accuracy`."""
-
-    higher_is_better = True
-
-    def __init__(self, vocabulary: Vocabulary = "majmin", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if vocabulary not in VOCABULARIES:
-            raise UserError(f"chord vocabulary {vocabulary!r} is not known: it is 'root', 'majmin' or 'sevenths'.")
-        self.vocabulary = vocabulary
-
-    def update(self, heard: Tensor, asked: Tensor) -> None:
-        """Add one clip [T] or a batch [B, T] of vocabulary indices."""
-        left, right = np.asarray(heard.cpu()), np.asarray(asked.cpu())
-        for one_heard, one_asked in zip(np.atleast_2d(left), np.atleast_2d(right), strict=True):
-            self.add(chord_accuracy(one_heard, one_asked, self.vocabulary))

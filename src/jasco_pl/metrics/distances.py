@@ -1,4 +1,4 @@
-"""Frechet distance of embeddings: FAD (Kilgour et al. 2019) and its extrapolation to infinitely many samples (Gui et al. 2023).
+"""Frechet distance of embeddings, of some of them called FAD (Kilgour et al. 2019).
 
 The figure depends on the embedding, so that the name always says which: `FAD[vggish]`, `FAD[clap]`, `FD[musicnn]`. It also depends on the
 number of samples (fewer give larger distances), so that both numbers are part of the result.
@@ -19,8 +19,6 @@ from jasco_pl.metrics.base import StreamingMetric, embedding_rows, flat, stored_
 from jasco_pl.system.errors import UserError
 
 PUBLISHED = ("vggish", "clap")  # embeddings whose Frechet distance the literature calls FAD
-STEPS = 25
-SMALLEST = 500
 
 
 class Gaussian(NamedTuple):
@@ -53,59 +51,30 @@ def frechet_distance(one: Gaussian, other: Gaussian) -> float:
     return max(float(distance), 0.0)
 
 
-def extrapolated_distance(rows: Tensor, reference: Gaussian, smallest: int = SMALLEST, seed: int = 0) -> tuple[float, float]:
-    """FAD-infinity: the distance of subsets of `rows` [N, D] against 1 / their size, extended to 0 by a straight line.
-
-    25 sizes from `smallest` to N, as in the authors' toolkit, but drawn without replacement (Chong and Forsyth 2020): with replacement,
-    large subsets tend to the distance of all the rows and none of the bias goes away (measured in docs/decisions.md). The bias that
-    comes from the reference stays, so that the reference should be large.
-
-    Returns:
-        The distance at 1/N = 0, which scatters around the true one and may lie below 0, and R^2 of the line.
-    """
-    draw = torch.Generator().manual_seed(seed)
-    sizes = torch.linspace(smallest, len(rows), STEPS).long().tolist()
-    found = []
-    for size in sizes:
-        chosen = torch.randperm(len(rows), generator=draw)[:size].to(rows.device)
-        found.append(frechet_distance(Gaussian.fit(rows[chosen]), reference))
-    distances = torch.tensor(found, dtype=torch.float64)
-    design = torch.stack([torch.ones(STEPS, dtype=torch.float64), 1 / torch.tensor(sizes, dtype=torch.float64)], dim=1)
-    line = torch.linalg.lstsq(design, distances[:, None]).solution[:, 0]
-    residual = (distances - design @ line).square().sum()
-    spread = (distances - distances.mean()).square().sum()
-    return float(line[0]), float(1 - residual / spread) if spread > 0 else 1.0
-
-
 class FrechetDistance(StreamingMetric):
     """Frechet distance between the embeddings of generated and of reference audio.
 
     Mean and covariance are sums in float64: memory does not grow, and any split over processes or `merge_state` gives the same figure.
-    With `extrapolate` the generated embeddings are kept too (4 D bytes each).
 
     Args:
         embedding: name of what made the embeddings, as it is to be shown.
         dim: their dimension D.
-        extrapolate: compute FAD-infinity too, where there are at least twice as many generated embeddings as its smallest subset.
         allow_few: compute the distance even from no more embeddings than dimensions, where the covariance is singular and the distance
             mostly bias.
 
-    `compute` returns scalars by name: `FAD[x]`, `FAD[x] generated` and `FAD[x] reference` (how many embeddings), `FAD-inf[x]` and
-    `FAD-inf[x] r2` (NaN where there are too few).
+    `compute` returns scalars by name: `FAD[x]`, `FAD[x] generated` and `FAD[x] reference` (how many embeddings).
     """
 
     higher_is_better = False
-    generated_rows: list[Tensor]
 
-    def __init__(self, embedding: str, dim: int, *, extrapolate: bool = True, allow_few: bool = False, **kwargs: Any) -> None:
+    def __init__(self, embedding: str, dim: int, *, allow_few: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.kind = "FAD" if embedding.partition(":")[0] in PUBLISHED else "FD"
-        self.embedding, self.dim, self.extrapolate, self.allow_few = embedding, dim, extrapolate, allow_few
+        self.embedding, self.dim, self.allow_few = embedding, dim, allow_few
         for side in ("generated", "reference"):
             self.add_state(f"{side}_sum", default=torch.zeros(dim, dtype=torch.float64), dist_reduce_fx="sum")
             self.add_state(f"{side}_outer", default=torch.zeros(dim, dim, dtype=torch.float64), dist_reduce_fx="sum")
             self.add_state(f"{side}_count", default=torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("generated_rows", default=[], dist_reduce_fx="cat")
 
     @property
     def name(self) -> str:
@@ -124,11 +93,9 @@ class FrechetDistance(StreamingMetric):
         getattr(self, f"{side}_sum").add_(exact.sum(dim=0))
         getattr(self, f"{side}_outer").add_(exact.T @ exact)
         getattr(self, f"{side}_count").add_(len(rows))
-        if self.extrapolate and not reference:
-            self.generated_rows.append(flat(rows))
 
     def compute(self) -> dict[str, Tensor]:
-        """The distance, its extrapolation and the numbers of embeddings.
+        """The distance and the numbers of embeddings.
 
         Raises:
             UserError: one side has no more embeddings than dimensions (without `allow_few`), or fewer than two.
@@ -145,12 +112,6 @@ class FrechetDistance(StreamingMetric):
             f"{self.name} generated": counts["generated"],
             f"{self.name} reference": counts["reference"],
         }
-        if self.extrapolate:
-            rows = stored_rows(self.generated_rows, self.dim)
-            smallest = min(SMALLEST, len(rows) // 2)
-            limit, r2 = extrapolated_distance(rows, reference, smallest) if smallest > self.dim else (float("nan"), float("nan"))
-            infinity = f"{self.kind}-inf[{self.embedding}]"
-            found |= {infinity: limit, f"{infinity} r2": r2}
         return {key: torch.tensor(value, dtype=torch.float64) for key, value in found.items()}
 
     def _gaussian(self, side: str, count: int) -> Gaussian:
@@ -216,6 +177,7 @@ class KernelDistance(StreamingMetric):
     """
 
     higher_is_better = False
+    kind = "KAD"
     generated_rows: list[Tensor]
     reference_rows: list[Tensor]
 
@@ -228,7 +190,7 @@ class KernelDistance(StreamingMetric):
     @property
     def name(self) -> str:
         """`KAD[clap]`."""
-        return f"KAD[{self.embedding}]"
+        return f"{self.kind}[{self.embedding}]"
 
     def update(self, embeddings: Tensor, reference: bool = False) -> None:
         """Add embeddings [..., D] of generated audio, or of the reference; UserError if they have another dimension or hold NaN."""

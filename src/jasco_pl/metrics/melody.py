@@ -1,24 +1,22 @@
 """Melody accuracy: how much of the asked melody's time the heard melody has the same pitch class (Music ControlNet's definition).
 
 Two measures differ in how the melody was heard. `melody_accuracy` takes melody bins from a salience network (0..52 = MIDI 43..95);
-`pitch_class_accuracy` takes pitch classes, as Music ControlNet reads them from a chromagram (`chroma.prominent_pitch_class`).
+`pitch_class_accuracy` takes pitch classes, as Music ControlNet reads them from a chromagram (`extract.chroma.prominent_pitch_class`).
 
 Melody similarity by a multi-F0 classifier (the paper, section 4.1): cosine of two melodies, the octave included.
 
-Its sibling by quantised chroma, which any octave satisfies, is `chroma.chroma_similarity`.
+Its sibling by quantised chroma, which any octave satisfies, is `chroma_similarity`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from jasco_pl.metrics.base import ClipMean
+from jasco_pl.extract.chroma import power_of_two, quantised_chroma
 from jasco_pl.system.errors import UserError
 
 LOWEST_MIDI = 43
@@ -53,30 +51,6 @@ def melody_accuracy(heard: ArrayLike, asked: ArrayLike, *, octave: bool = False)
     return pitch_class_accuracy(bins_to_pitch_class(heard), bins_to_pitch_class(asked))
 
 
-class PitchClassAccuracy(ClipMean):
-    """Mean over clips of `pitch_class_accuracy`; clips without an asked melody are left out."""
-
-    higher_is_better = True
-
-    def update(self, heard: ArrayLike, asked: ArrayLike) -> None:
-        """Add one clip: pitch classes [T], -1 where there is no melody."""
-        self.add(pitch_class_accuracy(heard, asked))
-
-
-class MelodyAccuracy(ClipMean):
-    """Mean over clips of `melody_accuracy`; clips without an asked melody are left out."""
-
-    higher_is_better = True
-
-    def __init__(self, octave: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.octave = octave
-
-    def update(self, heard: ArrayLike, asked: ArrayLike) -> None:
-        """Add one clip: melody bins [T], -1 where there is no melody."""
-        self.add(melody_accuracy(heard, asked, octave=self.octave))
-
-
 def melody_similarity(heard: ArrayLike, asked: ArrayLike) -> float:
     """Mean cosine of the one-hot melodies of two clips over the frames in which either has one.
 
@@ -100,22 +74,21 @@ def melody_similarity(heard: ArrayLike, asked: ArrayLike) -> float:
     return float((left == right)[voiced].mean()) if voiced.any() else math.nan
 
 
-class MelodySimilarity(ClipMean):
-    """Mean over clips of `melody_similarity`; clips in which neither side has a melody are left out.
+def chroma_similarity(generated: Tensor, reference: Tensor, sample_rate: int) -> float:
+    """Mean cosine similarity over frames of the one-hot quantised chroma of two clips, as MusicGen measures melody.
+
+    The window is MusicGen's, 2^14 samples at 32 kHz (0.51 s) with a quarter of it as hop. Between one-hot vectors the cosine is 1
+    or 0, so this is the share of frames whose strongest pitch class agrees; two silent frames agree.
 
     Args:
-        hear: turns audio [1, S] and its sample rate into melody bins [T], such as `extract.salience.Salience`.
-        sample_rate: of the audio given to `update`, in Hz.
+        generated: audio [1, S].
+        reference: audio [1, S'] at the same rate; the longer of the two is cut.
+        sample_rate: in Hz.
+
+    Returns:
+        0 to 1; rendered pieces in different keys had 0 to .14 of each other.
     """
-
-    higher_is_better = True
-
-    def __init__(self, hear: Callable[[Tensor, int], ArrayLike], sample_rate: int = 32000, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.hear, self.sample_rate = hear, sample_rate
-
-    def update(self, generated: Tensor, reference: Tensor) -> None:
-        """Add one clip [1, S] or a batch [B, 1, S] of each."""
-        samples = generated.shape[-1]
-        for one, other in zip(generated.reshape(-1, 1, samples), reference.reshape(-1, 1, reference.shape[-1]), strict=True):
-            self.add(melody_similarity(self.hear(one, self.sample_rate), self.hear(other, self.sample_rate)))
+    n_fft = power_of_two(0.512 * sample_rate)
+    samples = min(generated.shape[-1], reference.shape[-1])
+    left, right = (quantised_chroma(wav[..., :samples], sample_rate, n_fft, n_fft // 4) for wav in (generated, reference))
+    return float((left == right).float().mean())

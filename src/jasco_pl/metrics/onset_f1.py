@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import mir_eval
 import numpy as np
 from numpy.typing import ArrayLike
-
-from jasco_pl.metrics.base import ClipMean
 
 WINDOW = 0.05
 
@@ -33,17 +30,3 @@ def onset_f1(heard: ArrayLike, asked: ArrayLike, window: float = WINDOW) -> floa
     if not estimate.size:
         return 0.0
     return float(mir_eval.onset.f_measure(reference, estimate, window=window)[0])
-
-
-class OnsetF1(ClipMean):
-    """Mean over clips of `onset_f1`; clips without a reference onset are left out of the mean."""
-
-    higher_is_better = True
-
-    def __init__(self, window: float = WINDOW, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.window = window
-
-    def update(self, heard: ArrayLike, asked: ArrayLike) -> None:
-        """Add one clip: onset times in seconds of the generated audio and of the reference."""
-        self.add(onset_f1(heard, asked, self.window))

@@ -11,7 +11,6 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from jasco_pl.metrics.base import ClipMean
 from jasco_pl.system.errors import UserError
 
 SCALES = ((2048, 128), (1024, 80), (512, 40), (256, 20))  # FFT size, mel bands; the hop is a quarter
@@ -48,22 +47,6 @@ def _mel(sample_rate: int, n_fft: int, n_mels: int) -> torch.nn.Module:
     return torchaudio.transforms.MelSpectrogram(sample_rate, n_fft, hop_length=n_fft // 4, n_mels=n_mels, power=1.0)
 
 
-class MelDistance(ClipMean):
-    """Mean over clips of `mel_distance`."""
-
-    higher_is_better = False
-
-    def __init__(self, sample_rate: int = 32000) -> None:
-        super().__init__()
-        self.sample_rate = sample_rate
-
-    def update(self, reconstruction: Tensor, original: Tensor) -> None:
-        """Add one clip [1, S] or a batch [B, 1, S] of each."""
-        samples = original.shape[-1]
-        for one, other in zip(reconstruction.reshape(-1, 1, samples), original.reshape(-1, 1, samples), strict=True):
-            self.add(mel_distance(one, other, self.sample_rate))
-
-
 HIGHEST = 4000.0  # Hz up to which the multiples are looked at
 BINS = 50  # FFT bins from one multiple to the next, so that every multiple falls on a bin
 LOBE = 2  # bins either side that a Hann window spreads a tone to
@@ -83,7 +66,7 @@ def frame_rate_hum(wav: Tensor, sample_rate: int, rate: float = 50.0) -> float:
 
     Returns:
         The mean excess in dB. Noise gives 0; music lies within about 1 dB of it (a note may be near a multiple), so compare with the
-        original: `HumExcess`. Rendered music whose frames were given phase 0 has 14 dB more, a tenth of that mixed in .6 dB more.
+        original. Rendered music whose frames were given phase 0 has 14 dB more, a tenth of that mixed in .6 dB more.
 
     Raises:
         UserError: the audio is not [1, S] or shorter than a window.
@@ -100,22 +83,6 @@ def frame_rate_hum(wav: Tensor, sample_rate: int, rate: float = 50.0) -> float:
     neighbours = level[multiples[:, None] + torch.tensor(around, device=wav.device)]
     # The mean of the middle two, because torch's median is the lower one, which an even count would bias.
     return float((level[multiples] - neighbours.quantile(0.5, dim=1)).mean())
-
-
-class HumExcess(ClipMean):
-    """Mean over clips of `frame_rate_hum` of the reconstruction minus that of the original, in dB; 0 or less is what is wanted."""
-
-    higher_is_better = False
-
-    def __init__(self, sample_rate: int = 32000, rate: float = 50.0) -> None:
-        super().__init__()
-        self.sample_rate, self.rate = sample_rate, rate
-
-    def update(self, reconstruction: Tensor, original: Tensor) -> None:
-        """Add one clip [1, S] or a batch [B, 1, S] of each."""
-        samples = original.shape[-1]
-        for one, other in zip(reconstruction.reshape(-1, 1, samples), original.reshape(-1, 1, samples), strict=True):
-            self.add(frame_rate_hum(one, self.sample_rate, self.rate) - frame_rate_hum(other, self.sample_rate, self.rate))
 
 
 CLICK_BLOCK = 0.005  # seconds

@@ -13,18 +13,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import librosa
 import numpy as np
 import torch
-
-# By name, because librosa loads its parts when they are first used: seconds, which would count as the first recording's.
-from librosa.feature import tempo as tempo_of
-from librosa.onset import onset_detect, onset_strength
 from numpy.typing import NDArray
 
 from jasco_pl.audio.files import measure_loudness, resample
 from jasco_pl.audio.long_audio import LongAudio, Samples
 from jasco_pl.compose.theory import MAJOR_KEYS, MINOR_KEYS
+from jasco_pl.system import librosa
+
+# Now, because librosa loads its parts when they are first used: seconds, which would count as the first recording's.
+tempo_of, onset_detect, onset_strength = librosa.feature.tempo, librosa.onset.onset_detect, librosa.onset.onset_strength
 
 
 @dataclass(frozen=True)

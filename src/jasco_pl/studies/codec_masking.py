@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from jasco_pl.audio.files import read_audio
+from jasco_pl.audio.files import audio_files, read_audio
 from jasco_pl.codec import Codec, load_codec
 from jasco_pl.controls.painting import masked_segment
-from jasco_pl.studies.codec_report import audio_files
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import generator
 

@@ -95,7 +95,7 @@ def sensitivity(paths: Sequence[Path], embedder: Embedder, kinds: dict[str, Degr
             f"{len(paths)} files give {given} embeddings on either side, and FD[{embedder.name}] needs over {embedder.dim}: "
             f"about {len(paths) * embedder.dim // given + 1} such files would do."
         )
-    frechet = FrechetDistance(embedder.name, embedder.dim, extrapolate=False)
+    frechet = FrechetDistance(embedder.name, embedder.dim)
     kernel = KernelDistance(embedder.name, embedder.dim)
     clean = [embedder(clip, SAMPLE_RATE) for clip in tqdm(reference, desc="reference", unit="clip", leave=False)]
     for name, degrade in kinds.items():

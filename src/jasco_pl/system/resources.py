@@ -1,17 +1,26 @@
-"""Where checkpoints named by a relative path lie, whatever the working directory, and what to say when one cannot be read."""
+"""Weights and checkpoints: where one named by a relative path lies, whatever the working directory, and what to say when it cannot be read.
+
+Published weights are files named by the user, found in a cache, or fetched once and compared with their checksum.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
+import pooch
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import atomic_path
 
 CHECKOUT = Path(__file__).resolve().parents[3]
+_SECONDS = 20  # of silence after which fetching is given up
+_BLOCK = 1 << 20
 
 
 def locate(name: str | Path, beside: str | Path | None = None) -> str:
@@ -63,3 +72,63 @@ def weights_fingerprint(network: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:12]
+
+
+class FetchError(Exception):
+    """A file cannot be fetched; the message is the reason alone."""
+
+
+def offline() -> bool:
+    """Whether nothing is to be fetched: the variable by which Hugging Face's libraries are told so."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def named_file(what: str, given: str | os.PathLike[str] | None, variable: str, accepted: str = "") -> Path | None:
+    """The file that the user named, by an option or else by an environment variable; None where neither did.
+
+    Raises:
+        UserError: a named file does not exist; `what` it should hold and what is `accepted` are said.
+    """
+    for path, source in ((given, ""), (os.environ.get(variable), f" (from {variable})")):
+        if path:
+            if not Path(path).is_file():
+                raise UserError(f"there is no file {os.fspath(path)!r}{source} with the weights of {what}{accepted and f'; {accepted}'}.")
+            return Path(path)
+    return None
+
+
+def fetch(url: str, target: Path, sha256: str = "") -> Path:
+    """Fetch a file with a bar, whole or not at all.
+
+    Args:
+        url: where it is published, http or https.
+        target: where it goes.
+        sha256: how its checksum must begin.
+
+    Raises:
+        FetchError: HF_HUB_OFFLINE is set, or it cannot be reached.
+        UserError: what came is another file, or it cannot be written.
+    """
+    from requests import RequestException  # here, as in pooch: few runs fetch anything
+
+    if offline():
+        raise FetchError("HF_HUB_OFFLINE is set")
+    with atomic_path(target) as temporary:
+        bar = tqdm(total=1, desc=target.name, unit="B", unit_scale=True)  # pooch says the true total; without any it takes no bar
+        try:
+            pooch.HTTPDownloader(progressbar=bar, chunk_size=_BLOCK, timeout=_SECONDS)(url, str(temporary), None)
+        except RequestException as error:
+            raise FetchError(_reason(error)) from error
+        finally:
+            bar.close()
+        found = pooch.file_hash(str(temporary))
+        if not found.startswith(sha256):
+            raise UserError(f"what {url} gave is not the file of that name: its sha256 is {found}, expected was {sha256}.")
+    return target
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong at first; the errors around it repeat addresses and retries."""
+    while (first := error.__cause__ or error.__context__) is not None:
+        error = first
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__

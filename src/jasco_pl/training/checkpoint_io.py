@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 
+from jasco_pl.network.model import JascoModel, ModelConfig, check_state
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, explain_os_error, remove_leftovers
 
@@ -211,6 +212,26 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def network_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a training module as its network, `JascoModel`, names them."""
     return {name.removeprefix("model."): tensor for name, tensor in state.items()}
+
+
+def load_checkpoint(path: str, live: bool = False) -> JascoModel:
+    """The model in a training checkpoint, with its averaged weights unless `live`.
+
+    Raises:
+        UserError: the file is missing, damaged or no checkpoint of ours.
+    """
+    state = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu", weights_only=True)
+    try:
+        config = state["model_config"]
+        weights = network_weights(state["state_dict"])
+    except Exception as error:
+        raise damaged(path, error) from error
+    model = JascoModel(ModelConfig.from_dict(config))
+    if not live and "ema" in state:
+        weights |= state["ema"]["average"]
+    check_state(weights, model, path)
+    model.load_state_dict(weights)
+    return model.eval()
 
 
 def damaged(path: str | Path, error: BaseException) -> UserError:

@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from jasco_pl.audio.files import SAMPLE_RATE, resample
+from jasco_pl.audio.files import SAMPLE_RATE, audio_files, resample
 from jasco_pl.data.datamodule import ResumableLoader
 from jasco_pl.data.sampler import GlobalBatches
 from jasco_pl.data.schema import Batch
-from jasco_pl.studies.codec_report import audio_files
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
 

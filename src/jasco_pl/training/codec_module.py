@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
 from jasco_pl.codec.vocoder import Vocoder
 from jasco_pl.data.schema import Batch
-from jasco_pl.extract.heard import Heard
+from jasco_pl.evaluation.codec_report import compare
 from jasco_pl.metrics.reconstruction import FLOOR as MEL_FLOOR
 from jasco_pl.metrics.reconstruction import SCALES
-from jasco_pl.studies.codec_report import compare
 from jasco_pl.system.errors import UserError
 from jasco_pl.training.ema import WeightAverage
 
@@ -227,7 +226,7 @@ class CodecModule(lightning.LightningModule):
         with self.average.applied():
             output = self.codec.decode(self.codec.encode(wav[:, None]))[0].float().cpu()
         original, rate = wav.float().cpu(), self.codec.sample_rate
-        figures = compare(original, output, Heard(original, rate, self.codec.frame_rate), self.codec)
+        figures = compare(original, output, self.codec)
         for name in VALID_METRICS:
             if figures[name] == figures[name]:  # an undefined figure counts as no clip
                 self.log(f"valid/{name}", figures[name], batch_size=1)

@@ -19,13 +19,12 @@ from jasco_pl.codec import Codec, load_codec
 from jasco_pl.controls import ADHERENCES, CONTROLS, Painting
 from jasco_pl.data.datamodule import CropDataset, ShardDataModule
 from jasco_pl.evaluation.clips import conditions_of
-from jasco_pl.evaluation.measure import measure
+from jasco_pl.evaluation.measure import FOLLOWS, measure
 from jasco_pl.evaluation.pretrained import Listeners, find_listeners
 from jasco_pl.evaluation.references import PreparedSet, Reference, check_codec
-from jasco_pl.evaluation.table import CLASSIFIERS, EMBEDDINGS, clap_of, distances, kl_of
+from jasco_pl.evaluation.table import RowFigures
 from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import Jasco
-from jasco_pl.metrics.distances import FrechetDistance
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.pages.pictures import draw_clip, draw_lane, figure_to_image
 from jasco_pl.system.errors import UserError
@@ -150,8 +149,9 @@ class ValidationMetrics(Callback):
         if self._listeners is None:
             self._listeners = find_listeners(device=str(module.device), wanted=self.networks, fetch=False)
         listeners, codec = self._listeners, self._codec.to(module.device)
-        mine = self._chosen[trainer.global_rank :: trainer.world_size]
-        made: list[tuple[str, dict[str, Any]]] = []
+        mine = range(len(self._chosen))[trainer.global_rank :: trainer.world_size]
+        gathering = "cpu" if trainer.world_size == 1 else trainer.strategy.root_device
+        made = RowFigures([column.key for column in FOLLOWS], listeners, device=gathering)
         started, training = time.monotonic(), module.model.training
         with module.averaged_model(wanted=True) as model:
             assert model is not None
@@ -159,19 +159,20 @@ class ValidationMetrics(Callback):
             for first in range(0, len(mine), self.batch):
                 if first and time.monotonic() - started > self.max_seconds:
                     break
-                names = mine[first : first + self.batch]
-                known = [self._hear_reference(name, seconds, codec, listeners) for name in names]
+                part = mine[first : first + self.batch]
+                known = [self._hear_reference(self._chosen[position], seconds, codec, listeners) for position in part]
                 audios = self._generate(trainer, jasco, [item.reference for item in known])
-                for number, (item, audio) in enumerate(zip(known, audios, strict=True), first):
+                for number, (position, item, audio) in enumerate(zip(part, known, audios, strict=True), first):
                     clip = Heard(audio, codec.sample_rate)
                     clip.melody = listeners.melody(audio, codec.sample_rate, clip.frames)
-                    made.append((item.reference.id, _measure(item, clip, listeners)))
+                    heard = listeners.hear(audio, codec.sample_rate, item.reference.caption)
+                    made.add(position, measure(clip, item.reference), heard, item.arrays)
                     if number < self.show and trainer.is_global_zero:
                         for logger in trainer.loggers:
                             if isinstance(logger, TensorBoardLogger):
                                 show_clip(logger.experiment, f"val_clip{number}", item.reference, clip, trainer.global_step)
         module.model.train(training)
-        return summary(dict(gathered(trainer, made)), listeners)
+        return summary(made)
 
     def _hear_reference(self, name: str, seconds: float, codec: Codec, listeners: Listeners) -> _Known:
         if name not in self._known:
@@ -190,11 +191,6 @@ class ValidationMetrics(Callback):
         with trainer.precision_plugin.forward_context():
             latents, _ = jasco.sample(conditions, seeds, self.guidance, self.solver, frames=frames)
         return list(jasco.decode(latents.float()))
-
-
-def _measure(item: _Known, clip: Heard, listeners: Listeners) -> dict[str, Any]:
-    arrays = listeners.hear(clip.audio, clip.sample_rate, item.reference.caption)
-    return {"figures": measure(clip, item.reference), "arrays": arrays, "reference": item.arrays}
 
 
 def show_clip(writer: Any, name: str, reference: Reference, clip: Heard, step: int) -> None:
@@ -224,26 +220,16 @@ def show_clip(writer: Any, name: str, reference: Reference, clip: Heard, step: i
             writer.add_image(f"{name}/{adherence.name}", figure_to_image(figure), step, dataformats="HWC")
 
 
-def summary(clips: dict[str, dict[str, Any]], listeners: Listeners) -> dict[str, float]:
-    """Figures of a validation from those of its clips by id, in an order that does not depend on which process made which."""
-    made = [clips[name] for name in sorted(clips)]
-    found = {"clips": float(len(made))}
-    for key in made[0]["figures"]:
-        values = [clip["figures"][key] for clip in made]
-        found[key] = float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
-    generated, references = [clip["arrays"] for clip in made], [clip["reference"] for clip in made]
-    for name, dim in EMBEDDINGS.items():
-        if name in listeners.names:
-            shown = listeners.names[name]
-            kinds = {"frechet": FrechetDistance(shown, 1).kind.lower(), "kernel": "kad"}
-            for key, figure in distances(name, shown, dim, generated, references, few=False).items():
-                found[f"{kinds[key.partition('_')[0]]}_{shown}"] = figure.mean
-    pairs = list(zip(generated, references, strict=True))
-    for name in CLASSIFIERS:
-        if name in listeners.names:
-            found[f"kl_{listeners.names[name]}"] = float(np.mean([kl_of(*pair, name) for pair in pairs]))
-    if "clap" in listeners.names:
-        found["clap"] = float(np.mean([clap_of(arrays) for arrays in generated]))
+def summary(made: RowFigures) -> dict[str, float]:
+    """Figures of a validation by the names they are logged under; NaN for what was not heard."""
+    found = {"clips": float(made.clips)}
+    for key, figure in made.figures().items():
+        kind, _, network = key.partition("_")
+        if metric := made.distances.get(key):
+            key = f"{metric.kind.lower()}_{metric.embedding}"
+        elif kind == "kl":
+            key = f"kl_{made.listeners.names.get(network, network)}"
+        found[key] = figure.mean
     return found
 
 

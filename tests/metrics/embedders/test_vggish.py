@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from pooch import file_hash
 from torch import Tensor
 
 from jasco_pl.metrics.embedders import base, load_embedder
 from jasco_pl.metrics.embedders.vggish import URL, VggishNetwork, mel_matrix, vggish_patches
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.weights import checksum
 
 RATE = 16000
 
@@ -96,17 +97,16 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         load_embedder("vggish", str(tmp_path / "torn.pth"))
 
 
-def test_a_cached_file_is_taken_and_a_fetched_one_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_file_is_taken_and_a_fetched_one_checked(published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    source = tmp_path / "file.bin"
+    source = published.folder / "file.bin"
     source.write_bytes(b"weights")
-    right = checksum(source)[:8]
+    right, url = file_hash(str(source))[:8], f"{published.url}/file.bin"
     with pytest.raises(UserError, match="sha256"):
-        base.find_file("thing", source.as_uri(), sha256="00000000")
+        base.find_file("thing", url, sha256="00000000")
     assert not list((tmp_path / "cache").rglob("*.bin"))
-    found = base.find_file("thing", source.as_uri(), sha256=right)
+    found = base.find_file("thing", url, sha256=right)
     assert found == tmp_path / "cache" / "jasco_pl" / "metrics" / "file.bin"
     source.unlink()
-    assert base.find_file("thing", source.as_uri(), sha256=right).read_bytes() == b"weights"
+    assert base.find_file("thing", url, sha256=right).read_bytes() == b"weights"

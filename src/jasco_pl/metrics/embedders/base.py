@@ -12,7 +12,7 @@ from torch import Tensor
 from jasco_pl.audio.files import resample
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import user_cache
-from jasco_pl.system.weights import FetchError, fetch, named_file
+from jasco_pl.system.resources import FetchError, fetch, named_file
 
 
 class Listener:
@@ -52,7 +52,7 @@ class Embedder(Listener, ABC):
 
 
 class Classifier(Listener, ABC):
-    """Gives clips probabilities of labels; a metric takes its name: `LabelKL(classifier.name)`."""
+    """Gives clips probabilities of labels; a metric is told by its name: `KL[passt]`."""
 
     @abstractmethod
     def probabilities(self, wav: Tensor, sample_rate: int) -> Tensor:

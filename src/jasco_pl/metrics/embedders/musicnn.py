@@ -10,14 +10,14 @@ import importlib.util
 import os
 from pathlib import Path
 
-import librosa
 import torch
+from pooch import file_hash
 from torch import Tensor
 
 from jasco_pl.metrics.embedders.base import Classifier, Embedder
 from jasco_pl.metrics.embedders.musicnn_network import BANDS, EMBEDDING, MusicnnNetwork, from_tensorflow, read_checkpoint
+from jasco_pl.system import librosa
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.weights import checksum
 
 VARIABLE = "JASCO_MUSICNN"
 MODEL = "MTT_musicnn"  # trained on MagnaTagATune, whose tags name instruments
@@ -73,7 +73,7 @@ class Musicnn(Embedder, Classifier):
         self.device = torch.device(device)
         found = find_folder(folder)
         try:
-            if checksum(found / ".data-00000-of-00001") != SHA256:
+            if file_hash(str(found / ".data-00000-of-00001")) != SHA256:
                 raise ValueError("its checksum is not that of the published model")
             state = from_tensorflow(read_checkpoint(f"{found}{os.sep}"))
         except (OSError, ValueError, KeyError) as error:

@@ -12,10 +12,10 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from pooch import file_hash
 from torch import Tensor, nn
 
 from jasco_pl.metrics.embedders.base import Embedder, find_file, load_state
-from jasco_pl.system.weights import checksum
 
 URL = "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"
 SHA256 = "10086976"  # how it begins, by PyTorch's convention for names
@@ -65,7 +65,7 @@ class Vggish(Embedder):
     def __init__(self, weights: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
         path = find_file("vggish", URL, weights, SHA256)
-        self.name = "vggish" if checksum(path).startswith(SHA256) else f"vggish:{path.stem}"
+        self.name = "vggish" if file_hash(str(path)).startswith(SHA256) else f"vggish:{path.stem}"
         self.network = VggishNetwork().eval().requires_grad_(False)
         load_state(path, self.network, "VGGish")
         self.network.to(self.device)

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from jasco_pl.audio.files import SAMPLE_RATE, write_audio
-from jasco_pl.pages.base import data_element, escape, packaged, page, write_html
+from jasco_pl.pages.base import packaged, render, write_html
 from jasco_pl.studies.listening.stimuli import TARGET, caption_beside, find_clips, find_references, matched
 from jasco_pl.studies.listening.study import ANCHOR, FINISHED, QUESTIONS, REFERENCE, Clip, Key, Stimulus
 from jasco_pl.system.errors import UserError
@@ -243,39 +243,19 @@ def write_page(study: dict[str, Any]) -> str:
     Args:
         study: what `listen.js` reads: version, seed, title, questions, clips, per_rater, finished, post.
     """
-    body = (
-        f'<div id="stage"><noscript><h1>{escape(study["title"])}</h1><p>This page needs JavaScript.</p></noscript></div>\n'
-        f'<template id="instructions">{_instructions(study)}</template>\n{data_element("study", study)}'
-    )
-    style = packaged("listen.css", __package__)
-    return page(study["title"], body, script(), style)
-
-
-def _instructions(study: dict[str, Any]) -> str:
     clips = study["clips"]
     heard = study["per_rater"] or len(clips)
     versions = len(clips[0]["stimuli"])
-    minutes = max(1, round(_SHARE_OF_TIME * heard * versions * clips[0]["seconds"] / 60))
     asked = [QUESTIONS[question["key"]] for question in study["questions"]]
-    beside = any(question.beside for question in asked)
-    lines = [
-        "Use headphones in a quiet room. Set the volume below, then leave it as it is.",
-        "Hear every version to its end at least once; its scales open then. You may hear it again as often as you like.",
-        "The scales go from 0 to 100, the best being 100. Use all of them, and compare the versions with each other: what matters is which "
-        "is better and by how much.",
-        "Among the versions of every piece is the <b>original recording</b>. It sets the top of the scale: give what you take for it, and "
-        "whatever is just as good, 90 or more.",
-    ]
-    if beside:
-        lines.append("The reference recording above the versions is there to compare with. It is not rated itself.")
-    if any(question.key == "text" for question in asked):
-        lines.append("How well the music fits its description has nothing to do with how good it sounds: judge one apart from the other.")
-    keys = "<kbd>1</kbd> to <kbd>9</kbd> play a version" + (", <kbd>0</kbd> the reference" if beside else "")
-    return (
-        f"<p>You will hear {heard} short {'piece' if heard == 1 else 'pieces'} of music, in {versions} versions each. "
-        f"It takes about {minutes} {'minute' if minutes == 1 else 'minutes'}.</p>"
-        f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
-        f'<p class="note"><span class="keys">Keys: {keys}; <kbd>Tab</kbd> goes to the next control, the arrows move a slider. </span>'
-        "Your answers are kept in this browser, so you can close the page and go on later. What is recorded: your scores, how much of each "
-        "recording was played, and the time it took. No name is asked for.</p>"
+    return render(
+        "studies/listening/page.html",
+        script(),
+        packaged("listen.css", __package__),
+        title=study["title"],
+        study=study,
+        heard=heard,
+        versions=versions,
+        minutes=max(1, round(_SHARE_OF_TIME * heard * versions * clips[0]["seconds"] / 60)),
+        beside=any(question.beside for question in asked),
+        text=any(question.key == "text" for question in asked),
     )

@@ -158,8 +158,8 @@ class Job:
         Raises:
             UserError: the training ended before its last step.
         """
-        from jasco_pl.commands.export import load_checkpoint  # here, and the next: Lightning takes seconds to import
-        from jasco_pl.training import cli
+        from jasco_pl.training import cli  # here, and the next: Lightning takes seconds to import
+        from jasco_pl.training.checkpoint_io import load_checkpoint
 
         mark, begun = self.mark, self.folder / "begun.json"
         if not begun.exists() or json.loads(begun.read_text(encoding="utf-8")) != {"mark": mark}:

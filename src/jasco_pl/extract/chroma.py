@@ -1,4 +1,4 @@
-"""Pitch classes of audio: the prominent one a frame (Music ControlNet), and similarity of quantised chroma (MusicGen).
+"""Pitch classes of audio: the prominent one a frame, as Music ControlNet reads a melody, and quantised chroma, as MusicGen does.
 
 Both take the strongest of twelve pitch classes in each STFT frame by librosa's chroma filter bank (A4 = 440 Hz, no tuning estimate).
 A frame more than 60 dB under the clip's loudest is silent and has no pitch class, rather than an arbitrary one.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import librosa
 import scipy.signal
 import torch
 from torch import Tensor
 
-from jasco_pl.metrics.base import ClipMean
+from jasco_pl.system import librosa
 from jasco_pl.system.errors import UserError
 
 FRAME_RATE = 50
@@ -69,44 +68,10 @@ def prominent_pitch_class(wav: Tensor, sample_rate: int, frames: int) -> Tensor:
     numerator, denominator = scipy.signal.butter(2, MIDDLE_C, "highpass", fs=sample_rate)
     high = torch.from_numpy(scipy.signal.lfilter(numerator, denominator, wav.double().cpu().numpy())).to(wav.device)
     # 128 ms: a semitone at middle C is 15.5 Hz, which shorter windows do not separate.
-    found = quantised_chroma(high, sample_rate, n_fft=_power_of_two(0.128 * sample_rate), hop=sample_rate // FRAME_RATE)[:frames]
+    found = quantised_chroma(high, sample_rate, n_fft=power_of_two(0.128 * sample_rate), hop=sample_rate // FRAME_RATE)[:frames]
     return torch.nn.functional.pad(found, (0, frames - found.shape[0]), value=-1)
 
 
-def chroma_similarity(generated: Tensor, reference: Tensor, sample_rate: int) -> float:
-    """Mean cosine similarity over frames of the one-hot quantised chroma of two clips, as MusicGen measures melody.
-
-    The window is MusicGen's, 2^14 samples at 32 kHz (0.51 s) with a quarter of it as hop. Between one-hot vectors the cosine is 1
-    or 0, so this is the share of frames whose strongest pitch class agrees; two silent frames agree.
-
-    Args:
-        generated: audio [1, S].
-        reference: audio [1, S'] at the same rate; the longer of the two is cut.
-        sample_rate: in Hz.
-
-    Returns:
-        0 to 1; rendered pieces in different keys had 0 to .14 of each other.
-    """
-    n_fft = _power_of_two(0.512 * sample_rate)
-    samples = min(generated.shape[-1], reference.shape[-1])
-    left, right = (quantised_chroma(wav[..., :samples], sample_rate, n_fft, n_fft // 4) for wav in (generated, reference))
-    return float((left == right).float().mean())
-
-
-def _power_of_two(samples: float) -> int:
+def power_of_two(samples: float) -> int:
+    """The one that is nearest by its logarithm."""
     return 2 ** round(torch.log2(torch.tensor(samples)).item())
-
-
-class ChromaSimilarity(ClipMean):
-    """Mean over clips of `chroma_similarity`."""
-
-    higher_is_better = True
-
-    def __init__(self, sample_rate: int = 32000) -> None:
-        super().__init__()
-        self.sample_rate = sample_rate
-
-    def update(self, generated: Tensor, reference: Tensor) -> None:
-        """Add one clip [1, S] or a batch [B, 1, S] of each."""
-        for one, other in zip(generated.reshape(-1, 1, generated.shape[-1]), reference.reshape(-1, 1, reference.shape[-1]), strict=True):
-            self.add(chroma_similarity(one, other, self.sample_rate))
