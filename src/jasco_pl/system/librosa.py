@@ -38,4 +38,5 @@ def share_numba_cache() -> None:
 
         return locked
 
-    IndexDataCacheFile.save, IndexDataCacheFile.load = alone(IndexDataCacheFile.save), alone(IndexDataCacheFile.load)
+    for name in ("save", "load"):
+        setattr(IndexDataCacheFile, name, alone(getattr(IndexDataCacheFile, name)))
