@@ -56,7 +56,8 @@ def results() -> dict[str, Any]:
         for key in ("onset_f1", "chord_iou", "melody_similarity", "real_time_factor")
     ]
     solver = {"method": "midpoint", "steps": 10, "tolerance": 1e-5}
-    matrix = [{"checkpoint": "checkpoints/jasco-mini", "guidance": "all=3", "solver": solver, "seconds": 10.0, "seed": 0}]
+    own = read_config(Path(__file__).parents[2] / "checkpoints" / "jasco-mini").guidance
+    matrix = [{"checkpoint": "checkpoints/jasco-mini", "guidance": own, "solver": solver, "seconds": 10.0, "seed": 0}]
     settings = {"source": "data/pieces/test", "about": "composed pieces", "clips": 3, "matrix": matrix, "machine": "2 cores"}
     return {"settings": settings, "columns": columns, "rows": rows}
 
