@@ -13,8 +13,8 @@ from torch import Tensor
 
 from jasco_pl.audio.long_audio import LongAudio
 from jasco_pl.prepare.config import PrepareConfig
+from jasco_pl.prepare.jobs import Stages
 from jasco_pl.prepare.rules import Rules
-from jasco_pl.prepare.track import Stages
 
 TRIADS = ((0, 4, 7), (9, 12, 16), (5, 9, 12), (7, 11, 14))
 

@@ -28,7 +28,7 @@ from jasco_pl.notation import harmony
 from jasco_pl.notation.melody import melody_frames
 from jasco_pl.prepare.composed import build_shards, encode_piece, usable_stages
 from jasco_pl.prepare.config import PrepareConfig
-from jasco_pl.prepare.track import Stages
+from jasco_pl.prepare.jobs import Stages
 from jasco_pl.system.errors import UserError
 
 RATE = 32000

@@ -10,10 +10,10 @@ from recordings import content, lines, small, write_music
 
 from jasco_pl.data.datamodule import CropDataset
 from jasco_pl.data.shards import ShardReader
-from jasco_pl.prepare import engine, track
+from jasco_pl.prepare import engine, jobs
 from jasco_pl.prepare.engine import Preparation
+from jasco_pl.prepare.jobs import Stages
 from jasco_pl.prepare.rules import Rules
-from jasco_pl.prepare.track import Stages
 from jasco_pl.system.errors import UserError, WriteError
 
 
@@ -70,8 +70,8 @@ def test_another_run_does_nothing_and_a_grown_folder_adds_its_new_files(folder, 
     prepare(folder, out)
     before = content(out)
     began = []
-    original = track.TrackWorker.__call__
-    monkeypatch.setattr(track.TrackWorker, "__call__", lambda self, job: began.append(job.name) or original(self, job))
+    original = jobs.TrackWorker.__call__
+    monkeypatch.setattr(jobs.TrackWorker, "__call__", lambda self, job: began.append(job.name) or original(self, job))
     prepare(folder, out)
     assert not began
     assert content(out) == before
@@ -185,8 +185,8 @@ def test_what_was_refused_is_looked_at_again_only_under_other_rules(folder, prep
     assert {one["reason"] for one in lines(out / "rejected.jsonl")} == {"too short"}
     assert len(lines(out / "tracks.jsonl")) == 5
     began = []
-    original = track.TrackWorker.__call__
-    monkeypatch.setattr(track.TrackWorker, "__call__", lambda self, job: began.append(job.name) or original(self, job))
+    original = jobs.TrackWorker.__call__
+    monkeypatch.setattr(jobs.TrackWorker, "__call__", lambda self, job: began.append(job.name) or original(self, job))
     prepare(folder, out, rules=Rules(min_seconds=5.0))
     assert not began
     prepare(folder, out, rules=Rules(min_seconds=1.0))

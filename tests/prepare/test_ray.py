@@ -17,7 +17,7 @@ from recordings import content, small
 from test_killed import begun, command, end, members, until
 
 from jasco_pl.prepare import engine
-from jasco_pl.prepare import pool as on_ray
+from jasco_pl.prepare import jobs as on_ray
 from jasco_pl.prepare.engine import Preparation
 from jasco_pl.system.errors import UserError
 

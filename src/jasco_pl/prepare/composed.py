@@ -23,7 +23,7 @@ from jasco_pl.data.shards import finished, write_index, write_shard
 from jasco_pl.extract.latents import fingerprint
 from jasco_pl.extract.stage import Piece
 from jasco_pl.prepare.config import PrepareConfig
-from jasco_pl.prepare.track import Stages
+from jasco_pl.prepare.jobs import Stages
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import remove_leftovers
 from jasco_pl.system.processes import end_with_parent

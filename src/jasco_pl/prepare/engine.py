@@ -29,13 +29,12 @@ from tqdm import tqdm
 from jasco_pl.data.shards import INDEX, write_index, write_shard
 from jasco_pl.extract.latents import fingerprint
 from jasco_pl.prepare.config import HEARD, PrepareConfig
+from jasco_pl.prepare.jobs import FACTS, Job, Stages, run_here, run_processes, run_ray
+from jasco_pl.prepare.jobs import REJECTED as REFUSAL
 from jasco_pl.prepare.plan import Held, Planned, cut, describe, find_held, group, read_json, read_lines, read_tracks, scan, write_lines
-from jasco_pl.prepare.pool import run_here, run_processes, run_ray
 from jasco_pl.prepare.report import write_report
 from jasco_pl.prepare.rules import Rejected
 from jasco_pl.prepare.source import find_tracks
-from jasco_pl.prepare.track import FACTS, Job, Stages
-from jasco_pl.prepare.track import REJECTED as REFUSAL
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import explain_os_error, remove_leftovers, write_json
 

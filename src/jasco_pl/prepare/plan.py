@@ -27,9 +27,9 @@ from tqdm import tqdm
 
 from jasco_pl.data.schema import Sample, read_fields
 from jasco_pl.notation import harmony
+from jasco_pl.prepare.jobs import Job
 from jasco_pl.prepare.rules import Rejected
 from jasco_pl.prepare.source import Track
-from jasco_pl.prepare.track import Job
 from jasco_pl.system.files import atomic_path, write_json
 
 

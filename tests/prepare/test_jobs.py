@@ -14,9 +14,9 @@ from multiprocessing import active_children
 import pytest
 from recordings import Deadly, content, lines, small
 
-from jasco_pl.prepare import engine, pool
+from jasco_pl.prepare import engine
 from jasco_pl.prepare.engine import Preparation
-from jasco_pl.prepare.track import Job, Stages
+from jasco_pl.prepare.jobs import Job, Stages, run_processes
 from jasco_pl.system.errors import WriteError
 
 
@@ -55,8 +55,8 @@ def test_every_job_comes_back_once_whenever_processes_die(tiny_codec_folder, tmp
     def fragile(*_):
         yield Fragile()
 
-    monkeypatch.setattr(pool, "_pool", fragile)
-    back = [job.id for job in pool.run_processes(jobs, small(tiny_codec_folder, workers=3))]
+    monkeypatch.setattr("jasco_pl.prepare.jobs._pool", fragile)
+    back = [job.id for job in run_processes(jobs, small(tiny_codec_folder, workers=3))]
     assert sorted(back, key=int) == [job.id for job in jobs]
     assert jobs[7].rejected().reason == "crashed"
 
@@ -65,7 +65,7 @@ def test_two_processes_make_what_one_makes_though_one_of_them_is_killed(folder, 
     prepare(folder, tmp_path / "alone")
     killed = []
 
-    def killing(jobs, config, original=pool.run_processes):
+    def killing(jobs, config, original=run_processes):
         for job in original(jobs, config):
             if not killed:
                 killed.append(active_children()[-1].pid)
