@@ -12,6 +12,7 @@ import torch
 
 from jasco_pl.cli import main
 from jasco_pl.compose.dataset import compose_set
+from jasco_pl.controls.adherence import ONSETS
 from jasco_pl.evaluation import ComposedPieces, Settings, clips, evaluate
 from jasco_pl.evaluation.crossed import SHIFTS, Crossed, cross_of, transposed
 from jasco_pl.evaluation.measure import asked_lanes, measure
@@ -45,9 +46,8 @@ def piece(name: str, chord: int, pitch: int, onsets: list[float], drums: bool = 
     """Two seconds of silence of which everything is known: one chord, one note, and drums."""
     conditions = {"chords": np.full(FRAMES, chord, dtype=np.int16), "melody": np.full(FRAMES, pitch, dtype=np.int8)}
     codes = np.full(FRAMES, chord)
-    reference = Reference(
-        name, f"caption of {name}", torch.zeros(1, 2 * RATE), RATE, conditions, lambda control: codes, () if drums else ("onsets",), 0.0
-    )
+    lacking = () if drums else (ONSETS.name,)
+    reference = Reference(name, f"caption of {name}", torch.zeros(1, 2 * RATE), RATE, conditions, lambda control: codes, lacking, 0.0)
     reference.heard.__dict__.update(chords=conditions["chords"], onsets=np.array(onsets))
     return reference
 
