@@ -19,9 +19,12 @@ from jasco_pl.compose.pieces import place, read_note, read_stretch
 from jasco_pl.controls import CONTROLS, Adherence, AudioControl, Control
 from jasco_pl.controls.adherence import ONSETS
 from jasco_pl.data.datamodule import crop
+from jasco_pl.data.schema import STAGES, stage_of
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.extract import chordino
 from jasco_pl.extract.heard import Heard
+from jasco_pl.extract.stage import Piece
+from jasco_pl.prepare.config import PrepareConfig
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
 
@@ -138,8 +141,8 @@ class Source(ABC):
 class ComposedPieces(Source):
     """A folder that `jasco compose` filled.
 
-    Chords are what Chordino hears in the whole piece (the paper's protocol; the composed ones where it is not installed), the melody is the
-    composed one, audio comes from the stems.
+    Chords are what Chordino hears in the whole piece (the paper's protocol; the composed ones where it is not installed), everything else that
+    can be told of a piece is as it was composed, audio comes from the stems.
 
     Raises:
         UserError: it holds none.
@@ -158,7 +161,7 @@ class ComposedPieces(Source):
         return sorted(path.stem for path in Path(self.location).glob("*.json"))
 
     def lacks(self, control: type[Control]) -> bool:
-        return False
+        return not stage_of(control.field).reads_pieces()
 
     @cached_property
     def _parts(self) -> dict[str, dict[str, bool]]:
@@ -175,12 +178,15 @@ class ComposedPieces(Source):
 
     def reference(self, name: str, seconds: float, codec: Codec, cache: Path | None = None) -> Reference:
         stretch = read_stretch(Path(self.location) / f"{name}.json", seconds, codec.sample_rate, codec.frame_rate, PURPOSE)
-        conditions: dict[str, NDArray[np.generic]] = {"melody": stretch.melody}
-        if cache is not None and not chordino.available():
-            conditions["chords"] = stretch.chords
-        elif cache is not None:
+        inside = slice(stretch.first, stretch.first + stretch.frames)
+        told: dict[str, Tensor] = {}
+        for stage in STAGES.values():
+            if stage.annotations and all(annotation in stretch.note for annotation in stage.annotations):
+                told |= stage(codec, PrepareConfig()).of_piece(Piece(stretch.note, {}, stretch.total))
+        conditions = {control.name: told[control.field][inside].numpy() for control in CONTROLS.values() if control.field in told}
+        if cache is not None and chordino.available():
             whole = recalled(Heard(stretch.whole, codec.sample_rate), cache / f"{self.digest(name)}-whole.npz", ["chords"])
-            conditions["chords"] = whole.chords[stretch.first : stretch.first + stretch.frames]
+            conditions["chords"] = whole.chords[inside]
 
         @torch.inference_mode()
         def codes(control: AudioControl) -> NDArray[np.generic]:
