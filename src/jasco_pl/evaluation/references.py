@@ -141,8 +141,8 @@ class Source(ABC):
 class ComposedPieces(Source):
     """A folder that `jasco compose` filled.
 
-    Chords are what Chordino hears in the whole piece (the paper's protocol; the composed ones where it is not installed), everything else that
-    can be told of a piece is as it was composed, audio comes from the stems.
+    Chords are what Chordino hears in the whole piece (the paper's protocol; the composed ones where it is not installed), everything else
+    that can be told of a piece is as it was composed, audio comes from the stems.
 
     Raises:
         UserError: it holds none.
@@ -184,6 +184,8 @@ class ComposedPieces(Source):
             if stage.annotations and all(annotation in stretch.note for annotation in stage.annotations):
                 told |= stage(codec, PrepareConfig()).of_piece(Piece(stretch.note, {}, stretch.total))
         conditions = {control.name: told[control.field][inside].numpy() for control in CONTROLS.values() if control.field in told}
+        if chordino.available():  # what is composed is not taken for what is heard
+            conditions.pop("chords", None)
         if cache is not None and chordino.available():
             whole = recalled(Heard(stretch.whole, codec.sample_rate), cache / f"{self.digest(name)}-whole.npz", ["chords"])
             conditions["chords"] = whole.chords[inside]
