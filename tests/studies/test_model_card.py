@@ -220,7 +220,7 @@ def test_parameters_are_counted_without_being_made(tiny_model_config: ModelConfi
 
 def test_the_shipped_cards_have_their_places() -> None:
     root = Path(__file__).parents[2]
-    for name, parts in (("README.md", ["figures"]), ("checkpoints/jasco-mini/README.md", ["figures", "training"])):
+    for name, parts in (("docs/figures.md", ["figures"]), ("checkpoints/jasco-mini/README.md", ["figures", "training"])):
         text = (root / name).read_text()
         for part in parts:
             assert model_card.replaced(text, part, "jasco card", "new", name) != text
