@@ -7,14 +7,23 @@ The functions take what extractors heard (frames, onset times, bins), what an em
 they never extract chords, onsets or embeddings themselves. `docs/metrics.md` lists all of them.
 """
 
-from jasco_pl.metrics.base import ClipFigures
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from jasco_pl.metrics.chords import chord_accuracy, chord_iou
-from jasco_pl.metrics.distances import FrechetDistance, KernelDistance, kernel_distance
 from jasco_pl.metrics.labels import clap_score, label_kl
 from jasco_pl.metrics.melody import chroma_similarity, melody_accuracy, melody_similarity, pitch_class_accuracy
 from jasco_pl.metrics.onset_f1 import onset_f1
 from jasco_pl.metrics.reconstruction import click_rate, frame_rate_hum, mel_distance
 from jasco_pl.metrics.report import Column, Figure, Row, bootstrap_interval, markdown_table, write_report
+
+if TYPE_CHECKING:
+    from jasco_pl.metrics.base import ClipFigures
+    from jasco_pl.metrics.distances import FrechetDistance, KernelDistance, kernel_distance
+
+_GATHERING = {"ClipFigures": "base", **dict.fromkeys(("FrechetDistance", "KernelDistance", "kernel_distance"), "distances")}
 
 __all__ = [
     "ClipFigures",
@@ -40,3 +49,9 @@ __all__ = [
     "pitch_class_accuracy",
     "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _GATHERING:  # not sooner: torchmetrics takes seconds to import, and who makes a clip gathers nothing
+        return getattr(importlib.import_module(f"{__name__}.{_GATHERING[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,15 +12,16 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import mir_eval
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from jasco_pl.notation.harmony import FRAME_RATE, ROOTS, changes_to_frames, first_frame
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FREE, RIGHT, NEAR, WRONG = range(4)
 """Nothing was asked for; as asked; nearly so (of chords: the same triad with another bass, sixth or seventh); something else."""
@@ -154,7 +155,7 @@ class Labels(Lane):
             if index >= len(self.labels):
                 continue
             begin, length, colour = first / FRAME_RATE, (last - first) / FRAME_RATE, self.colour(index)
-            axes.add_patch(Rectangle((begin, bottom + 0.06), length, 0.88, facecolor=colour, edgecolor="white", linewidth=0.8))
+            _box(axes, (begin, bottom + 0.06), length, 0.88, facecolor=colour, edgecolor="white", linewidth=0.8)
             text = self.pretty(self.labels[index])
             inches = length * inches_a_second
             size = next((size for size in (10, 8.5, 7, 6) if inches > 0.0093 * size * len(text) + 0.05), None)
@@ -326,18 +327,25 @@ def _times(first: int, last: int) -> list[float]:
     return [first / FRAME_RATE, last / FRAME_RATE]
 
 
+def _box(axes: Axes, corner: tuple[float, float], width: float, height: float, **look: Any) -> None:
+    """A rectangle in the units of the axes."""
+    from matplotlib.patches import Rectangle  # here: nobody who measures without drawing waits for matplotlib
+
+    axes.add_patch(Rectangle(corner, width, height, **look))
+
+
 def _draw_difference(axes: Axes, begin: float, width: float, near: bool) -> None:
     """Mark a stretch of the heard row: dotted where it is near, hatched with a red edge where it is wrong."""
     if near:
-        axes.add_patch(Rectangle((begin, 0.06), width, 0.13, facecolor="none", edgecolor=SOFT, hatch="....", linewidth=0, zorder=3))
+        _box(axes, (begin, 0.06), width, 0.13, facecolor="none", edgecolor=SOFT, hatch="....", linewidth=0, zorder=3)
         return
-    axes.add_patch(Rectangle((begin, 0.06), width, 0.88, facecolor="none", edgecolor=RED, hatch="////", linewidth=0, alpha=0.55, zorder=3))
-    axes.add_patch(Rectangle((begin, 0.06), width, 0.88, facecolor="none", edgecolor=RED, linewidth=1.6, zorder=4))
+    _box(axes, (begin, 0.06), width, 0.88, facecolor="none", edgecolor=RED, hatch="////", linewidth=0, alpha=0.55, zorder=3)
+    _box(axes, (begin, 0.06), width, 0.88, facecolor="none", edgecolor=RED, linewidth=1.6, zorder=4)
 
 
 def _draw_note(axes: Axes, midi: int, run: Sequence[int], height: float, colour: str, zorder: int) -> None:
     begin, end = _times(*run)
-    axes.add_patch(Rectangle((begin, midi - height / 2), end - begin, height, facecolor=colour, linewidth=0, zorder=zorder))
+    _box(axes, (begin, midi - height / 2), end - begin, height, facecolor=colour, linewidth=0, zorder=zorder)
 
 
 def tint(lightness: float, turn: float) -> Colour:
