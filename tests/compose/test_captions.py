@@ -3,9 +3,8 @@ from __future__ import annotations
 import re
 
 from jasco_pl.compose.captions import captions, tempo_words
-from jasco_pl.compose.instruments import INSTRUMENTS, KITS
 from jasco_pl.compose.song import Song, generator
-from jasco_pl.compose.styles import STYLES
+from jasco_pl.compose.tables import INSTRUMENTS, KITS, STYLES
 
 
 def written(song: Song, index: int) -> list[str]:

@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.signal
+from vocabulary import ALL_CHORDS, CHORDS
 
 from jasco_pl.compose.composer import compose
-from jasco_pl.compose.instruments import INSTRUMENTS
 from jasco_pl.compose.render import SAMPLE_RATE, Renderer, produce, room
-from jasco_pl.compose.song import Event, Part, Song
-from jasco_pl.compose.theory import ALL_CHORDS, Chord
+from jasco_pl.compose.song import Chord, Event, Part, Song
+from jasco_pl.compose.tables import INSTRUMENTS
 from jasco_pl.system.errors import UserError
-
-CHORDS = {chord.label: chord for chord in ALL_CHORDS}
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,11 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
+from vocabulary import ALL_CHORDS, CHORDS
+
 from jasco_pl.compose.composer import Clock, compose, monophonic
 from jasco_pl.compose.parts import Span, comp_part, voicing
-from jasco_pl.compose.song import Event, Song, generator
-from jasco_pl.compose.theory import ALL_CHORDS, Chord
-
-CHORDS = {chord.label: chord for chord in ALL_CHORDS}
+from jasco_pl.compose.song import Chord, Event, Song, generator
 
 
 def chord_at(song: Song, time: float) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from jasco_pl.compose import soundfont
-from jasco_pl.compose.soundfont import find_soundfont
+from jasco_pl.compose import render
+from jasco_pl.compose.render import find_soundfont
 from jasco_pl.system.errors import UserError
 
 
@@ -15,7 +15,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine without fonts, caches and apt."""
     monkeypatch.delenv("JASCO_SOUNDFONT", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(soundfont, "_PLACES", (str(tmp_path / "place"),))
+    monkeypatch.setattr(render, "_PLACES", (str(tmp_path / "place"),))
     monkeypatch.setattr(shutil, "which", lambda name: None)
     return tmp_path
 
@@ -55,21 +55,21 @@ def test_last_resort_is_the_font_of_pretty_midi_with_a_warning(bare: Path) -> No
 
 
 def test_nothing_at_all_is_one_sentence(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soundfont.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(render.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="--soundfont FILE"):
         find_soundfont()
 
 
 def test_fetching_that_fails_leaves_nothing(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(soundfont.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(render.os, "geteuid", lambda: 1000)
 
     class Failed:
         returncode = 100
 
     commands = []
-    monkeypatch.setattr(soundfont.subprocess, "run", lambda command, **_: commands.append(command) or Failed())
-    monkeypatch.setattr(soundfont.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(render.subprocess, "run", lambda command, **_: commands.append(command) or Failed())
+    monkeypatch.setattr(render.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError):
         find_soundfont()
     assert [command[0] for command in commands] == ["apt-get"]

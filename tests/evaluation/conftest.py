@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jasco_pl.codec import BandCodec
-from jasco_pl.compose.dataset import compose_set
+from jasco_pl.compose import compose_set
 from jasco_pl.evaluation import Settings, clips
 from jasco_pl.extract import heard
 from jasco_pl.network.flow.solver import SolverConfig

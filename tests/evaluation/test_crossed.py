@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from jasco_pl.cli import main
-from jasco_pl.compose.dataset import compose_set
+from jasco_pl.compose import compose_set
 from jasco_pl.controls.adherence import ONSETS
 from jasco_pl.evaluation import ComposedPieces, Settings, clips, evaluate
 from jasco_pl.evaluation.crossed import SHIFTS, Crossed, cross_of, transposed

@@ -17,7 +17,7 @@ from page_reader import PageReader, read_page
 
 from jasco_pl.audio.files import write_audio
 from jasco_pl.codec import BandCodec
-from jasco_pl.compose.dataset import compose_set
+from jasco_pl.compose import compose_set
 from jasco_pl.evaluation.measure import asked_lanes, heard_lanes, measure
 from jasco_pl.evaluation.page import write_page
 from jasco_pl.evaluation.references import ComposedPieces

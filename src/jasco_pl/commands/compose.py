@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from jasco_pl.compose.dataset import SPLITS, compose_set
+from jasco_pl.compose.pieces import SPLITS, compose_set
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -112,7 +112,7 @@ def _renderer() -> Check:
 
 
 def _soundfont() -> Check:
-    from jasco_pl.compose.soundfont import find_soundfont
+    from jasco_pl.compose.render import find_soundfont
 
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jasco_pl.compose.composer import compose
-from jasco_pl.compose.dataset import compose_set
+from jasco_pl.compose.pieces import compose_set
 from jasco_pl.compose.song import Song
 
 __all__ = ["Song", "compose", "compose_set"]

@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
-from jasco_pl.compose.drums import Hit, drum_bars
 from jasco_pl.compose.form import Frame, Section, draw_frame, draw_order, draw_section
-from jasco_pl.compose.instruments import DRUM_KEYS, INSTRUMENTS, KITS
-from jasco_pl.compose.parts import Note, Span, bass_part, comp_part, melody_part, pad_part
-from jasco_pl.compose.song import Event, Part, Song, generator
-from jasco_pl.compose.theory import MAJOR_KEYS, MINOR_KEYS, NO_CHORD, Chord
+from jasco_pl.compose.parts import Hit, Note, Span, bass_part, comp_part, drum_bars, melody_part, pad_part
+from jasco_pl.compose.song import NO_CHORD, Chord, Event, Part, Song, generator
+from jasco_pl.compose.tables import DRUM_KEYS, INSTRUMENTS, KITS
+from jasco_pl.notation.harmony import MAJOR_KEYS, MINOR_KEYS
 
 _SHORTEST = 20.0
 _BRUSHES = 40

@@ -1,6 +1,7 @@
-"""The sounding parts, positions and lengths in pulses: bass, chords, pads, and a singable line.
+"""The sounding parts, positions and lengths in pulses: bass, chords, pads, a singable line, and drums.
 
-The line has phrases with rests, rhythm motifs that come back, and steps between chord tones.
+The line has phrases with rests, rhythm motifs that come back, and steps between chord tones. Drums play grooves with ghost notes and fills,
+and crashes where sections begin.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from jasco_pl.compose.theory import Chord, scale_for
+from jasco_pl.compose.song import Chord, scale_for
+from jasco_pl.compose.tables import BASS_LINES, COMP_PATTERNS, PULSES, RHYTHMS, Groove
 
 
 @dataclass(frozen=True)
@@ -23,62 +25,15 @@ class Note:
 
 @dataclass(frozen=True)
 class Span:
-    """A chord and the pulses during which it holds; `bar` is the first pulse of the bar in which it starts."""
+    """A chord and the pulses during which it holds."""
 
     chord: Chord
     start: float
     end: float
 
 
-# Onsets as steps of a bar: '1' strikes the bass tone, '5' the fifth, '8' the bass an octave up, '-' holds, '.' rests.
-BASS_LINES: dict[str, dict[str, str]] = {
-    "held": {"4/4": "1-------", "3/4": "1-----", "6/8": "1-----"},
-    "one": {"4/4": "1---", "3/4": "1..", "6/8": "1--1--"},
-    "quarters": {"4/4": "1111", "3/4": "111", "6/8": "1-11-1"},
-    "eighths": {"4/4": "11111111", "3/4": "111111", "6/8": "111111"},
-    "sixteenths": {"4/4": "1.111.111.111.11", "3/4": "1.111.111.11", "6/8": "111111"},
-    "octaves": {"4/4": "18181818", "3/4": "181818", "6/8": "1-81-8"},
-    "offbeat": {"4/4": ".1.1.1.1", "3/4": ".1.1.1", "6/8": "1-11-1"},
-    "push": {"4/4": "1--1--1-", "3/4": "1--1--", "6/8": "1----1"},
-    "root fifth": {"4/4": "1---5---", "3/4": "1---5-", "6/8": "1--5--"},
-    "two feel": {"4/4": "1---5-.1", "3/4": "1---5.", "6/8": "1--5-1"},
-    "bossa": {"4/4": "1--15--5", "3/4": "1--15-", "6/8": "1-15-5"},
-    "tumbao": {"4/4": "1--5--1-", "3/4": "1--5--", "6/8": "1--5-1"},
-    "syncopated": {"4/4": "1--11-.11-.1-11.", "3/4": "1--11-.11-1.", "6/8": "1-11.1"},
-    "funk": {"4/4": "1..1..8.1.1..81.", "3/4": "1..1..8.1.8.", "6/8": "1.11.8"},
-    "reggae": {"4/4": "1-.11-5-", "3/4": "1-.11-", "6/8": "1-.1-."},
-    "shuffle": {"4/4": "11551155", "3/4": "115511", "6/8": "1-15-5"},
-    "sparse": {"4/4": "1-----.1", "3/4": "1---.1", "6/8": "1----1"},
-    "walking": {"4/4": "1535", "3/4": "153", "6/8": "1-15-3"},
-}
-
-# 'X' and 'x' strike the chord (accented, plain), '-' holds, '.' is silence; letters a-f pick single notes of the voicing upwards.
-COMP_PATTERNS: dict[str, dict[str, str]] = {
-    "held": {"4/4": "X---------------", "3/4": "X-----------", "6/8": "X-----"},
-    "halves": {"4/4": "X---x---", "3/4": "X---x-", "6/8": "X--x--"},
-    "quarters": {"4/4": "X-x-X-x-", "3/4": "X-x-x-", "6/8": "X-xX-x"},
-    "eighths": {"4/4": "XxxxXxxx", "3/4": "Xxxxxx", "6/8": "XxxXxx"},
-    "push": {"4/4": "X--x--x-", "3/4": "X--x--", "6/8": "X--x-x"},
-    "strum": {"4/4": "X-x-.xxxX-xx.xx-", "3/4": "X---x-x-x-x-", "6/8": "X-xX-x"},
-    "offbeat": {"4/4": ".x.x.x.x", "3/4": ".x.x.x", "6/8": ".xx.xx"},
-    "house": {"4/4": "X--x--x---X--x--", "3/4": "X--x--x--x--", "6/8": "X-xX-x"},
-    "bossa": {"4/4": "X--x--x---x--x--", "3/4": "X--x--x---x-", "6/8": "X-xx-x"},
-    "bossa long": {"4/4": "X-----x---------", "3/4": "X-----x-----", "6/8": "X--x--"},
-    "charleston": {"4/4": "X--x----", "3/4": "X--x--", "6/8": "X----x"},
-    "swing comp": {"4/4": "x--X-.x-", "3/4": "x--X--", "6/8": "x-X--x"},
-    "funk": {"4/4": "X.x..x.xX..x.xx.", "3/4": "X.x..x.xX..x", "6/8": "X.xX.x"},
-    "funk long": {"4/4": "X--x--x-X-.x--x-", "3/4": "X--x--x-X-x-", "6/8": "X-xX-x"},
-    "skank": {"4/4": "..X-..X-..X-..X-", "3/4": "..X-..X-..X-", "6/8": ".X-.X-"},
-    "skank double": {"4/4": "..X-..xx..X-..xx", "3/4": "..X-..xx..X-", "6/8": ".xx.xx"},
-    "shuffle": {"4/4": "X-x-X-xx", "3/4": "X-x-xx", "6/8": "X-xX-x"},
-    "boom chick": {"4/4": "a-X-b-X-", "3/4": "a-X-X-", "6/8": "a-Xb-X"},
-    "waltz": {"4/4": "a-X-X-X-", "3/4": "a-X-X-", "6/8": "aXXaXX"},
-    "travis": {"4/4": "acbdacbd", "3/4": "acbdcd", "6/8": "abcdcb"},
-    "arpeggio": {"4/4": "abcdcbcd", "3/4": "abcdcb", "6/8": "abcdcb"},
-    "arpeggio 16": {"4/4": "abcdabcdabcdabcd", "3/4": "abcdabcdabcd", "6/8": "abcabc"},
-    "montuno": {"4/4": "X.x-x.xx.xx-x.x-", "3/4": "X.x-x.x-x.x-", "6/8": "X-xx-x"},
-}
 _LETTERS = "abcdef"
+_VELOCITY = {"X": 0.95, "x": 0.75, "o": 0.32, "?": 0.6}
 
 
 def near(pc: int, centre: int) -> int:
@@ -225,48 +180,8 @@ def _without_collisions(notes: list[Note]) -> list[Note]:
     return out[::-1]
 
 
-# Onsets of one bar in pulses, by how busy they are; a bar is one of these or a rest.
-_RHYTHMS: dict[str, tuple[tuple[float, ...], ...]] = {
-    "4/4": (
-        (0.0,),
-        (0.0, 2.0),
-        (0.0, 3.0),
-        (1.0, 2.0),
-        (0.0, 1.5, 2.0),
-        (0.0, 1.0, 2.0),
-        (0.0, 1.0, 2.0, 3.0),
-        (0.0, 1.5, 2.0, 3.0),
-        (0.0, 0.5, 1.0, 2.0),
-        (0.5, 1.0, 1.5, 2.0, 3.0),
-        (0.0, 1.0, 1.5, 2.0, 3.5),
-        (0.0, 0.5, 1.0, 1.5, 2.0, 3.0),
-        (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5),
-        (0.0, 0.5, 1.5, 2.0, 2.5, 3.0, 3.5),
-    ),
-    "3/4": (
-        (0.0,),
-        (0.0, 2.0),
-        (0.0, 1.0),
-        (0.0, 1.0, 2.0),
-        (0.0, 1.5, 2.0),
-        (0.0, 1.0, 2.0, 2.5),
-        (0.0, 0.5, 1.0, 2.0),
-        (0.0, 0.5, 1.0, 1.5, 2.0, 2.5),
-    ),
-    "6/8": (
-        (0.0,),
-        (0.0, 1.0),
-        (0.0, 2 / 3, 1.0),
-        (0.0, 1.0, 5 / 3),
-        (0.0, 1 / 3, 2 / 3, 1.0),
-        (0.0, 2 / 3, 1.0, 5 / 3),
-        (0.0, 1 / 3, 2 / 3, 1.0, 4 / 3, 5 / 3),
-    ),
-}
-
-
 def _rhythm(meter: str, density: float, rng: Random) -> tuple[float, ...]:
-    choices = _RHYTHMS[meter]
+    choices = RHYTHMS[meter]
     centre = density * (len(choices) - 1)
     weights = [1.0 / (1.0 + abs(i - centre)) for i in range(len(choices))]
     return rng.choices(choices, weights)[0]
@@ -277,7 +192,7 @@ class Motif:
 
     def __init__(self, meter: str, density: float, rng: Random) -> None:
         first, second, third = (_rhythm(meter, density, rng) for _ in range(3))
-        ending = _RHYTHMS[meter][rng.randrange(3)]
+        ending = RHYTHMS[meter][rng.randrange(3)]
         self.rhythms = rng.choice(((first, second, first, ending), (first, first, second, ending), (first, second, third, ending)))
         self.leaps = [[rng.choice((-2, -1, -1, 0, 1, 1, 2)) for _ in rhythm] for rhythm in self.rhythms]
         self.arch = rng.choice(((0, 3, 5, 1), (2, 4, 1, 0), (0, 2, 4, 2), (4, 2, 0, 0), (0, 0, 3, 0)))
@@ -329,3 +244,65 @@ def melody_part(
             end = min(end, start + max(0.75, length * 0.6))
         notes.append(Note(pitch, start, end, 0.74 + (0.08 if i == 0 else 0.0) + rng.uniform(-0.06, 0.06)))
     return notes
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A drum stroke at `position` pulses from the start of the piece; velocity 0..1."""
+
+    name: str
+    position: float
+    velocity: float
+
+
+def _bar(groove: Groove, start: float, pulses: int, rng: Random, until: float = 1.0) -> list[Hit]:
+    hits = []
+    for name, steps in groove.items():
+        for i, char in enumerate(steps):
+            if char == "." or i >= until * len(steps) or (char == "?" and rng.random() < 0.6) or (char == "o" and rng.random() < 0.15):
+                continue
+            hits.append(Hit(name, start + pulses * i / len(steps), _VELOCITY[char] * rng.uniform(0.88, 1.05)))
+    return hits
+
+
+def _fill(start: float, pulses: int, compound: bool, rng: Random, length: float) -> list[Hit]:
+    """A roll down the toms over the last `length` pulses of a bar."""
+    step = 1 / 3 if compound else rng.choice((0.25, 0.25, 0.5))
+    count = round(length / step)
+    drums = rng.choice(
+        (
+            ("snare", "high tom", "mid tom", "low tom"),
+            ("snare", "snare", "mid tom", "low tom"),
+            ("high tom", "mid tom", "low tom", "low tom"),
+        )
+    )
+    hits = []
+    for i in range(count):
+        if rng.random() < 0.18:
+            continue
+        drum = drums[min(3, 4 * i // count)]
+        hits.append(Hit(drum, start + pulses - length + i * step, 0.55 + 0.35 * i / count + rng.uniform(-0.05, 0.05)))
+    return hits
+
+
+def drum_bars(
+    groove: Groove, meter: str, start: float, bars: int, rng: Random, *, fill: bool, crash: bool, gentle: bool = False
+) -> list[Hit]:
+    """Play `groove` for `bars` bars from `start` (pulses), with a fill at the end and a crash at the beginning if asked.
+
+    Returns: hits in order of time, none closer than 20 ms of the same drum by construction of the step grid.
+    """
+    pulses = PULSES[meter]
+    compound = meter == "6/8"
+    hits: list[Hit] = []
+    for bar in range(bars):
+        at = start + bar * pulses
+        length = rng.choice((1.0, 2.0)) if not compound else 1.0
+        if fill and bar == bars - 1:
+            hits += _bar(groove, at, pulses, rng, until=1 - length / pulses)
+            hits += _fill(at, pulses, compound, rng, length)
+        else:
+            hits += _bar(groove, at, pulses, rng)
+    if crash:
+        hits.append(Hit("crash", start, 0.5 if gentle else 0.8))
+    return sorted(hits, key=lambda hit: (hit.position, hit.name))

@@ -49,7 +49,7 @@ class Piece:
     """A composed piece.
 
     Attributes:
-        note: its description, the JSON that `jasco compose` wrote (`compose.dataset.describe`): times in seconds.
+        note: its description, the JSON that `jasco compose` wrote (`compose.pieces.describe`): times in seconds.
         stems: `mix`, `drums` and `drumless`, [1, S] each at the codec's rate.
         frames: T of its fields.
     """

@@ -21,6 +21,9 @@ N = 192
 UNK = 193
 SIZE = 194
 NULL = 194
+# Names of keys by pitch class, spelled with the fewer accidentals.
+MAJOR_KEYS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+MINOR_KEYS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 QUALITIES = ("maj", "min", "dim", "aug")
 FRAME_RATE = 50
 

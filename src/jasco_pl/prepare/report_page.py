@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
-from jasco_pl.compose.theory import MAJOR_KEYS, MINOR_KEYS
+from jasco_pl.notation.harmony import MAJOR_KEYS, MINOR_KEYS
 from jasco_pl.pages.base import packaged, render
 
 WIDTH, HEIGHT = 540, 190

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from jasco_pl.audio.files import measure_loudness, resample
 from jasco_pl.audio.long_audio import LongAudio, Samples
-from jasco_pl.compose.theory import MAJOR_KEYS, MINOR_KEYS
+from jasco_pl.notation.harmony import MAJOR_KEYS, MINOR_KEYS
 from jasco_pl.system import librosa
 
 # Now, because librosa loads its parts when they are first used: seconds, which would count as the first recording's.

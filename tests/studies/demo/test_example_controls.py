@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from jasco_pl.audio.files import read_audio
-from jasco_pl.compose.instruments import INSTRUMENTS
+from jasco_pl.compose.tables import INSTRUMENTS
 from jasco_pl.controls.melody import read_melody
 from jasco_pl.extract.onsets import onset_times
 from jasco_pl.metrics.onset_f1 import onset_f1

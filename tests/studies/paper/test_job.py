@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from jasco_pl.compose.dataset import compose_set
+from jasco_pl.compose import compose_set
 from jasco_pl.studies.paper.engine import Budget, Job, jobs_of
 from jasco_pl.studies.paper.plan import chosen
 

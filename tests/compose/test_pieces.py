@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from jasco_pl.commands.compose import add_arguments, run
-from jasco_pl.compose import dataset
-from jasco_pl.compose.dataset import compose_set
+from jasco_pl.compose import pieces
+from jasco_pl.compose.pieces import compose_set
 from jasco_pl.notation import harmony
 from jasco_pl.system.errors import UserError
 
@@ -59,8 +59,8 @@ def test_a_second_run_makes_only_what_is_missing(made: Path, tmp_path: Path, sma
     gone = sorted(folder.glob("*.json"))[1]
     gone.unlink()
     written = []
-    real = dataset._write_piece
-    monkeypatch.setattr(dataset, "_write_piece", lambda job: written.append(job[3]) or real(job))
+    real = pieces._write_piece
+    monkeypatch.setattr(pieces, "_write_piece", lambda job: written.append(job[3]) or real(job))
     compose_set(folder, HOURS, 9, "test", small_font, progress=False)
     assert written == [1]
     assert contents(folder) == contents(made)
@@ -88,7 +88,7 @@ def test_an_interrupted_piece_has_no_description(tmp_path: Path, small_font: Pat
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dataset, "write_json", fail)
+    monkeypatch.setattr(pieces, "write_json", fail)
     with pytest.raises(KeyboardInterrupt):
         compose_set(tmp_path, 0.001, 9, "test", small_font, progress=False)
     assert not list(tmp_path.glob("*.json"))
