@@ -5,8 +5,8 @@ import re
 import pytest
 
 from jasco_pl.cli import main
-from jasco_pl.studies import bench_data as throughput
-from jasco_pl.studies.bench_data import DataBench, data_speeds
+from jasco_pl.studies import bench as throughput
+from jasco_pl.studies.bench import DataBench, data_speeds
 from jasco_pl.system.errors import UserError
 
 

@@ -27,8 +27,7 @@ from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.network.text import TextEncoder
 from jasco_pl.notation.harmony import first_frame
-from jasco_pl.studies.demo.readme import generate_command
-from jasco_pl.studies.demo.requests import read_requests
+from jasco_pl.studies.demo import generate_command, read_requests
 from jasco_pl.system.errors import UserError
 
 NULL = -3.0

@@ -9,7 +9,7 @@ import pytest
 from jinja2 import ChoiceLoader, DictLoader, UndefinedError
 from page_reader import read_page
 
-from jasco_pl.pages.base import render, source, templates, write_html
+from jasco_pl.pages.base import render, source, templates
 from jasco_pl.system.errors import UserError
 
 HOSTILE = """</script><script>alert("1")</script><!-- <b a='x'> & \u2028 é"""
@@ -107,9 +107,3 @@ def test_players_take_odd_names() -> None:
     assert source("take:2.flac") == "./take%3A2.flac"
     assert source("../a.flac") == "../a.flac"
     assert source("data:audio/wav;base64,AA==") == "data:audio/wav;base64,AA=="
-
-
-def test_a_page_is_written_whole(tmp_path) -> None:
-    write_html(tmp_path / "new" / "index.html", page("é"))
-    assert (tmp_path / "new" / "index.html").read_text(encoding="utf-8") == page("é")
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["index.html"]

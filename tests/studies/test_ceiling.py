@@ -12,8 +12,8 @@ from jasco_pl.cli import main
 from jasco_pl.compose import compose_set
 from jasco_pl.compose.render import find_soundfont
 from jasco_pl.extract import chordino
-from jasco_pl.studies import ceiling
-from jasco_pl.studies.ceiling import drum_onsets, measure_piece
+from jasco_pl.studies import metrics
+from jasco_pl.studies.metrics import drum_onsets, measure_piece
 from jasco_pl.system.errors import UserError
 
 needs_chordino = pytest.mark.skipif(not chordino.available(), reason="Chordino is not installed")
@@ -61,11 +61,15 @@ def test_command_prints_every_measure_and_says_what_is_left_out(pieces: list[Pat
     out = tmp_path / "ceiling.md"
     assert main(["metrics", "ceiling", str(pieces[0].parent), "--limit", "2", "--no-salience", "-o", str(out)]) == 0
     printed = capsys.readouterr().out
-    for title in ceiling.MEASURES.values():
+    for title in metrics.MEASURES.values():
         assert title in printed
     assert "left out by --no-salience" in printed
     assert out.read_text() in printed
-    assert json.loads(out.with_suffix(".json").read_text())["settings"]["limit"] == 2
+    data = json.loads(out.with_suffix(".json").read_text())
+    assert data["settings"]["limit"] == 2
+    figures = {row["name"]: row["figures"]["ceiling"] for row in data["rows"]}
+    assert figures["melody similarity by salience"] == {"missing": "left out by --no-salience"}
+    assert figures["chord IoU"].keys() == {"mean", "low", "high", "clips"}
 
 
 def test_folders_without_pieces_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

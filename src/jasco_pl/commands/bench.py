@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _data(args: argparse.Namespace) -> int:
     from jasco_pl.metrics.report import aligned_table
-    from jasco_pl.studies.bench_data import DataBench, data_speeds
+    from jasco_pl.studies.bench import DataBench, data_speeds
     from jasco_pl.system.environment import machine
 
     title = f"data wait, {args.step * 1000:g} ms a step"
@@ -109,12 +109,12 @@ def _salience(args: argparse.Namespace) -> int:
     import torch
 
     from jasco_pl.extract import salience_network as hcqt
-    from jasco_pl.studies.bench_salience import compare
+    from jasco_pl.studies.bench import salience_speeds
     from jasco_pl.system.environment import machine
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    found = compare(args.frames, args.turns)
+    found = salience_speeds(args.frames, args.turns)
     music = args.frames * hcqt.HOP / hcqt.SAMPLE_RATE
     print(f"{machine()}; {args.frames} frames ({music:.1f} s of music), {torch.get_num_threads()} threads, best of {args.turns}")
     for name in ("straightforward", "quick"):

@@ -13,8 +13,7 @@ from pathlib import Path
 from jasco_pl.audio.files import audio_files
 from jasco_pl.codec import load_codec
 from jasco_pl.codec.embedded import BandCodecConfig
-from jasco_pl.evaluation.codec_report import codec_report, markdown
-from jasco_pl.studies import codec_masking as masking
+from jasco_pl.evaluation.codec_report import codec_report, markdown, masking_report
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import write_json
 
@@ -36,12 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     report.add_argument("--limit", type=int, default=None, help="number of files, spread evenly (default: all)")
     report.add_argument("--seconds", type=float, default=10.0, help="how much of each file, from its start (default: %(default)s)")
     report.add_argument("--json", default=None, help="also write the figures there, clip by clip")
-    masking.add_arguments(actions.add_parser("masking", help="what in/outpainting loses by masking latents in place of the waveform"))
+    masking = actions.add_parser("masking", help="what in/outpainting loses by masking latents in place of the waveform")
+    masking.add_argument("--codec", required=True, metavar="CODEC", help="folder or Hub id of the codec")
+    masking.add_argument("--audio", required=True, metavar="DIR", help="folder of audio files; of composed pieces the mixes")
+    masking.add_argument("--limit", type=int, default=12, help="number of files (default %(default)s)")
+    masking.add_argument("--masks", type=int, default=8, help="masks a file (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    return {"fit": _fit, "report": _report, "masking": masking.run}[args.action](args)
+    return {"fit": _fit, "report": _report, "masking": _masking}[args.action](args)
 
 
 def _fit(args: argparse.Namespace) -> int:
@@ -69,4 +72,9 @@ def _report(args: argparse.Namespace) -> int:
     print(f"{report['parameters'] / 1e6:.2f}M parameters{size}")
     if args.json:
         write_json(args.json, report)
+    return 0
+
+
+def _masking(args: argparse.Namespace) -> int:
+    print(masking_report(load_codec(args.codec), audio_files(args.audio)[: args.limit], args.masks), end="")
     return 0

@@ -28,12 +28,9 @@ from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.notation import harmony
-from jasco_pl.studies.demo.follow import COLUMNS, Asked
-from jasco_pl.studies.demo.readme import Shown, write_readme
-from jasco_pl.studies.demo.requests import read_requests
+from jasco_pl.studies.demo import COLUMNS, PREPARED, Asked, Shown, read_requests, write_readme
 from jasco_pl.system.errors import UserError
 
-PREPARED = Path(__file__).resolve().parents[1] / "studies" / "demo" / "assets" / "demo.yaml"
 FORMATS = {"wav": None, "flac": None, "ogg": 0.85}  # with the compression: ogg at 50 kbit/s, small enough for a repository
 
 

@@ -50,8 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from jasco_pl.studies.listening.build import build
-    from jasco_pl.studies.listening.stimuli import read_captions
+    from jasco_pl.studies.listening.build import build, read_captions
 
     key, notes = build(
         _systems(args.systems),
@@ -88,8 +87,7 @@ def _systems(given: list[str]) -> dict[str, str]:
 
 
 def _analyse(args: argparse.Namespace) -> int:
-    from jasco_pl.studies.listening.report import analyse, write_analysis
-    from jasco_pl.studies.listening.screening import Rules
+    from jasco_pl.studies.listening.analysis import Rules, analyse, write_analysis
     from jasco_pl.studies.listening.study import Key, read_ratings
 
     key = Key.load(args.key)

@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from jasco_pl.metrics.embedders import EMBEDDERS, load_embedder
-from jasco_pl.metrics.report import Column, write_report
+from jasco_pl.metrics.report import aligned_table, write_report
 from jasco_pl.system.errors import UserError
 
 CODEC = "checkpoints/codec-mini"
@@ -56,35 +56,38 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _ceiling(args: argparse.Namespace, out: str) -> str:
-    from jasco_pl.extract.salience import Salience
-    from jasco_pl.studies import ceiling
-
+def _pieces(args: argparse.Namespace, split: str) -> list[Path]:
+    """The descriptions of the composed pieces."""
     paths = sorted(Path(args.pieces).glob("*.json"))[: args.limit]
     if not paths:
-        raise UserError(f"{args.pieces!r} holds no composed pieces (*.json); `jasco compose --split test --out {args.pieces}` makes some.")
+        raise UserError(
+            f"{args.pieces!r} holds no composed pieces (*.json); `jasco compose --split {split} --out {args.pieces}` makes some."
+        )
+    return paths
+
+
+def _ceiling(args: argparse.Namespace, out: str) -> str:
+    from jasco_pl.extract.salience import Salience
+    from jasco_pl.studies.metrics import ceiling_table, measure_piece
+
+    paths = _pieces(args, "test")
     salience, missing = None, "left out by --no-salience"
     if not args.no_salience:
         try:
             salience = Salience()
         except UserError as error:
             missing = str(error)
-    figures = list(tqdm(ceiling.measure_pieces(paths, args.seconds, salience), total=len(paths), desc="ceiling", unit="piece"))
-    return write_report(
-        out,
-        ceiling.rows(figures, missing if salience is None else None),
-        [Column(ceiling.COLUMN, "a perfect generator", 3, True)],
-        title="Ceiling of the metrics",
-        about=f"{args.seconds:g} s of each of {len(paths)} composed pieces against what was composed; mean and 95 % bootstrap interval.",
-        settings={"pieces": args.pieces, "limit": args.limit, "seconds": args.seconds},
-        first="metric",
-    )
+    figures = [measure_piece(path, args.seconds, salience) for path in tqdm(paths, desc="ceiling", unit="piece")]
+    table, data = ceiling_table(figures, missing if salience is None else None)
+    title = "Ceiling of the metrics"
+    about = f"{args.seconds:g} s of each of {len(paths)} composed pieces against what was composed; mean and 95 % bootstrap interval."
+    settings = {"pieces": args.pieces, "limit": args.limit, "seconds": args.seconds}
+    return write_report(out, f"# {title}\n\n{about}\n\n{table}", {"title": title, "settings": settings, **data})
 
 
 def _sensitivity(args: argparse.Namespace, out: str) -> str:
     from jasco_pl.audio.files import AUDIO_SUFFIXES
-    from jasco_pl.studies.sensitivity import degradations, sensitivity
-    from jasco_pl.system.files import atomic_path, write_json
+    from jasco_pl.studies.metrics import degradations, sensitivity
     from jasco_pl.system.resources import locate
 
     folder = Path(args.pieces)
@@ -93,26 +96,19 @@ def _sensitivity(args: argparse.Namespace, out: str) -> str:
     found = list(tqdm(sensitivity(paths[: args.limit], embedder, degradations(locate(args.codec))), desc="sensitivity", unit="row"))
     keys = [key for key in found[0][1] if not key.endswith(("generated", "reference"))]
     counts = [f"{value:g} {key.rpartition(' ')[2]}" for key, value in found[0][1].items() if key not in keys][:2]
-    lines = ["| worsened by | " + " | ".join(keys) + " |", "|:--|" + "--:|" * len(keys)]
-    lines += [f"| {name} | " + " | ".join(f"{figures[key]:.2f}" for key in keys) + " |" for name, figures in found]
-    text = f"# Sensitivity of distances\n\n{' and '.join(counts)} embeddings; clean music against itself is the first row.\n\n"
-    text += "\n".join(lines) + "\n"
-    with atomic_path(out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    write_json(Path(out).with_suffix(".json"), {"pieces": args.pieces, "embedder": embedder.name, "rows": dict(found)})
-    return text
+    table = [["worsened by", *keys], *([name, *(f"{figures[key]:.2f}" for key in keys)] for name, figures in found)]
+    about = f"{' and '.join(counts)} embeddings; clean music against itself is the first row."
+    text = f"# Sensitivity of distances\n\n{about}\n\n{aligned_table(table)}"
+    return write_report(out, text, {"pieces": args.pieces, "embedder": embedder.name, "rows": dict(found)})
 
 
 def _probe(args: argparse.Namespace, out: str) -> str:
     from jasco_pl.compose.pieces import read_note
     from jasco_pl.studies.probe import EMBEDDER, Probe, evaluated_clips, family, piece_features, table
-    from jasco_pl.system.files import atomic_path, write_json
     from jasco_pl.system.resources import locate
 
     rows = list(evaluated_clips(Path(args.clips)))  # before minutes of work
-    paths = sorted(Path(args.pieces).glob("*.json"))[: args.limit]
-    if not paths:
-        raise UserError(f"{args.pieces!r} holds no composed pieces (*.json); `jasco compose --split train --out {args.pieces}` makes some.")
+    paths = _pieces(args, "train")
     features = piece_features(paths, str(locate(args.codec)), load_embedder(EMBEDDER), Path(out).parent / "probe")
     notes = [read_note(path) for path in paths]
     probe = Probe(features, [note["style"] for note in notes], [frozenset(map(family, note["instruments"])) for note in notes])
@@ -123,7 +119,4 @@ def _probe(args: argparse.Namespace, out: str) -> str:
         "Shares of what prompts name, 95 % intervals, clips that name something in brackets; chance is the mean over shuffled prompts. "
         f"Among each other: embeddings by the mean and spread of their own row.\n\n{lines}"
     )
-    with atomic_path(out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    write_json(Path(out).with_suffix(".json"), {"pieces": args.pieces, "clips": args.clips, "families": probe.families, "rows": found})
-    return text
+    return write_report(out, text, {"pieces": args.pieces, "clips": args.clips, "families": probe.families, "rows": found})

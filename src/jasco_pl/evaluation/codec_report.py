@@ -1,6 +1,10 @@
 """The acceptance test of a codec: what of chords, onsets and spectrum survives a round trip, on files that it has not seen.
 
 Mel distance alone misleads (a codec with a good one lost every chord to a hum at its frame rate), so the figures belong together.
+
+And how far masking latents is from encoding a masked waveform (paper, section 3.1: in- and outpainting). Training masks pre-extracted
+latents: kept frames are those of the whole recording, masked ones the codec's silence. The paper silences the waveform and encodes that.
+The two differ where the encoder's reach crosses an edge of the mask.
 """
 
 from __future__ import annotations
@@ -17,12 +21,14 @@ from tqdm import tqdm
 
 from jasco_pl.audio.files import read_audio
 from jasco_pl.codec.base import Codec
+from jasco_pl.controls.painting import masked_segment
 from jasco_pl.extract.heard import Heard
 from jasco_pl.metrics.chords import chord_iou
 from jasco_pl.metrics.onset_f1 import onset_f1
 from jasco_pl.metrics.reconstruction import click_rate, frame_rate_hum, mel_distance
-from jasco_pl.metrics.report import Column, Figure, Row, markdown_table
+from jasco_pl.metrics.report import Column, Figure, Row, aligned_table, markdown_table
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.seeding import generator
 
 COLUMNS = (
     Column("chord_iou_exact", "chord IoU", 3, True),
@@ -33,6 +39,7 @@ COLUMNS = (
     Column("click_excess", "clicks/s over original", 2, False),
     Column("decode_speed", "decoding x real time", 1, True),
 )
+REACH = 5  # frames on either side of a mask's edge that are listed one by one
 
 
 def compare(original: Tensor, reconstruction: Tensor, codec: Codec) -> dict[str, float]:
@@ -97,3 +104,61 @@ def markdown(report: dict[str, Any], name: str) -> str:
         key: Figure(**figure) if figure else Figure.absent("no clip for which this is defined") for key, figure in report["figures"].items()
     }
     return markdown_table([Row(name, figures)], COLUMNS, first="codec")
+
+
+def masking_distances(wav: Tensor, codec: Codec, first: int, last: int) -> tuple[Tensor, Tensor]:
+    """Distance a frame between latents masked in [first, last) and the latents of the waveform masked there.
+
+    Args:
+        wav: [1, S].
+        codec: encodes it.
+        first, last: masked frames.
+
+    Returns:
+        Root mean square over channels in units of the latents' standard deviation, [T]; and the same between the whole recording and
+        silence, [T], as a scale for it.
+    """
+    masked = codec.padded(wav).clone()
+    masked[:, first * codec.hop : last * codec.hop] = 0
+    whole, paper = codec.encode(wav[None])[0], codec.encode(masked[None])[0]
+    ours = whole.clone()
+    ours[first:last] = codec.silence
+    off, scale = (((a - b) / codec.latent_std).square().mean(dim=-1).sqrt() for a, b in ((ours, paper), (whole, codec.silence)))
+    return off, scale
+
+
+@torch.inference_mode()
+def masking_report(codec: Codec, files: Sequence[Path], masks: int) -> str:
+    """A Markdown table of distances by place.
+
+    Args:
+        codec: in evaluation mode.
+        files: audio files, of which ten seconds are read.
+        masks: a file.
+
+    Raises:
+        UserError: a file cannot be read or is too short.
+    """
+    places: dict[str, list[Tensor]] = {}
+    for path in tqdm(files, desc="masking", unit="file"):
+        wav = read_audio(path, codec.sample_rate, max_seconds=10.0)
+        frames = codec.padded(wav).shape[-1] // codec.hop
+        if frames < 4 * REACH:
+            raise UserError(f"{str(path)!r} is too short: at least {4 * REACH / codec.frame_rate:g} seconds are wanted.")
+        for number in range(masks):
+            first, last = masked_segment(frames, generator("masking", path.name, number))
+            off, scale = masking_distances(wav, codec, first, last)
+            places.setdefault("whole recording against silence (scale)", []).append(scale)
+            kept = torch.cat([off[: max(first - REACH, 0)], off[last + REACH :]])
+            places.setdefault(f"kept, further than {REACH} frames from an edge", []).append(kept)
+            places.setdefault(f"masked, further than {REACH} frames from an edge", []).append(off[first + REACH : last - REACH])
+            for step in range(1, REACH + 1):
+                near = [off[first - step : first - step + 1] if first >= step else off[:0], off[last + step - 1 : last + step]]
+                places.setdefault(f"kept, frame {step} from an edge", []).append(torch.cat(near))
+                inner = [off[first + step - 1 : first + step], off[last - step : last - step + 1] if last < frames else off[:0]]
+                places.setdefault(f"masked, frame {step} from an edge", []).append(torch.cat(inner))
+    table = [["where", "mean", "95th percentile"]]
+    for name, parts in places.items():
+        values = torch.cat(parts)
+        table.append([name, f"{values.mean():.3f}", f"{values.quantile(0.95):.3f}"])
+    return aligned_table(table)

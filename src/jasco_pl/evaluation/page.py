@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from jasco_pl.controls import ADHERENCES
-from jasco_pl.pages.base import packaged, render, source, write_html
+from jasco_pl.pages.base import packaged, render, source
+from jasco_pl.system.files import write_text
 
 ARROWS = {True: " ↑", False: " ↓", None: ""}
 
@@ -51,7 +52,7 @@ def write_page(folder: str | Path, results: Mapping[str, Any]) -> Path:
         data=_data(results),
     )
     path = Path(folder) / "index.html"
-    write_html(path, text)
+    write_text(path, text)
     return path
 
 

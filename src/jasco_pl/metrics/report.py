@@ -1,12 +1,9 @@
-"""Confidence intervals by resampling clips.
-
-Tables of figures: Markdown to read, JSON to go on with.
-"""
+"""Figures with confidence intervals by resampling clips, and tables of them: Markdown to read, JSON to go on with."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jasco_pl.system.files import atomic_path, write_json
+from jasco_pl.system.files import write_json, write_text
 
 
 def bootstrap_interval(
@@ -122,54 +119,25 @@ def _cell(figure: Figure | None, decimals: int, notes: list[str]) -> str:
     if figure is None:
         return "–"
     if figure.missing is not None:
-        if figure.missing not in notes:
-            notes.append(figure.missing)
-        return f"– [{notes.index(figure.missing) + 1}]"
+        return footnote(figure.missing, notes)
     if math.isnan(figure.low):
         return f"{figure.mean:.{decimals}f} ({figure.clips})"
     return f"{figure.mean:.{decimals}f} ± {(figure.high - figure.low) / 2:.{decimals}f}"
 
 
-def write_report(
-    path: str | Path,
-    rows: Sequence[Row],
-    columns: Sequence[Column],
-    *,
-    title: str,
-    about: str = "",
-    settings: dict[str, Any] | None = None,
-    first: str = "",
-) -> str:
-    """Write `path` (Markdown: title, about, table) and the same as JSON beside it; return the Markdown.
+def footnote(reason: str, notes: list[str]) -> str:
+    """The cell of a figure that is missing; the reason joins `notes`, whose places are the numbers of the footnotes."""
+    if reason not in notes:
+        notes.append(reason)
+    return f"– [{notes.index(reason) + 1}]"
 
-    Args:
-        path: the Markdown file, usually `*.md`; the JSON gets the same name with `.json`.
-        rows: as for `markdown_table`.
-        columns: as for `markdown_table`.
-        title: the heading.
-        about: paragraphs between heading and table: what was measured, on what, how many clips.
-        settings: everything needed to repeat the run, kept in the JSON.
-        first: heading of the first column.
+
+def write_report(path: str | Path, text: str, data: Mapping[str, Any]) -> str:
+    """Write the Markdown file `path` and, beside it with the ending `.json`, what goes on from it; return the Markdown.
 
     Raises:
         UserError: the files cannot be written.
     """
-    text = f"# {title}\n\n" + (about.strip() + "\n\n" if about else "") + markdown_table(rows, columns, first=first)
-    data = {
-        "title": title,
-        "settings": settings or {},
-        "columns": [{"key": column.key, "title": column.title, "higher_is_better": column.higher_is_better} for column in columns],
-        "rows": [{"name": row.name, "figures": {key: _plain(figure) for key, figure in row.figures.items()}} for row in rows],
-    }
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
     write_json(Path(path).with_suffix(".json"), data)
     return text
-
-
-def _plain(figure: Figure) -> dict[str, Any]:
-    """A figure as JSON, which has no NaN."""
-    if figure.missing is not None:
-        return {"missing": figure.missing}
-    interval = {} if math.isnan(figure.low) else {"low": figure.low, "high": figure.high}
-    return {"mean": figure.mean, **interval, "clips": figure.clips}

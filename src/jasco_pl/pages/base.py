@@ -1,7 +1,7 @@
 """What every HTML page of the project is made of: one self-contained file in one style, light or dark as the reader's system is.
 
 A page is a jinja2 template (`*.html` beside the module that fills it) on top of `base.html`; tables come from `table.html`. Text is escaped
-wherever it enters a page.
+wherever it enters a page (not in `*.md`, which stand in for pages where no browser is).
 The look lies in `base.css`: system fonts, a few CSS variables (`--ink`, `--soft`, `--line`, `--accent`, `--good`, `--near`, `--bad` ...),
 classes `card`, `note`, `scroll`, `number`, `best`, `bad`, `soft`.
 """
@@ -14,10 +14,9 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_path
 
 
 @cache
@@ -28,9 +27,13 @@ def packaged(name: str, package: str = "jasco_pl.pages") -> str:
 
 @cache
 def templates() -> Environment:
-    """All templates, by their paths in this package; what is undefined in one is an error."""
+    """All templates, HTML and Markdown, by their paths in this package; what is undefined in one is an error."""
     found = Environment(
-        loader=PackageLoader("jasco_pl", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("jasco_pl", ""),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     # No text inside can end the element; NaN and infinity, which JSON does not have, raise ValueError.
     found.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
@@ -53,16 +56,6 @@ def render(template: str, script: str = "", style: str = "", **values: Any) -> s
         if end in text.lower():
             raise ValueError(f"{end!r} inside a page's {end[2:]} would end it.")
     return templates().get_template(template).render(script=script, style=packaged("base.css") + style, **values)
-
-
-def write_html(path: str | os.PathLike[str], text: str) -> None:
-    """Write a page, whole or not at all.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def source(src: str | os.PathLike[str]) -> str:

@@ -12,10 +12,9 @@ from typing import Any
 
 from jasco_pl.data.shards import INDEX
 from jasco_pl.notation import harmony
-from jasco_pl.pages.base import write_html
 from jasco_pl.prepare.report_page import report_html
 from jasco_pl.prepare.rules import Rejected
-from jasco_pl.system.files import write_json
+from jasco_pl.system.files import write_json, write_text
 
 REPORT, PAGE = "report.json", "report.html"
 _DURATIONS = (0, 10, 20, 30, 45, 60, 90, 120, 180, 240, 300, 420, 600, 1200, 3600, math.inf)
@@ -48,7 +47,7 @@ def write_report(
     """
     report = summarise(records, rejected, settings, _shards(Path(folder)))
     write_json(Path(folder) / REPORT, report)
-    write_html(Path(folder) / PAGE, report_html(report))
+    write_text(Path(folder) / PAGE, report_html(report))
     return report
 
 

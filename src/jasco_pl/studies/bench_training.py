@@ -152,11 +152,10 @@ class TakeTurns(Callback):
     A turn of Lightning's lasts from the end of the plain one to this callback: with what Lightning does between its steps.
     """
 
-    def __init__(self, plain: PlainLoop, bench: TrainBench) -> None:
-        self.plain, self.bench = plain, bench
+    def __init__(self, plain: PlainLoop, bench: TrainBench, bar: tqdm[Any]) -> None:
+        self.plain, self.bench, self.bar = plain, bench, bar
         self.ours, self.theirs = Laps(), Laps()
         self._began = self._ended = self._computed = self._waited = 0.0
-        self._bar = tqdm(total=bench.turns + bench.warmup, desc="training", unit="turn")
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """The clock of the first turn."""
@@ -177,16 +176,8 @@ class TakeTurns(Callback):
         self._turn_begins()
         waited = sum(self.plain.step() for _ in range(self.bench.steps))
         self._turn_ends(self.theirs, waited)
-        self._bar.update()
+        self.bar.update()
         self._turn_begins()
-
-    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """No bar is left behind."""
-        self._bar.close()
-
-    def on_exception(self, trainer: lightning.Trainer, module: lightning.LightningModule, exception: BaseException) -> None:
-        """No bar is left behind."""
-        self._bar.close()
 
     def _turn_begins(self) -> None:
         if self.plain.device.type == "cuda":
@@ -230,11 +221,12 @@ def train_speed(bench: TrainBench) -> TrainSpeed:
         _forget_peak()
         device = trainer.strategy.root_device
         plain = PlainLoop(copy.deepcopy(module), cli.datamodule, device, precision, trainer.gradient_clip_val)
-        turns = TakeTurns(plain, bench)
         given = trainer.callbacks  # type: ignore[attr-defined]
         kept = [callback for callback in given if not isinstance(callback, Checkpoint)]
-        trainer.callbacks = [*kept, turns]  # type: ignore[attr-defined]
-        trainer.fit(module, datamodule=cli.datamodule)
+        with tqdm(total=bench.turns + bench.warmup, desc="training", unit="turn") as bar:
+            turns = TakeTurns(plain, bench, bar)
+            trainer.callbacks = [*kept, turns]  # type: ignore[attr-defined]
+            trainer.fit(module, datamodule=cli.datamodule)
     frames = round(cli.datamodule.seconds * module.config.frame_rate)
     flops = TRAINING * flops_per_sample(module.config, frames, TEXT_TOKENS) * cli.datamodule.batch_size
     memory = turns.ours.memory - plain.held() if device.type == "cuda" else _peak()

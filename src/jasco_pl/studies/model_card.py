@@ -23,8 +23,9 @@ from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT
 from jasco_pl.metrics.report import Column, Figure, Row, aligned_table, markdown_table
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig, read_config
+from jasco_pl.pages.base import templates
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_path
+from jasco_pl.system.files import write_text
 from jasco_pl.system.resources import locate
 from jasco_pl.training.history import History, Session
 
@@ -188,23 +189,9 @@ def first_card(folder: str | Path) -> None:
         UserError: the folder holds neither a codec nor a model.
     """
     folder = Path(folder)
-    if is_band_codec(folder):
-        front, parts = "[audio-codec]", ["figures"]
-        lines = ["32 kHz mono <-> log-frequency bands at 50 Hz <-> codes; the embedded codec of jasco-pl."]
-    else:
-        config = read_config(folder)
-        net = config.transformer
-        front, parts = "[text-to-music, flow-matching]", ["training", "figures"]
-        lines = [
-            "Text to music under controls, JASCO's architecture (arXiv 2406.10970).",
-            f"- network: {net.layers} layers, width {net.width}, {net.heads} heads, feed-forward {net.feed_forward}, "
-            f"{net.frames_per_token} latent frames a token\n- controls: {', '.join(config.controls) or 'none'}\n"
-            f"- text encoder: {config.text_encoder}, frozen\n- codec: {config.codec}",
-        ]
-    places = [f"## {name.capitalize()}\n\n<!-- {name}: -->\n{END}" for name in parts]
-    text = "\n\n".join([f"---\nlibrary_name: jasco-pl\ntags: {front}\n---\n# {folder.name}", *lines, *places]) + "\n"
-    with atomic_path(folder / "README.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    config = None if is_band_codec(folder) else read_config(folder)
+    text = templates().get_template("studies/card.md").render(name=folder.name, config=config, net=config and config.transformer)
+    write_text(folder / "README.md", text + "\n")
 
 
 def training_block(history: History) -> str:
@@ -273,5 +260,4 @@ def refresh(card: str | Path, parts: Mapping[str, str], command: str) -> None:
         raise UserError(f"cannot read the card {str(path)!r}: {getattr(error, 'strerror', None) or 'it is no text'}.") from error
     for name, body in parts.items():
         text = replaced(text, name, command, body, path)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)

@@ -17,8 +17,7 @@ from jasco_pl.extract import chordino
 from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import Clip, Request
 from jasco_pl.network.model import JascoModel, ModelConfig
-from jasco_pl.studies.demo.follow import Asked
-from jasco_pl.studies.demo.readme import Shown, generate_command, write_readme
+from jasco_pl.studies.demo import Asked, Shown, generate_command, write_readme
 
 RATE = 32000
 

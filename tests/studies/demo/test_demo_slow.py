@@ -8,8 +8,7 @@ import pytest
 
 from jasco_pl.audio.files import read_audio
 from jasco_pl.cli import main
-from jasco_pl.commands.demo import PREPARED
-from jasco_pl.studies.demo.requests import read_requests
+from jasco_pl.studies.demo import PREPARED, read_requests
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from jasco_pl.controls.melody import read_melody
 from jasco_pl.extract.onsets import onset_times
 from jasco_pl.metrics.onset_f1 import onset_f1
 from jasco_pl.notation.chord_text import parse_chords
-from jasco_pl.studies.demo.requests import read_requests
+from jasco_pl.studies.demo import read_requests
 
 CHECKOUT = Path(__file__).parents[3]
 EXAMPLES = CHECKOUT / "docs" / "examples"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from jasco_pl.audio.files import read_audio, true_peak_db
 from jasco_pl.commands.generate import add_arguments, request_of
-from jasco_pl.studies.demo.requests import read_requests
+from jasco_pl.studies.demo import read_requests
 
 CHECKOUT = Path(__file__).parents[3]
 EXAMPLES = CHECKOUT / "docs" / "examples"

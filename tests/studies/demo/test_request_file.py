@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from jasco_pl.cli import main
-from jasco_pl.commands.demo import PREPARED
 from jasco_pl.generation.jasco import Request
-from jasco_pl.studies.demo.requests import read_requests
+from jasco_pl.studies.demo import PREPARED, read_requests
 from jasco_pl.system.errors import UserError
 
 

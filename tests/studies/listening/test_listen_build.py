@@ -15,8 +15,7 @@ from tones import NAMES, SYSTEMS, tone
 
 from jasco_pl.audio.files import SAMPLE_RATE, measure_loudness, read_audio, write_audio
 from jasco_pl.cli import main
-from jasco_pl.studies.listening.build import build
-from jasco_pl.studies.listening.stimuli import low_anchor, read_captions
+from jasco_pl.studies.listening.build import build, low_anchor, read_captions
 from jasco_pl.studies.listening.study import Key
 from jasco_pl.system.errors import UserError
 

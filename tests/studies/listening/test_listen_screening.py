@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from simulate import SPAMMERS, World, simulate
 
-from jasco_pl.studies.listening.screening import Rules, estimate, others_means, screen
+from jasco_pl.studies.listening.analysis import Rules, estimate, others_means, screen
 from jasco_pl.studies.listening.study import raters_of, score_matrix
 
 WORLDS = {
@@ -27,7 +27,7 @@ def test_spammers_are_found_and_honest_raters_stay(name: str):
     world, honest = replace(WORLDS[name][0], slip=0), WORLDS[name][1]
     kept, total = Counter(), Counter()
     for seed in range(8):
-        for judgement in screen(simulate(world, honest, dict.fromkeys(SPAMMERS, 1), seed)):
+        for judgement in screen(simulate(world, honest, dict.fromkeys(SPAMMERS, 1), seed), Rules()):
             kind = judgement.rater.split("-")[0]
             total[kind] += 1
             kept[kind] += judgement.removed_by is None
@@ -36,7 +36,7 @@ def test_spammers_are_found_and_honest_raters_stay(name: str):
 
 
 def test_each_rule_finds_its_own_kind():
-    judgements = screen(simulate(World(slip=0), 20, dict.fromkeys(SPAMMERS, 2), seed=3))
+    judgements = screen(simulate(World(slip=0), 20, dict.fromkeys(SPAMMERS, 2), seed=3), Rules())
     found = {judgement.rater: judgement.removed_by for judgement in judgements}
     rules = {"constant": "reference", "generous": "correlation", "random": "reference", "sly": "deviation", "deaf": "listened"}
     for kind, rule in {**rules, "reversed": "reference"}.items():
@@ -49,7 +49,7 @@ def test_a_third_of_spammers_changes_the_means_only_until_they_are_screened():
     world, truth, near, far = World(clip=0.0, raters=4.0), {"good": 70.0, "fair": 55.0, "poor": 35.0}, 0, 0
     for seed in range(10):
         ratings = simulate(world, 14, {"random": 2, "reversed": 2, "constant": 2, "sly": 1}, seed)
-        left = [judgement.rater for judgement in screen(ratings) if judgement.removed_by is None]
+        left = [judgement.rater for judgement in screen(ratings, Rules()) if judgement.removed_by is None]
         clips = [(f"clip{number}",) for number in range(world.clips)]
         for system, mean in truth.items():
             own = [rating for rating in ratings if rating.system == system]
@@ -71,7 +71,7 @@ def test_rules_have_their_bounds():
             if rating.rater == "honest-0" and rating.system == "reference" and left:
                 rating, left = replace(rating, **change), left - 1
             changed.append(rating)
-        return next(judgement.removed_by for judgement in screen(changed, rules) if judgement.rater == "honest-0")
+        return next(judgement.removed_by for judgement in screen(changed, rules or Rules()) if judgement.rater == "honest-0")
 
     assert judged({"listened": 0.95}, 1) is None
     assert judged({"listened": 0.94}, 1) == "listened"
@@ -83,7 +83,7 @@ def test_rules_have_their_bounds():
 
 
 def test_two_raters_are_not_played_off_against_each_other():
-    assert all(judgement.removed_by is None for judgement in screen(simulate(World(slip=0), 1, {"generous": 1})))
+    assert all(judgement.removed_by is None for judgement in screen(simulate(World(slip=0), 1, {"generous": 1}), Rules()))
 
 
 def test_the_others_means_leave_a_rater_out():

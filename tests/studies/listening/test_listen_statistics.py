@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jasco_pl.studies.listening.screening import estimate, holm
+from jasco_pl.studies.listening.analysis import estimate, holm
 
 
 def test_a_full_table_gives_the_two_way_analysis_of_variance():

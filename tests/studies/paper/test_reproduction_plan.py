@@ -6,30 +6,25 @@ import pytest
 import yaml
 
 from jasco_pl.controls import CONTROLS
-from jasco_pl.studies.paper import claims as paper
 from jasco_pl.studies.paper import plan
-from jasco_pl.studies.paper.claims import CLAIMS
-from jasco_pl.studies.paper.plan import EXPERIMENTS, Experiment, Recipe, chosen
+from jasco_pl.studies.paper.plan import CLAIMS, EXPERIMENTS, Experiment, Recipe, chosen
 from jasco_pl.system.errors import UserError
 
 CONF = Path(__file__).parents[3] / "conf"
 
 
 def test_every_row_of_the_paper_has_an_experiment_and_every_experiment_a_row() -> None:
-    rows = {*plan.TABLE_1, *plan.TABLE_2, *plan.TABLE_4, *plan.TABLE_5, *plan.FIGURE_2}
-    assert rows == set(EXPERIMENTS)
-    assert set(plan.TABLE_2) == set(paper.TABLE_2)
-    assert set(plan.TABLE_4) == set(paper.TABLE_4)
-    assert set(plan.TABLE_5) == set(paper.TABLE_5)
+    assert {name for rows in plan.PUBLISHED.values() for name in rows} == set(EXPERIMENTS)
 
 
 def test_every_claim_compares_two_experiments_of_its_place() -> None:
-    tables = {"Table 1": (*plan.TABLE_1, plan.TEXT_ONLY), "Table 2": plan.TABLE_2, "Table 4": plan.TABLE_4, "Table 5": plan.TABLE_5}
-    tables["Figure 2"] = plan.FIGURE_2
+    rows = {place: {*of, plan.TEXT_ONLY} if place == "Table 1" else {*of} for place, of in plan.PUBLISHED.items()}
     for claim in CLAIMS:
-        assert {claim.one, claim.other} <= set(tables[claim.place]), claim
+        assert {claim.one, claim.other} <= rows[claim.place], claim
         assert claim.one != claim.other
-    assert {claim.place for claim in CLAIMS} == set(tables)
+        assert claim.column in plan.HIGHER_IS_BETTER
+        assert (claim.published is None) == (claim.place in ("Table 1", "Figure 2"))
+    assert {claim.place for claim in CLAIMS} == set(rows)
     assert len({(claim.place, claim.one, claim.other, claim.column) for claim in CLAIMS}) == len(CLAIMS)
 
 
@@ -38,7 +33,7 @@ def test_the_papers_own_figures_lie_on_the_side_that_a_claim_says() -> None:
     for claim in CLAIMS:
         if claim.published is None or claim.finding.name != "BETTER":
             continue
-        sign = 1 if paper.HIGHER_IS_BETTER[claim.column] else -1
+        sign = 1 if plan.HIGHER_IS_BETTER[claim.column] else -1
         for one, other in zip(*claim.published, strict=True):
             assert one is None or sign * (one - other) > 0, claim
 

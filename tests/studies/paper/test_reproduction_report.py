@@ -5,8 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from jasco_pl.studies.paper.claims import CLAIMS
-from jasco_pl.studies.paper.plan import EXPERIMENTS
+from jasco_pl.studies.paper.plan import CLAIMS, EXPERIMENTS
 from jasco_pl.studies.paper.report import draw, markdown, write_page
 from jasco_pl.studies.paper.results import Reproduction, Scores, write_figures
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from jasco_pl.studies.paper.claims import CHORDS, CLAP, FRECHET, KL, Claim, Finding
+from jasco_pl.studies.paper.plan import CHORDS, CLAP, FRECHET, KL, Claim, Finding
 from jasco_pl.studies.paper.results import Difference, Outcome, Scores, decide, difference, judge
 
 RAISES = Claim("Table 2", "chords raise chord IoU", "chords", "text_only", CHORDS)

@@ -1,8 +1,6 @@
 """The paper's experiments at one small budget, and what of its findings shows there (`jasco reproduce`, `make paper-tables`).
 
-plan.py     the experiments, and which of the paper's rows each stands for    claims.py   what the paper found, as comparisons
-paper.py    the paper's figures                                               verdict.py  whether ours say the same
-job.py      one training: fit, export, measure, resumably                     report.py   the page, CSV, JSON
-engine.py   all of them, several at a time                                    picture.py  bars of ours beside the paper's
-scores.py   what was measured of an experiment, clip by clip
+paper.yaml  experiments, the paper's figures and findings    plan.py     reads it, and the configuration files of an experiment
+engine.py   trainings: fit, export, measure, resumably       results.py  what was measured, and what it says of the findings
+report.py   the page (page.md) and its bars
 """

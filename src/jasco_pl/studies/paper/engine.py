@@ -37,7 +37,7 @@ from jasco_pl.network.model import read_config
 from jasco_pl.studies.paper.plan import EXPERIMENTS, TEXT_ONLY, Experiment, Recipe
 from jasco_pl.system.environment import machine
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_path, write_json
+from jasco_pl.system.files import write_json
 from jasco_pl.system.processes import end_with_parent
 
 
@@ -132,19 +132,19 @@ class Job:
 
     def finished(self) -> dict[str, Any] | None:
         """What was written down of a finished training, if there is one of this recipe."""
-        try:
-            found = json.loads((self.folder / "finished.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return dict(found) if found.get("mark") == self.mark else None
+        found = self._read("finished.json")
+        return found if found.get("mark") == self.mark else None
 
     def measured(self) -> bool:
         """Whether its clips are there too, by this budget."""
+        return self.finished() is not None and self._read("measured.json") == self._measurement()
+
+    def _read(self, name: str) -> dict[str, Any]:
+        """A note in the folder; nothing where there is none, or a damaged one."""
         try:
-            found = json.loads((self.folder / "measured.json").read_text(encoding="utf-8"))
+            return dict(json.loads((self.folder / name).read_text(encoding="utf-8")))
         except (OSError, ValueError):
-            return False
-        return self.finished() is not None and found == self._measurement()
+            return {}
 
     def settings(self) -> Settings:
         """How its clips are made: as many evaluations of the network for every objective."""
@@ -161,13 +161,11 @@ class Job:
         from jasco_pl.training import cli  # here, and the next: Lightning takes seconds to import
         from jasco_pl.training.checkpoint_io import load_checkpoint
 
-        mark, begun = self.mark, self.folder / "begun.json"
-        if not begun.exists() or json.loads(begun.read_text(encoding="utf-8")) != {"mark": mark}:
+        mark, overlay = self.mark, self.folder / "overlay.yaml"
+        if self._read("begun.json") != {"mark": mark}:
             shutil.rmtree(self.folder, ignore_errors=True)
-            write_json(begun, {"mark": mark})
-        overlay = self.folder / "overlay.yaml"
-        with atomic_path(overlay) as temporary:
-            temporary.write_text(json.dumps(self.overlay(), indent=1), encoding="utf-8")  # JSON is YAML
+            write_json(self.folder / "begun.json", {"mark": mark})
+        write_json(overlay, self.overlay())  # JSON is YAML
         files = [argument for path in [*self.recipe.files, overlay] for argument in ("-c", str(path))]
         started = time.process_time()
         cli.main("fit", files)
@@ -214,11 +212,9 @@ class Job:
         if self.finished() is None:
             self.train()
         if not self.measured():
-            started = time.process_time()
             self.measure()
             if self.experiment == TEXT_ONLY:
                 self.ceiling()
-            write_json(self.folder / "cost.json", {"cpu_seconds": time.process_time() - started})
             write_json(self.folder / "measured.json", self._measurement())
 
 

@@ -1,19 +1,28 @@
-"""The experiments: which configuration files make each, and what it starts from."""
+"""The paper as data (paper.yaml): our experiments, its figures, what it found; and the configuration files of an experiment."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
+from jasco_pl.pages.base import packaged
 from jasco_pl.system.errors import UserError
 
 TEXT_ONLY = "text_only"
+SIMILARITY_CLF, SIMILARITY, ACCURACY = "melody_similarity", "chroma_similarity", "melody_accuracy"
+ONSETS, CHORDS, TRIADS, FRECHET, KL, CLAP = "onset_f1", "chord_iou", "chord_iou_triads", "frechet", "kl", "clap"
+"""Columns; those of an evaluation go by its keys."""
+
+ADHERENCE = (SIMILARITY_CLF, SIMILARITY, ONSETS, CHORDS)
+QUALITY = (FRECHET, KL, CLAP)
+HIGHER_IS_BETTER = {**dict.fromkeys((*ADHERENCE, ACCURACY, TRIADS, CLAP), True), FRECHET: False, KL: False}
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,7 @@ class Experiment:
         overlays: files of conf/ablation, without ending, in the order in which they are laid over conf/reproduction.yaml.
         changes: what no file of conf/ablation says, as nested options of `jasco fit`.
         base: the experiment, of the same seed, whose weights it starts from.
+        short: what it is called under a bar; "": by its title.
     """
 
     name: str
@@ -33,38 +43,63 @@ class Experiment:
     overlays: tuple[str, ...]
     changes: Mapping[str, Any] = field(default_factory=dict)
     base: str | None = None
+    short: str = ""
 
 
-_PLAIN = {"model": {"config": {"preconditioning": False}}}
+class Published(NamedTuple):
+    """A figure on the two test sets of the paper; None where it gives none."""
 
-EXPERIMENTS: dict[str, Experiment] = {
-    experiment.name: experiment
-    for experiment in (
-        Experiment(TEXT_ONLY, "no local control", (TEXT_ONLY,)),
-        Experiment("chords", "chords", ("chords",)),
-        Experiment("drums", "drums", ("drums",)),
-        Experiment("melody", "melody", ("melody",)),
-        Experiment("concatenation", "concatenation", ("chords", "concatenation"), base=TEXT_ONLY),
-        Experiment("cross_attention", "cross-attention", ("chords", "cross_attention"), base=TEXT_ONLY),
-        Experiment("zero_convolution", "zero convolution", ("chords", "zero_convolution"), base=TEXT_ONLY),
-        Experiment("weight_uniform", "w(t) = 1", ("chords", "weight_uniform")),
-        Experiment("v_diffusion", "v-diffusion", ("chords", "v_diffusion")),
-        Experiment("flow_plain", "flow, without preconditioning", ("chords",), _PLAIN),
-        Experiment("symbolic_drums", "drums 200-800 Hz, chords, melody", ("symbolic_drums",)),
-        Experiment("mix", "audio", ("mix",)),
-        Experiment("drumless", "audio without drums", ("drumless",)),
-        Experiment("drums_bandpass", "drums 200-800 Hz", ("drums_bandpass",)),
-        Experiment("symbolic_audio", "audio without drums, drums 200-800 Hz, chords, melody", ("symbolic_audio",)),
-    )
+    musiccaps: float | None
+    internal: float | None
+
+    def __str__(self) -> str:
+        return " / ".join("–" if value is None else f"{value:g}" for value in self)
+
+
+class Finding(Enum):
+    """How the first model does beside the second."""
+
+    BETTER = "better"
+    COMPARABLE = "no worse"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One comparison.
+
+    Attributes:
+        place: where in the paper it stands.
+        says: in words.
+        one, other: the experiments that stand for the paper's models.
+        column: by which figure.
+    """
+
+    place: str
+    says: str
+    one: str
+    other: str
+    column: str
+    finding: Finding = Finding.BETTER
+
+    @property
+    def published(self) -> tuple[Published, Published] | None:
+        """The paper's figures of both, where it gives some."""
+        one, other = (PUBLISHED[self.place].get(name, {}).get(self.column) for name in (self.one, self.other))
+        return None if one is None or other is None else (one, other)
+
+
+_PAPER: dict[str, Any] = yaml.safe_load(packaged("paper.yaml", __package__))
+
+EXPERIMENTS = {name: Experiment(name, **{**said, "overlays": tuple(said["overlays"])}) for name, said in _PAPER["experiments"].items()}
+"""In the order in which they are trained."""
+PUBLISHED: dict[str, dict[str, dict[str, Published]]] = {
+    place: {name: {column: Published(*pair) for column, pair in row.items()} for name, row in rows.items()}
+    for place, rows in _PAPER["figures"].items()
 }
-"""In the order in which they are trained: what says most about the paper comes first, a base before what starts from it."""
-
-TABLE_1 = ("melody",)
-TABLE_2 = (TEXT_ONLY, "mix", "drumless", "drums", "drums_bandpass", "chords", "melody", "symbolic_drums", "symbolic_audio")
-TABLE_4 = ("concatenation", "cross_attention", "zero_convolution")
-TABLE_5 = ("weight_uniform", "chords")
-FIGURE_2 = ("v_diffusion", "flow_plain", "chords")
-"""Experiments by name, as the paper's rows are ordered."""
+"""The paper's figures by place (table or figure), experiment in the order of the paper's rows, and column."""
+QUOTED: dict[str, dict[str, float]] = _PAPER["quoted"]
+"""Table 1 as it is printed, accuracy in percent."""
+CLAIMS = tuple(Claim(**{**said, "finding": Finding(said.get("finding", Finding.BETTER.value))}) for said in _PAPER["claims"])
 
 
 def chosen(names: Collection[str] | None) -> list[Experiment]:

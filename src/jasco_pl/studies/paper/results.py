@@ -1,9 +1,4 @@
-"""What was measured of an experiment, clip by clip and seed by seed.
-
-Whether a finding of the paper shows in our figures: said by an interval, never by hand.
-
-What all experiments of a budget gave: figures, findings, and the files that programs read.
-"""
+"""What was measured of all experiments, clip by clip and seed by seed; whether a finding of the paper shows in it: said by an interval."""
 
 from __future__ import annotations
 
@@ -27,10 +22,26 @@ from jasco_pl.evaluation.settings import takes_audio
 from jasco_pl.evaluation.table import CLASSIFIERS, EMBEDDINGS, clap_of, kl_of
 from jasco_pl.metrics.distances import FrechetDistance, Gaussian, frechet_distance
 from jasco_pl.metrics.report import Figure, bootstrap_interval
-from jasco_pl.studies.paper import claims as paper
-from jasco_pl.studies.paper.claims import ACCURACY, ADHERENCE, CLAIMS, CLAP, FRECHET, HIGHER_IS_BETTER, KL, TRIADS, Claim, Finding
 from jasco_pl.studies.paper.engine import Budget, Job
-from jasco_pl.studies.paper.plan import EXPERIMENTS, TEXT_ONLY
+from jasco_pl.studies.paper.plan import (
+    ACCURACY,
+    ADHERENCE,
+    CHORDS,
+    CLAIMS,
+    CLAP,
+    EXPERIMENTS,
+    FRECHET,
+    HIGHER_IS_BETTER,
+    KL,
+    ONSETS,
+    PUBLISHED,
+    SIMILARITY,
+    SIMILARITY_CLF,
+    TEXT_ONLY,
+    TRIADS,
+    Claim,
+    Finding,
+)
 from jasco_pl.system.files import atomic_path, write_json
 
 Arrays = Sequence[Mapping[str, NDArray[np.float32]]]
@@ -209,12 +220,12 @@ def decide(claim: Claim, found: Difference, of_other: float) -> Outcome:
 
 CEILING = "the recordings through the codec"
 NAMES = {
-    paper.SIMILARITY_CLF: "melody similarity, classifier",
-    paper.SIMILARITY: "melody similarity, chroma",
-    paper.ACCURACY: "melody accuracy",
-    paper.ONSETS: "onset F1",
-    paper.CHORDS: "chord IoU",
-    paper.TRIADS: "chord IoU, triads",
+    SIMILARITY_CLF: "melody similarity, classifier",
+    SIMILARITY: "melody similarity, chroma",
+    ACCURACY: "melody accuracy",
+    ONSETS: "onset F1",
+    CHORDS: "chord IoU",
+    TRIADS: "chord IoU, triads",
 }
 
 
@@ -281,11 +292,7 @@ def table_of(found: Reproduction) -> list[dict[str, Any]]:
             figure = scores.figure(column) if column == FRECHET or column in scores.values else Figure.absent("no figure")
             if figure.missing is not None and column not in scores.missing:
                 continue
-            published = (
-                paper.TABLE_2.get(name, {}).get(column)
-                or paper.TABLE_4.get(name, {}).get(column)
-                or paper.TABLE_5.get(name, {}).get(column)
-            )
+            published = next((rows[name][column] for rows in PUBLISHED.values() if column in rows.get(name, {})), None)
             lines.append(
                 {
                     "experiment": name,

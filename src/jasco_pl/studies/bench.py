@@ -1,20 +1,26 @@
-"""How fast prepared samples arrive: samples and megabytes a second, and what a training step would wait for them."""
+"""How fast prepared samples arrive (samples and megabytes a second, and what a training step would wait for them), and how much quicker the
+salience network is than the straightforward one.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.data.store import is_url
+from jasco_pl.extract import salience_network as hcqt
+from jasco_pl.extract.salience import CHUNK, FIRST_BIN
+from jasco_pl.extract.salience_network import BELOW, SalienceNetwork
 from jasco_pl.system.errors import UserError
 
 
@@ -121,3 +127,32 @@ def _measure(bench: DataBench, workers: int, cache: Path | None) -> tuple[float,
     loader.dataset.reader.expect()  # nothing further is fetched ahead while others are measured
     megabytes = sum(reader.sizes.values()) / len(reader) / 1e6
     return count / whole, count * megabytes / whole, waited / whole, first
+
+
+def salience_speeds(frames: int = CHUNK, turns: int = 5) -> dict[str, float]:
+    """Seconds of wall time and of CPU time for `frames` frames of both, their ratios, and the largest difference of salience.
+
+    Both take turns on the same input, so that a busy machine slows both; the best of the turns counts. Random weights do: the time does not
+    depend on them.
+    """
+    network = SalienceNetwork()
+    whole = torch.rand(1, 6, hcqt.BINS, frames, generator=torch.Generator().manual_seed(0))
+    lowest = FIRST_BIN - BELOW
+    tasks: dict[str, Callable[[], torch.Tensor]] = {
+        "straightforward": lambda: network.straightforward(whole),
+        "quick": lambda: network(whole[:, :, lowest:]),
+    }
+    best: dict[str, float] = {}
+    results = {}
+    with torch.inference_mode():
+        for _ in range(turns):
+            for name, task in tasks.items():
+                wall, cpu = time.perf_counter(), time.process_time()
+                results[name] = task()
+                for kind, seconds in (("wall", time.perf_counter() - wall), ("cpu", time.process_time() - cpu)):
+                    best[f"{name} {kind}"] = min(best.get(f"{name} {kind}", seconds), seconds)
+    for kind in ("wall", "cpu"):
+        best[f"ratio {kind}"] = best[f"straightforward {kind}"] / best[f"quick {kind}"]
+    used = slice(BELOW, None)
+    best["difference"] = float((results["quick"][:, used] - results["straightforward"][:, FIRST_BIN:]).abs().max())
+    return best

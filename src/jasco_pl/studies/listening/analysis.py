@@ -1,37 +1,45 @@
-"""Means of rated systems with intervals that count both raters and clips as drawn at random.
+"""What a listening test says: means of rated systems with intervals that count both raters and clips as drawn at random, and the report.
 
 Every score is taken as mean + rater + clip + rest, each random with a variance of its own: the model of CrowdMOS (Ribeiro et al.,
 ICASSP 2011, section 3). An interval over the raters alone would hold for these very clips only, one over all scores would take a rater's
 thirty answers for thirty raters.
 
-Who is left out of the means, and why (paper, section 4.1: not heard in full, reference under 90, CrowdMOS's rules).
+Who is left out of the means (paper, section 4.1): docs/listening.md has the four rules in the order in which they are applied, each to the
+raters whom the former ones left. Why they are as they are:
 
-The four rules are applied in this order, each to the raters whom the former ones left:
-
-listened     heard less than 95 % of a recording that was rated ("did not listen to the full recordings").
-reference    gave the hidden reference less than 90 in more than 15 % of the cases where it is the top of the scale by definition
-             (all questions but the text's). The paper names the 90; the 15 % are ITU-R BS.1534-3's, section 4.1.2, for the same rule.
-             From four cases on one slip is forgiven: of four to six it would be more than 15 % already.
-correlation  the correlation of the rater's scores with the others' means is under 0.25 (Ribeiro et al., CrowdMOS, ICASSP 2011). The
-             worst goes first and the means are taken anew, so that bad raters do not drag good ones along.
-deviation    the scores lie further from the others' means than 1.75 times what is usual (root mean square; usual is the median rater's).
-             How much stricter or milder than others a rater is (the median of the deviations) is taken off first: that is no fault, and
-             intervals allow for it. In place of the outlier rule of tools after CrowdMOS (more than 5 % of the scores more than 2.5
-             standard deviations away), which removed up to 4 of 20 simulated raters who were merely a third less steady than others.
-
-No rule finds a rater who recognises the reference and gives everything else the same middling score.
+reference    all questions but the text's, where the reference is the top of the scale by definition. The paper names the 90; the 15 % are
+             ITU-R BS.1534-3's, section 4.1.2, for the same rule. Of four to six cases one slip would be more than 15 % already.
+correlation  0.25 is CrowdMOS's. The worst goes first and the means are taken anew, so that bad raters do not drag good ones along.
+deviation    how much stricter or milder than others a rater is (the median of the deviations) is no fault, and intervals allow for it. In
+             place of the outlier rule of tools after CrowdMOS (more than 5 % of the scores more than 2.5 standard deviations away), which
+             removed up to 4 of 20 simulated raters who were merely a third less steady than others.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from jasco_pl.studies.listening.study import FINISHED, QUESTIONS, REFERENCE, Rating, raters_of, score_matrix
+from jasco_pl.metrics.report import aligned_table
+from jasco_pl.studies.listening.study import ANCHOR, FINISHED, QUESTIONS, REFERENCE, Key, Rating, raters_of, score_matrix
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import write_json, write_text
+
+METHOD = (
+    "Means with 95 % intervals for other raters and other clips of the same kind: a t-interval under the model score = mean + rater + clip "
+    "+ rest, all three random (Ribeiro et al., CrowdMOS, ICASSP 2011; variances from pairs of scores, Satterthwaite's degrees of freedom). "
+    "Differences are taken within a rater and clip, so that neither strict raters nor hard clips count; p is that of the same t, adjusted "
+    "for the number of pairs of a question (Holm 1979)."
+)
 
 
 @dataclass(frozen=True)
@@ -146,13 +154,13 @@ class Judgement:
     why: str = ""
 
 
-def screen(ratings: Sequence[Rating], rules: Rules | None = None) -> list[Judgement]:
-    """Judge every rater; in the order of their names."""
-    rules = rules or Rules()
+def screen(ratings: Sequence[Rating], rules: Rules | None) -> list[Judgement]:
+    """Judge every rater, in the order of their names; None removes nobody."""
     removed: dict[str, tuple[str, str]] = {}
-    for rule, judge in (("listened", _listened), ("reference", _reference), ("correlation", _correlation), ("deviation", _deviation)):
-        left = [rating for rating in ratings if rating.rater not in removed]
-        removed |= {rater: (rule, why) for rater, why in judge(left, rules).items()}
+    if rules is not None:
+        for rule, judge in (("listened", _listened), ("reference", _reference), ("correlation", _correlation), ("deviation", _deviation)):
+            left = [rating for rating in ratings if rating.rater not in removed]
+            removed |= {rater: (rule, why) for rater, why in judge(left, rules).items()}
     counts = {name: sum(rating.rater == name for rating in ratings) for name in raters_of(ratings)}
     return [Judgement(name, count, *removed.get(name, (None, ""))) for name, count in counts.items()]
 
@@ -178,7 +186,7 @@ def _reference(ratings: Sequence[Rating], rules: Rules) -> dict[str, str]:
     return found
 
 
-def _table(ratings: Sequence[Rating]) -> tuple[list[str], np.ndarray]:
+def _scores(ratings: Sequence[Rating]) -> tuple[list[str], np.ndarray]:
     """Names and scores [raters, stimuli x questions]."""
     by = ("clip", "system", "question")
     raters = raters_of(ratings)
@@ -195,7 +203,7 @@ def others_means(scores: np.ndarray) -> np.ndarray:
 
 
 def _correlation(ratings: Sequence[Rating], rules: Rules) -> dict[str, str]:
-    raters, scores = _table(ratings)
+    raters, scores = _scores(ratings)
     found: dict[str, str] = {}
     while len(raters) > 2:  # of two who disagree nobody can say who is right
         means = others_means(scores)
@@ -217,7 +225,7 @@ def _related(own: np.ndarray, others: np.ndarray, fewest: int) -> float:
 
 
 def _deviation(ratings: Sequence[Rating], rules: Rules) -> dict[str, str]:
-    raters, scores = _table(ratings)
+    raters, scores = _scores(ratings)
     if len(raters) < 3:
         return {}
     residuals = scores - others_means(scores)
@@ -233,3 +241,141 @@ def _deviation(ratings: Sequence[Rating], rules: Rules) -> dict[str, str]:
         for rater, distance in zip(raters, distances, strict=True)
         if distance > rules.deviation * usual
     }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better `first` was rated than `second`; `p` of the estimate is adjusted."""
+
+    first: str
+    second: str
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a listening test says."""
+
+    judgements: list[Judgement]
+    means: dict[str, dict[str, Estimate]]  # by question, by system
+    differences: dict[str, list[Difference]]  # by question
+    kept: int
+    rules: Rules | None  # None: nobody was screened
+
+
+def analyse(ratings: Sequence[Rating], key: Key, rules: Rules | None = None) -> Analysis:
+    """Screen the raters (not at all when `rules` is None), then estimate.
+
+    Raises:
+        UserError: no rater is left.
+    """
+    judgements = screen(ratings, rules)
+    left = [judgement.rater for judgement in judgements if judgement.removed_by is None]
+    if not left:
+        by_rule = ", ".join(f"{sum(j.removed_by == rule for j in judgements)} by {rule!r}" for rule in RULES)
+        raise UserError(f"screening leaves none of {len(judgements)} raters ({by_rule}); --no-screening shows the means of all.")
+    clips = [(clip,) for clip in key.clips]
+    present = {rating.system for rating in ratings}
+    systems = [name for name in (REFERENCE, *key.systems, ANCHOR) if name in present]
+    means: dict[str, dict[str, Estimate]] = {}
+    differences: dict[str, list[Difference]] = {}
+    for question in key.questions:
+        scores = {
+            system: score_matrix([r for r in ratings if r.system == system and r.question == question], left, clips, ("clip",))
+            for system in systems
+        }
+        means[question] = {system: estimate(table) for system, table in scores.items()}
+        pairs = list(itertools.combinations(systems, 2))
+        found = [estimate(scores[first] - scores[second]) for first, second in pairs]
+        adjusted = holm([difference.p for difference in found])
+        differences[question] = [Difference(*pair, replace(one, p=p)) for pair, one, p in zip(pairs, found, adjusted, strict=True)]
+    return Analysis(judgements, means, differences, len(left), rules)
+
+
+def write_analysis(analysis: Analysis, key: Key, out: str | Path) -> str:
+    """Write report.md, report.json and report.csv into `out`; return the Markdown."""
+    text = _markdown(analysis, key)
+    write_text(Path(out) / "report.md", text)
+    write_text(Path(out) / "report.csv", _lines(analysis))
+    write_json(
+        Path(out) / "report.json",
+        {
+            "version": key.version,
+            "method": METHOD,
+            "rules": None if analysis.rules is None else asdict(analysis.rules),
+            "raters": [asdict(judgement) for judgement in analysis.judgements],
+            "means": {question: {name: _plain(one) for name, one in systems.items()} for question, systems in analysis.means.items()},
+            "differences": {
+                question: [{"first": one.first, "second": one.second, **_plain(one.estimate)} for one in found]
+                for question, found in analysis.differences.items()
+            },
+        },
+    )
+    return text
+
+
+def _markdown(analysis: Analysis, key: Key) -> str:
+    removed = [judgement for judgement in analysis.judgements if judgement.removed_by is not None]
+    total = len(analysis.judgements)
+    parts = ["# Listening test", "", f"{len(key.clips)} clips; {total} raters, {len(removed)} left out, {analysis.kept} counted.", ""]
+    if analysis.rules is None:
+        parts += ["Nobody was screened.", ""]
+    if removed:
+        parts += [
+            aligned_table(
+                [["left out", "answers", "rule", "why"], *([j.rater, str(j.ratings), str(j.removed_by), j.why] for j in removed)]
+            ),
+            *(f"- {rule}: {text}" for rule, text in RULES.items() if any(j.removed_by == rule for j in removed)),
+            "",
+        ]
+    systems = list(next(iter(analysis.means.values())))
+    heading = ["system", *(QUESTIONS[question].title for question in analysis.means)]
+    rows = [[name, *(_cell(found[name]) for found in analysis.means.values())] for name in systems]
+    numbers = [[f"ratings of {name}", *(str(found[name].ratings) for found in analysis.means.values())] for name in systems]
+    parts += ["## Means", "", aligned_table([heading, *rows]), METHOD, "", aligned_table([["number", *heading[1:]], *numbers])]
+    for question, found in analysis.differences.items():
+        lines = [
+            [f"{one.first} - {one.second}", f"{one.estimate.mean:+.1f}", _interval(one.estimate), _p(one.estimate.p)]
+            for one in found
+            if one.estimate.ratings
+        ]
+        if lines:
+            parts += [f"## Differences: {QUESTIONS[question].title}", "", aligned_table([["pair", "mean", "95 % interval", "p"], *lines])]
+    return "\n".join(parts)
+
+
+def _cell(one: Estimate) -> str:
+    if not one.ratings:
+        return "–"
+    return f"{one.mean:.1f}" if math.isnan(one.low) else f"{one.mean:.1f} ± {(one.high - one.low) / 2:.1f}"
+
+
+def _interval(one: Estimate) -> str:
+    return "–" if math.isnan(one.low) else f"{one.low:+.1f} to {one.high:+.1f}"
+
+
+def _p(p: float) -> str:
+    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _plain(one: Estimate) -> dict[str, Any]:
+    """An estimate as JSON, which has no NaN."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in asdict(one).items()}
+
+
+def _lines(analysis: Analysis) -> str:
+    """One line a mean (`minus` is empty) and one a difference."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["question", "system", "minus", "mean", "low", "high", "p", "ratings", "raters", "clips"])
+
+    def write(question: str, first: str, second: str, one: Estimate) -> None:
+        figures = ["" if value is None else value for value in map(_plain(one).get, ("mean", "low", "high", "p"))]
+        writer.writerow([question, first, second, *figures, one.ratings, one.raters, one.clips])
+
+    for question, systems in analysis.means.items():
+        for name, one in systems.items():
+            write(question, name, "", replace(one, p=math.nan))
+        for difference in analysis.differences[question]:
+            write(question, difference.first, difference.second, difference.estimate)
+    return out.getvalue()
