@@ -11,7 +11,7 @@ from jasco_pl.codec import BandCodec
 from jasco_pl.compose.dataset import compose_set
 from jasco_pl.evaluation import Settings, clips
 from jasco_pl.extract import heard
-from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.network.flow import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig
 
 

@@ -22,7 +22,7 @@ from jasco_pl.evaluation.report import figure_as_json, row_names
 from jasco_pl.evaluation.table import Measured
 from jasco_pl.extract import chordino
 from jasco_pl.metrics.report import Figure
-from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.network.flow import SolverConfig
 from jasco_pl.network.model import JascoModel
 from jasco_pl.system.errors import UserError
 

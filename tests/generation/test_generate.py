@@ -14,7 +14,7 @@ from jasco_pl.audio.long_audio import bandpass
 from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec, BandCodecConfig
 from jasco_pl.generation.jasco import Clip, Jasco, Request
-from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.network.flow import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.network.text import TextEncoder
 from jasco_pl.notation import harmony

@@ -23,7 +23,7 @@ from jasco_pl.controls import CONTROLS
 from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
 from jasco_pl.controls.conditions import ConditionDropout
 from jasco_pl.generation.jasco import Jasco, Request
-from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.network.flow import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.network.text import TextEncoder
 from jasco_pl.notation.harmony import first_frame

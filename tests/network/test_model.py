@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from jasco_pl.controls.conditions import Conditions
-from jasco_pl.network.flow.guidance import parse_guidance
+from jasco_pl.network.flow import parse_guidance
 from jasco_pl.network.model import JascoModel, ModelConfig, check_state
 from jasco_pl.network.transformer import TransformerConfig
 from jasco_pl.system.errors import UserError

@@ -16,7 +16,7 @@ from jasco_pl.controls import CONTROLS, stored_fields
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.data.datamodule import CropDataset, collate
 from jasco_pl.generation.jasco import Jasco
-from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.network.flow import SolverConfig
 from jasco_pl.network.model import JascoModel
 from jasco_pl.training.checkpoint_io import load_checkpoint
 

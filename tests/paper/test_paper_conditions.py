@@ -17,7 +17,7 @@ from jasco_pl.controls import CONTROLS
 from jasco_pl.controls.audio import AudioControl
 from jasco_pl.controls.conditions import ConditionDropout, Conditions
 from jasco_pl.controls.painting import Painting, masked_segment
-from jasco_pl.network.flow.guidance import parse_guidance
+from jasco_pl.network.flow import parse_guidance
 from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.notation import harmony
 from jasco_pl.system.seeding import generator

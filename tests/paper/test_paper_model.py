@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from jasco_pl.controls.conditions import ConditionDropout, Conditions
 from jasco_pl.evaluation import guidance_grid
-from jasco_pl.network.flow import solver
-from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
-from jasco_pl.network.flow.path import flow_matching_loss, make_path
+from jasco_pl.network import flow
+from jasco_pl.network.flow import flow_matching_loss, guided_velocity, make_path, parse_guidance
 from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.training.module import JascoModule
 
@@ -202,14 +201,14 @@ def test_330m_parameters_as_we_count_them(network: JascoModel) -> None:
 
 def test_inference_uses_dopri5_from_noise_to_data_with_the_users_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
-    original = solver.torchdiffeq.odeint
+    original = flow.torchdiffeq.odeint
 
     def odeint(field: Callable[..., Tensor], start: Tensor, span: Tensor, **options: Any) -> Tensor:
         asked.update(options, span=span.tolist())
         return original(field, start, span, **options)
 
-    monkeypatch.setattr(solver.torchdiffeq, "odeint", odeint)
-    solver.solve(lambda items: lambda z, t: -z, torch.ones(1, 2, 2), solver.SolverConfig("dopri5", tolerance=1e-3))
+    monkeypatch.setattr(flow.torchdiffeq, "odeint", odeint)
+    flow.solve(lambda items: lambda z, t: -z, torch.ones(1, 2, 2), flow.SolverConfig("dopri5", tolerance=1e-3))
     assert (asked["method"], asked["rtol"], asked["atol"]) == ("dopri5", 1e-3, 1e-3)
     assert asked["span"] == pytest.approx([0.0, 1.0], abs=2e-5)
 

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.network.flow import SolverConfig
 from jasco_pl.training import callbacks
 from jasco_pl.training.callbacks import Listen, Speed
 from jasco_pl.training.ema import WeightAverage

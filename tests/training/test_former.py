@@ -47,7 +47,7 @@ def test_a_run_goes_on_with_the_losses_that_it_would_have_had(former):
 def test_a_checkpoint_makes_the_same_latents(former):
     from jasco_pl import Jasco
     from jasco_pl.generation.jasco import Request
-    from jasco_pl.network.flow.solver import SolverConfig
+    from jasco_pl.network.flow import SolverConfig
 
     wav = 0.3 * torch.randn(1, 32000, generator=torch.Generator().manual_seed(1))
     controls = {"chords": "Dm7 | G7", "bpm": 240, "drums": wav, "mix": wav.flip(1), "paint": 0.5 * wav, "keep": "0-0.4"}

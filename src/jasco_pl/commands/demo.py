@@ -26,7 +26,7 @@ from jasco_pl.evaluation.page import write_page
 from jasco_pl.extract import chordino
 from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
-from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.network.flow import SolverConfig
 from jasco_pl.notation import harmony
 from jasco_pl.studies.demo.follow import COLUMNS, Asked
 from jasco_pl.studies.demo.readme import Shown, write_readme

@@ -30,8 +30,7 @@ from typing import get_args
 
 from jasco_pl.evaluation import ComposedPieces, Finished, PreparedSet, Settings, evaluate, find_listeners, grid_of, write_results
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT
-from jasco_pl.network.flow.path import make_path
-from jasco_pl.network.flow.solver import Method, SolverConfig
+from jasco_pl.network.flow import Method, SolverConfig, make_path
 from jasco_pl.network.model import read_config
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import locate

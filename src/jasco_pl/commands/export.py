@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import torch
 
-from jasco_pl.network.flow.guidance import parse_guidance
+from jasco_pl.network.flow import parse_guidance
 from jasco_pl.network.model import JascoModel
 from jasco_pl.system.errors import UserError
 from jasco_pl.training.checkpoint_io import load_checkpoint

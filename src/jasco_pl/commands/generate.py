@@ -31,7 +31,7 @@ from jasco_pl import __version__
 from jasco_pl.audio.files import AUDIO_SUFFIXES, check_suffix, loudness_normalize, write_audio
 from jasco_pl.controls import all_options
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
-from jasco_pl.network.flow.solver import Method, SolverConfig
+from jasco_pl.network.flow import Method, SolverConfig
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import write_json
 

@@ -14,11 +14,10 @@ audio are measured with the audio of another piece.
 """
 
 from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of, evaluate, grid_of
-from jasco_pl.evaluation.finished import Finished
 from jasco_pl.evaluation.pretrained import Listeners, find_listeners
 from jasco_pl.evaluation.references import ComposedPieces, PreparedSet, Reference, Source
 from jasco_pl.evaluation.report import write_results
-from jasco_pl.evaluation.settings import Settings, chosen_rows, guidance_grid, rows_of
+from jasco_pl.evaluation.settings import Finished, Settings, chosen_rows, guidance_grid, rows_of
 
 __all__ = [
     "FOLLOWING",

@@ -17,8 +17,7 @@ from jasco_pl.controls import CONTROLS, Control, Painting, all_options
 from jasco_pl.controls.base import FrameGrid
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.generation.painting import paint, splice
-from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
-from jasco_pl.network.flow.solver import Field, Progress, Solution, SolverConfig, solve
+from jasco_pl.network.flow import Field, Progress, Solution, SolverConfig, guided_velocity, parse_guidance, solve
 from jasco_pl.network.model import JascoModel
 from jasco_pl.network.text import TextEncoder
 from jasco_pl.notation.chord_text import ChordChange

@@ -7,12 +7,16 @@ The functions take what extractors heard (frames, onset times, bins), what an em
 they never extract chords, onsets or embeddings themselves. `docs/metrics.md` lists all of them.
 """
 
-from jasco_pl.metrics.base import ClipFigures
-from jasco_pl.metrics.chords import chord_accuracy, chord_iou
-from jasco_pl.metrics.distances import FrechetDistance, KernelDistance, kernel_distance
-from jasco_pl.metrics.labels import clap_score, label_kl
-from jasco_pl.metrics.melody import chroma_similarity, melody_accuracy, melody_similarity, pitch_class_accuracy
-from jasco_pl.metrics.onset_f1 import onset_f1
+from jasco_pl.metrics.distances import ClipFigures, FrechetDistance, KernelDistance, clap_score, kernel_distance, label_kl
+from jasco_pl.metrics.following import (
+    chord_accuracy,
+    chord_iou,
+    chroma_similarity,
+    melody_accuracy,
+    melody_similarity,
+    onset_f1,
+    pitch_class_accuracy,
+)
 from jasco_pl.metrics.reconstruction import click_rate, frame_rate_hum, mel_distance
 from jasco_pl.metrics.report import Column, Figure, Row, bootstrap_interval, markdown_table, write_report
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.data.schema import Batch
 from jasco_pl.metrics.report import bootstrap_interval
-from jasco_pl.network.flow.path import loss_weight
+from jasco_pl.network.flow import loss_weight
 from jasco_pl.system.errors import UserError
 from jasco_pl.training.cli import JascoCLI, quiet
 from jasco_pl.training.ema import WeightAverage

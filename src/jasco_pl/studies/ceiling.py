@@ -15,12 +15,19 @@ from torch import Tensor
 
 from jasco_pl.audio.files import SAMPLE_RATE
 from jasco_pl.compose.pieces import read_stretch
+from jasco_pl.extract.classical import onset_times
 from jasco_pl.extract.heard import Heard
-from jasco_pl.extract.onsets import onset_times
 from jasco_pl.extract.salience import Salience
-from jasco_pl.metrics.chords import VOCABULARIES, chord_accuracy, chord_iou
-from jasco_pl.metrics.melody import bins_to_pitch_class, melody_accuracy, melody_similarity, pitch_class_accuracy
-from jasco_pl.metrics.onset_f1 import onset_f1
+from jasco_pl.metrics.following import (
+    VOCABULARIES,
+    bins_to_pitch_class,
+    chord_accuracy,
+    chord_iou,
+    melody_accuracy,
+    melody_similarity,
+    onset_f1,
+    pitch_class_accuracy,
+)
 from jasco_pl.metrics.report import Figure, Row
 from jasco_pl.notation import harmony
 from jasco_pl.notation.melody import has_melody

@@ -21,7 +21,7 @@ from jasco_pl.evaluation.codec_report import markdown
 from jasco_pl.evaluation.settings import ALL, CEILING, NO_CONTROL
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT
 from jasco_pl.metrics.report import Column, Figure, Row, aligned_table, markdown_table
-from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.network.flow import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig, read_config
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path

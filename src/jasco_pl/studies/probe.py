@@ -34,7 +34,7 @@ from jasco_pl.codec import load_codec
 from jasco_pl.compose.instruments import INSTRUMENTS, KITS
 from jasco_pl.compose.pieces import read_stretch
 from jasco_pl.compose.styles import STYLES
-from jasco_pl.metrics.embedders.base import Embedder
+from jasco_pl.metrics.embedders import Embedder
 from jasco_pl.metrics.report import aligned_table
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path

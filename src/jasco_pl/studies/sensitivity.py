@@ -17,7 +17,7 @@ from tqdm import tqdm
 from jasco_pl.audio.files import SAMPLE_RATE, read_audio
 from jasco_pl.codec import load_codec
 from jasco_pl.metrics.distances import FrechetDistance, KernelDistance
-from jasco_pl.metrics.embedders.base import Embedder
+from jasco_pl.metrics.embedders import Embedder
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
 

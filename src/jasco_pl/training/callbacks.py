@@ -16,7 +16,7 @@ from jasco_pl.controls import ADHERENCES
 from jasco_pl.controls.adherence import main_figure
 from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import Clip, Jasco, Request
-from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.network.flow import SolverConfig
 from jasco_pl.pages.pictures import draw_clip, figure_to_image
 from jasco_pl.training.flops import TEXT_TOKENS, TRAINING, flops_per_sample, peak_flops
 from jasco_pl.training.module import JascoModule

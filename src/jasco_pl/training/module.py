@@ -15,10 +15,9 @@ from torch.distributed.tensor import DTensor
 from jasco_pl.codec import load_codec
 from jasco_pl.controls.conditions import ConditionDropout, Conditions
 from jasco_pl.data.schema import Batch
-from jasco_pl.network.flow.path import Weighting, flow_matching_loss, loss_weight, make_path
-from jasco_pl.network.model import JascoModel, ModelConfig, check_state
+from jasco_pl.network.flow import Weighting, flow_matching_loss, loss_weight, make_path
+from jasco_pl.network.model import JascoModel, ModelConfig, check_state, start_from
 from jasco_pl.network.text import TextEncoder
-from jasco_pl.network.warm_start import start_from
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import locate
 from jasco_pl.system.seeding import generator, item_noise, stable_hash

@@ -31,8 +31,7 @@ from tqdm import tqdm
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.evaluation import ComposedPieces, Listeners, ResultRow, Settings, evaluate
 from jasco_pl.evaluation.clips import WORKER
-from jasco_pl.network.flow.path import make_path
-from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.network.flow import SolverConfig, make_path
 from jasco_pl.network.model import read_config
 from jasco_pl.studies.paper.plan import EXPERIMENTS, TEXT_ONLY, Experiment, Recipe
 from jasco_pl.system.environment import machine
@@ -170,7 +169,7 @@ class Job:
             temporary.write_text(json.dumps(self.overlay(), indent=1), encoding="utf-8")  # JSON is YAML
         files = [argument for path in [*self.recipe.files, overlay] for argument in ("-c", str(path))]
         started = time.process_time()
-        cli.main("fit", files)
+        cli.run("fit", files)
         last = self.folder / "checkpoints" / "last.ckpt"
         steps = torch.load(last, map_location="cpu", weights_only=True)["global_step"]
         if steps != self.budget.steps:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from jasco_pl.network.flow.guidance import Term, guided_velocity, parse_guidance
+from jasco_pl.network.flow import Term, guided_velocity, parse_guidance
 from jasco_pl.system.errors import UserError
 
 LOCAL = ["chords", "melody", "drums"]

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from jasco_pl.network.flow.path import OptimalTransportPath, Path, VariancePreservingPath
-from jasco_pl.network.flow.solver import END, Field, SolverConfig, solve
+from jasco_pl.network.flow import END, Field, OptimalTransportPath, Path, SolverConfig, VariancePreservingPath, solve
 from jasco_pl.system.errors import UserError
 
 FIXED = ("euler", "midpoint", "heun")

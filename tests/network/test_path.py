@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jasco_pl.network.flow.path import (
+from jasco_pl.network.flow import (
     OptimalTransportPath,
     VariancePreservingPath,
     flow_matching_loss,
