@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jasco_pl.audio.files import resample
+from jasco_pl.notation.harmony import FRAME_RATE
 from jasco_pl.notation.melody import BINS, LOWEST_MIDI, UNVOICED
 from jasco_pl.system import librosa
 from jasco_pl.system.errors import UserError
@@ -29,7 +30,6 @@ def onset_times(wav: Tensor, sample_rate: int) -> NDArray[np.float64]:
     return np.asarray(librosa.onset.onset_detect(y=samples, sr=SAMPLE_RATE, units="time"), dtype=np.float64)
 
 
-FRAME_RATE = 50
 MIDDLE_C = 261.2  # Hz, Music ControlNet's cut-off
 SILENCE = 1e-6  # of the loudest frame's power: -60 dB
 

@@ -93,13 +93,8 @@ def embedding_rows(embeddings: Tensor, dim: int, name: str) -> Tensor:
     return rows
 
 
-def flat(rows: Tensor) -> Tensor:
-    """What goes into the list state: one dimension, because torchmetrics gathers a process that has seen nothing as an empty vector."""
-    return rows.float().reshape(-1)
-
-
 def stored_rows(state: list[Tensor] | Tensor, dim: int) -> Tensor:
-    """All rows [N, D] of a list state of `flat` vectors, in an order that does not depend on which process saw which."""
+    """All rows [N, D] of a list state of flat vectors, in an order that does not depend on which process saw which."""
     if isinstance(state, list) and not state:
         return torch.zeros(0, dim)
     rows = dim_zero_cat(state).reshape(-1, dim)
@@ -283,7 +278,8 @@ class KernelDistance(StreamingMetric):
 
     def update(self, embeddings: Tensor, reference: bool = False) -> None:
         """Add embeddings [..., D] of generated audio, or of the reference; UserError if they have another dimension or hold NaN."""
-        rows = flat(embedding_rows(embeddings, self.dim, self.name))
+        # flat, because torchmetrics gathers a process that has seen nothing as an empty vector
+        rows = embedding_rows(embeddings, self.dim, self.name).float().reshape(-1)
         (self.reference_rows if reference else self.generated_rows).append(rows)
 
     def compute(self) -> dict[str, Tensor]:

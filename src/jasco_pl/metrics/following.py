@@ -24,6 +24,7 @@ from torch import Tensor
 from jasco_pl.extract.classical import power_of_two, quantised_chroma
 from jasco_pl.notation import harmony
 from jasco_pl.notation.chord_text import harte
+from jasco_pl.notation.melody import LOWEST_MIDI
 from jasco_pl.system.errors import UserError
 
 Level = Literal["exact", "triad"]
@@ -123,9 +124,6 @@ def onset_f1(heard: ArrayLike, asked: ArrayLike, window: float = WINDOW) -> floa
     return float(mir_eval.onset.f_measure(reference, estimate, window=window)[0])
 
 
-LOWEST_MIDI = 43
-
-
 def bins_to_pitch_class(bins: ArrayLike) -> NDArray[np.int64]:
     """Melody bins [...] (0 = MIDI 43) to pitch classes 0..11 (0 = C); -1 (no melody) stays -1."""
     values = np.asarray(bins, dtype=np.int64)
@@ -141,11 +139,16 @@ def pitch_class_accuracy(heard: ArrayLike, asked: ArrayLike) -> float:
     Raises:
         UserError: the two are not of the same length [T].
     """
+    left, right = _melodies(heard, asked)
+    voiced = right >= 0
+    return float((left == right)[voiced].mean()) if voiced.any() else math.nan
+
+
+def _melodies(heard: ArrayLike, asked: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     left, right = np.asarray(heard), np.asarray(asked)
     if left.ndim != 1 or left.shape != right.shape:
         raise UserError(f"melodies of shapes {left.shape} and {right.shape} cannot be compared: both must be [T] with the same T.")
-    voiced = right >= 0
-    return float((left == right)[voiced].mean()) if voiced.any() else math.nan
+    return left, right
 
 
 def melody_accuracy(heard: ArrayLike, asked: ArrayLike, *, octave: bool = False) -> float:
@@ -171,9 +174,7 @@ def melody_similarity(heard: ArrayLike, asked: ArrayLike) -> float:
     Raises:
         UserError: the two are not of the same length [T].
     """
-    left, right = np.asarray(heard), np.asarray(asked)
-    if left.ndim != 1 or left.shape != right.shape:
-        raise UserError(f"melodies of shapes {left.shape} and {right.shape} cannot be compared: both must be [T] with the same T.")
+    left, right = _melodies(heard, asked)
     voiced = (left >= 0) | (right >= 0)
     return float((left == right)[voiced].mean()) if voiced.any() else math.nan
 

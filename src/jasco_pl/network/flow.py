@@ -284,39 +284,33 @@ def solve(
         output = field_of(items)
         return lambda z, t: path.speed * output(z, t)
 
-    if config.method == "dopri5":
-        return _adaptive(velocity_of, noise, config, progress)
-    if config.method == "ddim":
-        return _ddim(field_of(slice(None)), noise, config, progress, path.speed)
-    return _fixed(velocity_of(slice(None)), noise, config, progress)
+    if config.method != "dopri5":
+        return _fixed(field_of(slice(None)), noise, config, progress, path.speed)
+    return _adaptive(velocity_of, noise, config, progress)
 
 
-def _ddim(field: Field, noise: Tensor, config: SolverConfig, progress: Progress | None, speed: float) -> Solution:
-    """DDIM without noise, in its angular form (Salimans and Ho 2022, appendix D): hold the predicted data and noise, move on the circle."""
+def _fixed(field: Field, noise: Tensor, config: SolverConfig, progress: Progress | None, speed: float) -> Solution:
+    """Equal steps along dz/dt = speed * field.
+
+    DDIM, without noise, in its angular form (Salimans and Ho 2022, appendix D): hold the predicted data and noise, move on the circle.
+    """
     z, step = noise, 1.0 / config.steps
     for index in range(config.steps):
-        output = field(z, torch.tensor(index * step, device=z.device, dtype=torch.float32))
-        z = math.cos(step * speed) * z + math.sin(step * speed) * output
-        if progress is not None:
-            progress((index + 1) / config.steps)
-    return Solution(z, config.steps)
-
-
-def _fixed(field: Field, noise: Tensor, config: SolverConfig, progress: Progress | None) -> Solution:
-    z = noise
-    step = 1.0 / config.steps
-    for index in range(config.steps):
         t = torch.tensor(index * step, device=z.device, dtype=torch.float32)
-        slope = field(z, t)
-        if config.method == "midpoint":
-            slope = field(z + 0.5 * step * slope, t + 0.5 * step)
-        elif config.method == "heun":
-            ahead = torch.clamp(t + step, max=END)
-            slope = 0.5 * (slope + field(z + step * slope, ahead))
-        z = z + step * slope
+        output = field(z, t)
+        if config.method == "ddim":
+            z = math.cos(step * speed) * z + math.sin(step * speed) * output
+        else:
+            slope = speed * output
+            if config.method == "midpoint":
+                slope = speed * field(z + 0.5 * step * slope, t + 0.5 * step)
+            elif config.method == "heun":
+                ahead = torch.clamp(t + step, max=END)
+                slope = 0.5 * (slope + speed * field(z + step * slope, ahead))
+            z = z + step * slope
         if progress is not None:
             progress((index + 1) / config.steps)
-    return Solution(z, config.steps * (1 if config.method == "euler" else 2))
+    return Solution(z, config.steps * (1 if config.method in ("euler", "ddim") else 2))
 
 
 def _adaptive(field_of: Callable[[slice], Field], noise: Tensor, config: SolverConfig, progress: Progress | None) -> Solution:

@@ -16,7 +16,7 @@ from collections import deque
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning
 import torch
@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from jasco_pl.system.errors import UserError
 
+T = TypeVar("T")
 SHOWN_IDS = 8
 ENOUGH = 20  # norms that a median has to rest on
 
@@ -38,6 +39,15 @@ def gradient_norm(module: lightning.LightningModule) -> Tensor:
     gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+
+def gathered(trainer: lightning.Trainer, items: list[T]) -> list[T]:
+    """What all processes have, in all processes."""
+    if trainer.world_size == 1:
+        return items
+    parts: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(parts, items)
+    return [item for part in parts for item in part]
 
 
 class GradientGuard(Callback):
@@ -104,11 +114,7 @@ class GradientGuard(Callback):
 
     def _report(self, trainer: lightning.Trainer, reason: str, losses: Tensor | None) -> None:
         ids = self._ids if losses is None else [name for name, loss in zip(self._ids, losses.tolist(), strict=True) if not _finite(loss)]
-        everyone: list[Any] = [ids]
-        if trainer.world_size > 1:
-            everyone = [None] * trainer.world_size
-            torch.distributed.all_gather_object(everyone, ids)
-        names = [name for part in everyone for name in part]
+        names = gathered(trainer, ids)
         shown = ", ".join(names[:SHOWN_IDS]) + (f" and {len(names) - SHOWN_IDS} more" if len(names) > SHOWN_IDS else "")
         step = trainer.global_step + 1
         if trainer.is_global_zero:

@@ -268,13 +268,7 @@ class JascoModule(lightning.LightningModule):
         """Go on with the live weights."""
         self._validation.close()
 
-    def on_test_epoch_start(self) -> None:
-        """As for validation."""
-        self.on_validation_epoch_start()
-
-    def on_test_epoch_end(self) -> None:
-        """As for validation."""
-        self.on_validation_epoch_end()
+    on_test_epoch_start, on_test_epoch_end = on_validation_epoch_start, on_validation_epoch_end
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then move the average."""

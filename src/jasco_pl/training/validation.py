@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,9 +35,8 @@ from jasco_pl.network.flow import SolverConfig
 from jasco_pl.pages.pictures import draw_clip, draw_lane, figure_to_image
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
+from jasco_pl.training.guard import gathered
 from jasco_pl.training.module import JascoModule
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -242,15 +241,6 @@ def spread(total: int, wanted: int) -> list[int]:
     """Up to `wanted` positions of `total`, at equal distances."""
     count = min(total, wanted)
     return [number * total // count for number in range(count)]
-
-
-def gathered(trainer: Trainer, items: list[T]) -> list[T]:
-    """What all processes have, in all processes."""
-    if trainer.world_size == 1:
-        return items
-    parts: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(parts, items)
-    return [item for part in parts for item in part]
 
 
 Losses = dict[str, float]

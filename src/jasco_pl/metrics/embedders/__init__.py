@@ -18,17 +18,14 @@ from torch import Tensor
 from jasco_pl.audio.files import resample
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import user_cache
-from jasco_pl.system.resources import FetchError, fetch, named_file
+from jasco_pl.system.resources import fetch, load_weights, named_file
 
 EMBEDDERS = {
     "vggish": ("jasco_pl.metrics.embedders.vggish", "Vggish"),
     "clap": ("jasco_pl.metrics.embedders.clap", "Clap"),
     "musicnn": ("jasco_pl.metrics.embedders.musicnn", "Musicnn"),
 }
-CLASSIFIERS = {
-    "passt": ("jasco_pl.metrics.embedders.passt", "Passt"),
-    "musicnn": ("jasco_pl.metrics.embedders.musicnn", "Musicnn"),
-}
+CLASSIFIERS = {"passt": ("jasco_pl.metrics.embedders.passt", "Passt")}
 
 
 def load_embedder(name: str, source: str | None = None, device: str | torch.device = "cpu") -> Embedder:
@@ -46,7 +43,7 @@ def load_embedder(name: str, source: str | None = None, device: str | torch.devi
 
 
 def load_classifier(name: str, source: str | None = None, device: str | torch.device = "cpu") -> Classifier:
-    """A classifier by name (passt or musicnn): its `probabilities(audio, rate)` are [..., labels]; arguments as for `load_embedder`."""
+    """A classifier by name (passt): its `probabilities(audio, rate)` are [..., labels]; arguments as for `load_embedder`."""
     return _load(CLASSIFIERS, "classifier", name, source, device)
 
 
@@ -126,26 +123,9 @@ def find_file(name: str, url: str, given: str | os.PathLike[str] | None = None, 
     for place in (ours, hub):
         if place.is_file():
             return place
-    try:
-        return fetch(url, ours, sha256)
-    except FetchError as error:
-        raise UserError(
-            f"the weights of {name} are not here and cannot be fetched ({error}): download {url} and save it as {str(ours)!r}, "
-            f"or name the file by {variable}."
-        ) from None
+    return fetch(url, ours, sha256, f"the weights of {name} are not here", f"save it as {str(ours)!r}, or name the file by {variable}")
 
 
 def load_state(path: Path, network: torch.nn.Module, name: str) -> None:
-    """Fill a network from a .safetensors or PyTorch file of exactly its weights.
-
-    Raises:
-        UserError: the file is damaged or holds something else.
-    """
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(state)
-    except Exception as error:  # safetensors, pickle and torch each raise their own for damaged or other content
-        reason = " ".join(str(error).split()).rstrip(".")[:200]
-        raise UserError(f"{str(path)!r} does not hold the weights of {name}: {reason}.") from error
+    """Fill a network from a .safetensors or PyTorch file of exactly its weights; UserError if it holds something else."""
+    load_weights(path, network, name, lambda file: torch.load(file, map_location="cpu", weights_only=True))

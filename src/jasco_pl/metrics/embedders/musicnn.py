@@ -24,7 +24,7 @@ from pooch import file_hash
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from jasco_pl.metrics.embedders import Classifier, Embedder
+from jasco_pl.metrics.embedders import Embedder
 from jasco_pl.system import librosa
 from jasco_pl.system.errors import UserError
 
@@ -215,14 +215,6 @@ def from_tensorflow(variables: Mapping[str, NDArray[np.float32]]) -> dict[str, T
 VARIABLE = "JASCO_MUSICNN"
 MODEL = "MTT_musicnn"  # trained on MagnaTagATune, whose tags name instruments
 SHA256 = "041f3935e981a65cea739842d30c188d3a7d2adf4410955c8668eb3de4a5acab"
-# fmt: off
-LABELS = (
-    "guitar", "classical", "slow", "techno", "strings", "drums", "electronic", "rock", "fast", "piano", "ambient", "beat", "violin",
-    "vocal", "synth", "female", "indian", "opera", "male", "singing", "vocals", "no vocals", "harpsichord", "loud", "quiet", "flute",
-    "woman", "male vocal", "no vocal", "pop", "soft", "sitar", "solo", "man", "classic", "choir", "voice", "new age", "dance",
-    "male voice", "female vocal", "beats", "harp", "cello", "no voice", "weird", "country", "metal", "female voice", "choral",
-)
-# fmt: on
 FRAMES = 187  # 3 s
 HOP_FRAMES = 94  # half a window, as FAD's windows overlap
 _N_FFT, _HOP = 512, 256
@@ -246,8 +238,8 @@ def find_folder(given: str | os.PathLike[str] | None = None) -> Path:
     return Path(next(iter(package.submodule_search_locations))) / MODEL
 
 
-class Musicnn(Embedder, Classifier):
-    """Embeddings (the penultimate layer, 200-d) and tag probabilities of windows of 3 s, every 1.5 s.
+class Musicnn(Embedder):
+    """Embeddings (the penultimate layer, 200-d) and tags of windows of 3 s, every 1.5 s.
 
     Args:
         folder: of the checkpoint, see `find_folder`.
@@ -260,7 +252,6 @@ class Musicnn(Embedder, Classifier):
     name = "musicnn"
     dim = EMBEDDING
     sample_rate = 16000
-    labels = LABELS
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
@@ -278,17 +269,6 @@ class Musicnn(Embedder, Classifier):
     def __call__(self, wav: Tensor, sample_rate: int) -> Tensor:
         """Embeddings [B, N, 200] of [B, 1, S] or [1, S] of at least 3 s."""
         return self.analyse(wav, sample_rate)[0]
-
-    def probabilities(self, wav: Tensor, sample_rate: int) -> Tensor:
-        """Softmax over the 50 tags, the mean of a clip's windows: [B, 50]. musicnn's own tags are sigmoids, see `tags`."""
-        return self.analyse(wav, sample_rate)[1].softmax(dim=-1).mean(dim=1)
-
-    def tags(self, wav: Tensor, sample_rate: int, top: int = 5) -> list[list[tuple[str, float]]]:
-        """The likeliest tags of every clip with their mean likelihoods, likeliest first."""
-        means = self.analyse(wav, sample_rate)[1].sigmoid().mean(dim=1)
-        values, indices = means.topk(top)
-        pairs = zip(indices.tolist(), values.tolist(), strict=True)
-        return [[(LABELS[index], value) for index, value in zip(*pair, strict=True)] for pair in pairs]
 
     @torch.inference_mode()
     def analyse(self, wav: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:

@@ -29,8 +29,11 @@ import torch
 from tqdm import tqdm
 
 from jasco_pl.data.shards import ShardReader
-from jasco_pl.evaluation import ComposedPieces, Listeners, ResultRow, Settings, evaluate
 from jasco_pl.evaluation.clips import WORKER
+from jasco_pl.evaluation.engine import ResultRow, evaluate
+from jasco_pl.evaluation.pretrained import Listeners
+from jasco_pl.evaluation.references import ComposedPieces
+from jasco_pl.evaluation.settings import Settings
 from jasco_pl.network.flow import SolverConfig, make_path
 from jasco_pl.network.model import read_config
 from jasco_pl.studies.paper.plan import EXPERIMENTS, TEXT_ONLY, Experiment, Recipe
