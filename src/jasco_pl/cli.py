@@ -29,10 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 CONFIGURED: dict[str, tuple[str, str]] = {  # these read their options from YAML, too
     "prepare": ("jasco_pl.commands.prepare", "turn recordings into training shards"),
-    "fit": ("jasco_pl.training.cli", "train a model from a configuration"),
-    "validate": ("jasco_pl.training.cli", "run the validation of a configuration"),
-    "test": ("jasco_pl.training.cli", "run the test of a configuration"),
-    "fit-codec": ("jasco_pl.commands.fit_codec", "train the embedded codec's vocoder"),
+    "fit": ("jasco_pl.commands.fit", "train a model from a configuration"),
+    "validate": ("jasco_pl.commands.fit", "run the validation of a configuration"),
+    "test": ("jasco_pl.commands.fit", "run the test of a configuration"),
+    "fit-codec": ("jasco_pl.commands.fit", "train the embedded codec's vocoder"),
 }
 
 

@@ -11,10 +11,9 @@ import torch
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
 from jasco_pl.codec.griffin_lim import GriffinLim
 from jasco_pl.codec.vocoder import Vocoder
-from jasco_pl.commands.fit_codec import main
+from jasco_pl.commands.fit import main
 from jasco_pl.system.errors import UserError
-from jasco_pl.training.codec_data import AudioCrops, AudioDataModule, read_crop
-from jasco_pl.training.codec_module import CodecModule, LossBalancer, corrupted
+from jasco_pl.training.codec import AudioCrops, AudioDataModule, CodecModule, LossBalancer, corrupted, read_crop
 
 RATE = 32000
 TINY = {"width": 8, "layers": 1, "iterations": 2}

@@ -9,7 +9,8 @@ import torch
 
 from jasco_pl.codec import BandCodec
 from jasco_pl.compose import compose_set
-from jasco_pl.evaluation import Settings, clips
+from jasco_pl.evaluation import clips
+from jasco_pl.evaluation.settings import Settings
 from jasco_pl.extract import heard
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig

@@ -13,10 +13,11 @@ import torch
 from jasco_pl.cli import main
 from jasco_pl.compose import compose_set
 from jasco_pl.controls.adherence import ONSETS
-from jasco_pl.evaluation import ComposedPieces, Settings, clips, evaluate
-from jasco_pl.evaluation.crossed import SHIFTS, Crossed, cross_of, transposed
-from jasco_pl.evaluation.measure import asked_lanes, measure
-from jasco_pl.evaluation.references import Reference
+from jasco_pl.evaluation import clips
+from jasco_pl.evaluation.engine import evaluate
+from jasco_pl.evaluation.measure import SHIFTS, Crossed, asked_lanes, cross_of, measure, transposed
+from jasco_pl.evaluation.references import ComposedPieces, Reference
+from jasco_pl.evaluation.settings import Settings
 from jasco_pl.evaluation.table import read_row
 from jasco_pl.extract import chordino
 from jasco_pl.extract.heard import Heard

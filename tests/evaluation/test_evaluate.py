@@ -16,9 +16,11 @@ import pytest
 from torch import Tensor
 
 from jasco_pl.cli import main
-from jasco_pl.evaluation import ComposedPieces, Listeners, Settings, evaluate, grid_of, guidance_grid
-from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of
+from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of, evaluate, grid_of
+from jasco_pl.evaluation.pretrained import Listeners
+from jasco_pl.evaluation.references import ComposedPieces
 from jasco_pl.evaluation.report import figure_as_json, row_names
+from jasco_pl.evaluation.settings import Settings, guidance_grid
 from jasco_pl.evaluation.table import Measured
 from jasco_pl.extract import chordino
 from jasco_pl.metrics.report import Figure

@@ -12,8 +12,10 @@ import torch
 from jasco_pl.audio.files import read_audio, write_audio
 from jasco_pl.cli import main
 from jasco_pl.compose import compose_set
-from jasco_pl.evaluation import ComposedPieces, Finished, Settings, evaluate
+from jasco_pl.evaluation.engine import evaluate
+from jasco_pl.evaluation.references import ComposedPieces
 from jasco_pl.evaluation.report import row_names
+from jasco_pl.evaluation.settings import Finished, Settings
 from jasco_pl.system.errors import UserError
 
 RATE = 32000

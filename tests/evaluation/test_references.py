@@ -12,9 +12,10 @@ from jasco_pl.controls import CONTROLS
 from jasco_pl.controls.adherence import MELODY, ONSETS
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import write_index, write_shard
-from jasco_pl.evaluation import ComposedPieces, PreparedSet, Settings, evaluate
-from jasco_pl.evaluation.references import PURPOSE
+from jasco_pl.evaluation.engine import evaluate
+from jasco_pl.evaluation.references import PURPOSE, ComposedPieces, PreparedSet
 from jasco_pl.evaluation.report import as_json
+from jasco_pl.evaluation.settings import Settings
 from jasco_pl.extract import chordino
 from jasco_pl.notation import harmony
 from jasco_pl.system.errors import UserError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from jasco_pl.extract.onsets import onset_times
+from jasco_pl.extract.classical import onset_times
 
 HITS = np.array([0.5, 1.0, 1.31, 2.2, 2.65, 3.4])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from jasco_pl.extract.pitch import pyin_melody
+from jasco_pl.extract.classical import pyin_melody
 
 LINE = ((60, 0.5), (None, 0.3), (62, 0.5), (67, 1.0), (43, 0.8), (95, 0.5), (None, 0.4), (38, 0.5), (72, 1.0))
 

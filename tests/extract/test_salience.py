@@ -69,6 +69,12 @@ def test_a_line_over_chords_is_heard(pretrained: Salience, rate: int) -> None:
             assert (middle == midi - 43).mean() > 0.9, (midi, middle)
 
 
+def salience_of(random: Salience, wav: torch.Tensor, rate: int) -> np.ndarray:
+    """Salience [T, 53] of audio that is not silent."""
+    samples = module._samples(wav, rate)
+    return np.concatenate([part for _, part in random._frames(samples, round(samples.seconds * 50), progress=False)])
+
+
 def test_windows_change_nothing(random: Salience, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
     rate = hcqt.SAMPLE_RATE
@@ -76,10 +82,10 @@ def test_windows_change_nothing(random: Salience, tmp_path: Path, monkeypatch: p
     wav = wav + 0.003 * torch.from_numpy(draw.normal(size=wav.shape)).float()
     monkeypatch.setattr(module, "EXCERPT_SECONDS", 0.0)
     monkeypatch.setattr(module, "WINDOW", 10_000)
-    whole = random.salience(wav, rate)
+    whole = salience_of(random, wav, rate)
     monkeypatch.setattr(module, "WINDOW", 250)
     monkeypatch.setattr(module, "CHUNK", 171)
-    windows = random.salience(wav, rate)
+    windows = salience_of(random, wav, rate)
     assert whole.shape == windows.shape == (400, 53)
     assert (whole > 0).mean() > 0.01
     np.testing.assert_allclose(windows, whole, atol=2e-3)
@@ -124,7 +130,7 @@ def test_what_is_left_out_below_changes_nothing(random: Salience) -> None:
 
 def test_levels_matter_only_relative_to_the_loudest_moment(random: Salience) -> None:
     wav = tones([(60, 0.2), (67, 0.2)], 22050)
-    np.testing.assert_allclose(random.salience(wav, 22050), random.salience(wav * 0.125, 22050), atol=1e-4)
+    np.testing.assert_allclose(salience_of(random, wav, 22050), salience_of(random, wav * 0.125, 22050), atol=1e-4)
 
 
 def test_lengths(random: Salience) -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from jasco_pl.metrics import bootstrap_interval
+from jasco_pl.metrics.report import bootstrap_interval
 
 
 def test_interval_of_a_normal_sample_is_the_textbook_one() -> None:

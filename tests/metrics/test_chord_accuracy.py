@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from jasco_pl.metrics.chords import chord_accuracy
+from jasco_pl.metrics.following import chord_accuracy
 from jasco_pl.notation import harmony
 from jasco_pl.system.errors import UserError
 

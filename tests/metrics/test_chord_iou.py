@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jasco_pl.metrics.chords import chord_iou
+from jasco_pl.metrics.following import chord_iou
 from jasco_pl.notation import harmony
 from jasco_pl.system.errors import UserError
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jasco_pl.metrics.labels import clap_score
+from jasco_pl.metrics.distances import clap_score
 from jasco_pl.system.errors import UserError
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jasco_pl.metrics import click_rate, frame_rate_hum
+from jasco_pl.metrics.reconstruction import click_rate, frame_rate_hum
 from jasco_pl.system.errors import UserError
 
 SR = 32000

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from jasco_pl.metrics.labels import label_kl
+from jasco_pl.metrics.distances import label_kl
 from jasco_pl.system.errors import UserError
 
 REFERENCE = torch.tensor([0.5, 0.25, 0.25])

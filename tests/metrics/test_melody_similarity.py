@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jasco_pl.metrics.melody import chroma_similarity, melody_accuracy, melody_similarity
+from jasco_pl.metrics.following import chroma_similarity, melody_accuracy, melody_similarity
 from jasco_pl.system.errors import UserError
 
 RATE = 16000

@@ -11,7 +11,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torchmetrics import Metric
 
-from jasco_pl.metrics import ClipFigures, FrechetDistance, KernelDistance
+from jasco_pl.metrics.distances import ClipFigures, FrechetDistance, KernelDistance
 
 CLIPS = 7
 WINDOWS, DIM = 9, 4

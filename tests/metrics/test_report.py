@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jasco_pl.metrics import Column, Figure, Row, markdown_table, write_report
+from jasco_pl.metrics.report import Column, Figure, Row, markdown_table, write_report
 from jasco_pl.system.errors import UserError
 
 COLUMNS = [Column("iou", "Chord IoU", higher_is_better=True), Column("fad", "FAD[vggish]", decimals=1, higher_is_better=False)]

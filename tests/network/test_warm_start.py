@@ -9,9 +9,8 @@ import torch
 import yaml
 
 from jasco_pl.controls.conditions import Conditions
-from jasco_pl.network.model import JascoModel, ModelConfig, read_config
+from jasco_pl.network.model import JascoModel, ModelConfig, read_config, start_from
 from jasco_pl.network.transformer import TransformerConfig
-from jasco_pl.network.warm_start import start_from
 from jasco_pl.system.errors import UserError
 
 MEAN, STD = torch.linspace(-8, -4, 128), torch.linspace(1, 3, 128)

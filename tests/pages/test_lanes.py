@@ -5,9 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from jasco_pl.controls.adherence import CHORDS, MELODY, ONSETS
-from jasco_pl.metrics.chords import chord_iou
-from jasco_pl.metrics.melody import LOWEST_MIDI, melody_accuracy
-from jasco_pl.metrics.onset_f1 import onset_f1
+from jasco_pl.metrics.following import LOWEST_MIDI, chord_iou, melody_accuracy, onset_f1
 from jasco_pl.notation import harmony
 from jasco_pl.pages.lanes import FREE, NEAR, RIGHT, WRONG, Labels
 

@@ -20,7 +20,7 @@ import yaml
 from torch import Tensor, nn
 
 from jasco_pl.controls.conditions import ConditionDropout, Conditions
-from jasco_pl.evaluation import guidance_grid
+from jasco_pl.evaluation.settings import guidance_grid
 from jasco_pl.network.flow import solver
 from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
 from jasco_pl.network.flow.path import flow_matching_loss, make_path

@@ -10,7 +10,7 @@ import torch
 
 from jasco_pl.audio.files import measure_loudness, read_audio
 from jasco_pl.audio.long_audio import InMemory, Samples
-from jasco_pl.extract.onsets import onset_times
+from jasco_pl.extract.classical import onset_times
 from jasco_pl.prepare.rules import MUSIC_SECONDS, facts, measure_key, measure_rhythm
 
 PIECES = Path(__file__).parents[2] / "data" / "pieces" / "test"

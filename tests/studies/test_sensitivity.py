@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from jasco_pl.audio.files import SAMPLE_RATE, write_audio
-from jasco_pl.metrics.embedders.base import Embedder
+from jasco_pl.metrics.embedders import Embedder
 from jasco_pl.studies.metrics import add_noise, low_pass, sensitivity, shuffle
 from jasco_pl.system.errors import UserError
 

@@ -133,7 +133,7 @@ def test_when_a_process_is_killed_the_others_end_and_the_restart_goes_on_exactly
 def test_when_a_process_hangs_the_others_end_and_say_which(tiny_training, tmp_path):
     """Stopped, it keeps its connections open: only its heartbeat is missing."""
     log = tmp_path / "log.txt"
-    heartbeat = '{"class_path": "jasco_pl.training.heartbeat.Heartbeat", "init_args": {"every": 1, "patience": 10}}'
+    heartbeat = '{"class_path": "jasco_pl.training.guard.Heartbeat", "init_args": {"every": 1, "patience": 10}}'
     options = (f"--trainer.callbacks+={heartbeat}", "--trainer.strategy", "ddp", "--trainer.max_steps", "100000")
     processes = start_ranks(["fit", *tiny_training("run", recording(tmp_path / "run"), *options)], log, 1, 2)
     wait_for(tmp_path / "run.1")

@@ -19,8 +19,7 @@ from jasco_pl.evaluation.table import RowFigures
 from jasco_pl.extract import chordino
 from jasco_pl.system.errors import UserError
 from jasco_pl.training import validation
-from jasco_pl.training.swap import swap_rises
-from jasco_pl.training.validation import ValidationMetrics, spread, summary
+from jasco_pl.training.validation import ValidationMetrics, spread, summary, swap_rises
 
 needs_chordino = pytest.mark.skipif(not chordino.available(), reason="Chordino is not installed")
 SOLVER = {"method": "euler", "steps": 2}

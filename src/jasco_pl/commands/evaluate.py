@@ -28,7 +28,11 @@ import os
 from pathlib import Path
 from typing import get_args
 
-from jasco_pl.evaluation import ComposedPieces, Finished, PreparedSet, Settings, evaluate, find_listeners, grid_of, write_results
+from jasco_pl.evaluation.engine import evaluate, grid_of
+from jasco_pl.evaluation.pretrained import find_listeners
+from jasco_pl.evaluation.references import ComposedPieces, PreparedSet
+from jasco_pl.evaluation.report import write_results
+from jasco_pl.evaluation.settings import Finished, Settings
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT
 from jasco_pl.network.flow.path import make_path
 from jasco_pl.network.flow.solver import Method, SolverConfig

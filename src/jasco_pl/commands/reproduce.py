@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from jasco_pl.evaluation import find_listeners
+from jasco_pl.evaluation.pretrained import find_listeners
 from jasco_pl.studies.paper.engine import Budget, jobs_of, run_jobs
 from jasco_pl.studies.paper.plan import EXPERIMENTS, chosen
 from jasco_pl.studies.paper.report import draw, write_page

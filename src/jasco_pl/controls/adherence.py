@@ -15,9 +15,17 @@ import numpy as np
 
 from jasco_pl.extract import chordino
 from jasco_pl.extract.heard import Heard, Part
-from jasco_pl.metrics.chords import VOCABULARIES, chord_accuracy, chord_iou, chord_matches
-from jasco_pl.metrics.melody import bins_to_pitch_class, melody_accuracy, pitch_class_accuracy
-from jasco_pl.metrics.onset_f1 import WINDOW, onset_f1
+from jasco_pl.metrics.following import (
+    VOCABULARIES,
+    WINDOW,
+    bins_to_pitch_class,
+    chord_accuracy,
+    chord_iou,
+    chord_matches,
+    melody_accuracy,
+    onset_f1,
+    pitch_class_accuracy,
+)
 from jasco_pl.metrics.report import Column
 from jasco_pl.notation import harmony
 from jasco_pl.notation.melody import LOWEST_MIDI, has_melody

@@ -26,7 +26,7 @@ from torch.nn import functional
 from jasco_pl.audio.files import read_audio
 from jasco_pl.controls.adherence import MELODY
 from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
-from jasco_pl.extract.pitch import SAMPLE_RATE, pyin_melody
+from jasco_pl.extract.classical import SAMPLE_RATE, pyin_melody
 from jasco_pl.extract.salience_network import find_weights
 from jasco_pl.notation.harmony import FRAME_RATE, first_frame
 from jasco_pl.notation.melody import BINS, LOWEST_MIDI, UNVOICED

@@ -23,12 +23,10 @@ import torch
 
 from jasco_pl.audio.files import read_audio, write_audio
 from jasco_pl.controls import ADHERENCES, AudioControl, Painting
-from jasco_pl.evaluation.crossed import Crossed, cross_of
-from jasco_pl.evaluation.finished import Finished
-from jasco_pl.evaluation.measure import OF_ASKED, asked_lanes, heard_lanes, measure
+from jasco_pl.evaluation.measure import OF_ASKED, Crossed, asked_lanes, cross_of, heard_lanes, measure
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import Reference, Source, recalled
-from jasco_pl.evaluation.settings import CEILING, CROSSED, OTHER_AUDIO, REDONE, Settings, folder_of
+from jasco_pl.evaluation.settings import CEILING, CROSSED, OTHER_AUDIO, REDONE, Finished, Settings, folder_of
 from jasco_pl.extract.heard import Heard, Part
 from jasco_pl.generation.jasco import Jasco, Request
 from jasco_pl.generation.painting import splice

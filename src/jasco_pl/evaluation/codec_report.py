@@ -23,8 +23,7 @@ from jasco_pl.audio.files import read_audio
 from jasco_pl.codec.base import Codec
 from jasco_pl.controls.painting import masked_segment
 from jasco_pl.extract.heard import Heard
-from jasco_pl.metrics.chords import chord_iou
-from jasco_pl.metrics.onset_f1 import onset_f1
+from jasco_pl.metrics.following import chord_iou, onset_f1
 from jasco_pl.metrics.reconstruction import click_rate, frame_rate_hum, mel_distance
 from jasco_pl.metrics.report import Column, Figure, Row, aligned_table, markdown_table
 from jasco_pl.system.errors import UserError

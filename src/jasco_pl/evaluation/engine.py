@@ -15,12 +15,10 @@ from tqdm import tqdm
 
 from jasco_pl.controls import CONTROLS
 from jasco_pl.evaluation.clips import WORKER, Task, hear_references, make_clips
-from jasco_pl.evaluation.crossed import cross_of
-from jasco_pl.evaluation.finished import Finished
-from jasco_pl.evaluation.measure import FOLLOWED
+from jasco_pl.evaluation.measure import FOLLOWED, cross_of
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import Source
-from jasco_pl.evaluation.settings import ALL, CEILING, CROSSED, Settings, chosen_rows, guidance_grid, rows_of, takes_audio
+from jasco_pl.evaluation.settings import ALL, CEILING, CROSSED, Finished, Settings, chosen_rows, guidance_grid, rows_of, takes_audio
 from jasco_pl.evaluation.table import Measured, read_row
 from jasco_pl.metrics.report import Figure
 from jasco_pl.network.model import read_config

@@ -1,17 +1,31 @@
-"""The figures of one clip against its reference."""
+"""The figures of one clip against its reference; and of one that is crossed against the three that it comes from.
+
+The row "crossed" takes chords and caption from a piece, the drums from a second, the melody from a third, transposed. No piece has the
+three together, so that a clip follows each of them by its own control or not at all. Beside the figures of what was asked for stand those
+of what another of the three pieces would have suggested.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jasco_pl.codec import Codec
 from jasco_pl.controls import ADHERENCES, CONTROLS, Adherence
-from jasco_pl.controls.adherence import MELODY
-from jasco_pl.evaluation.references import Reference
+from jasco_pl.controls.adherence import CHORDS, MELODY, ONSETS, main_figure
+from jasco_pl.evaluation.references import Reference, Source
 from jasco_pl.evaluation.settings import OF_THREE
 from jasco_pl.extract.heard import Heard, Part
-from jasco_pl.metrics.melody import chroma_similarity, melody_similarity
+from jasco_pl.metrics.following import chroma_similarity, melody_similarity
 from jasco_pl.metrics.report import Column
+from jasco_pl.notation import harmony
+from jasco_pl.notation.melody import BINS
+from jasco_pl.system.seeding import stable_hash
 
 FOLLOWED: list[Adherence] = [found for name in OF_THREE if (found := CONTROLS[name].adherence)]
 FOLLOWED += [adherence for adherence in ADHERENCES if adherence not in FOLLOWED]
@@ -56,3 +70,93 @@ def asked_lanes(reference: Reference, given: Collection[str]) -> dict[str, Any]:
     following = {CONTROLS[name].adherence for name in given}
     sides = {adherence: reference.asked(adherence) if adherence in following else None for adherence in ADHERENCES}
     return {adherence.name: [] if side is None else adherence.lane.written(side) for adherence, side in sides.items()}
+
+
+SHIFTS = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6)
+"""Semitones: to every other key, the nearer way."""
+_STRAYED = {CHORDS: "chords of the melody's piece", ONSETS: "drums of the chords' piece", MELODY: "not transposed"}
+NOT_ASKED = {
+    adherence: Column(f"{adherence.columns[0].key}_not_asked", f"{adherence.columns[0].title}, {what}", 3, False)
+    for adherence, what in _STRAYED.items()
+}
+"""Columns of what `Crossed.not_asked` returns."""
+
+
+@dataclass(frozen=True)
+class Cross:
+    """What goes with the chords and the caption of a piece: ids, and by how many semitones the melody is transposed."""
+
+    drums: str
+    melody: str
+    semitones: int
+
+    def mark(self, source: Source) -> dict[str, Any]:
+        """Changes with the music and the transposition."""
+        return {**asdict(self), "digests": [source.digest(self.drums), source.digest(self.melody)]}
+
+
+def cross_of(source: Source, name: str) -> Cross:
+    """Two other pieces, with drums and with a melody, and a transposition, by the hash of the id; UserError where there are none."""
+    drums = source.other(name, "drums")
+    return Cross(drums, source.other(name, "melody", but=drums), SHIFTS[stable_hash("transposed", name) % len(SHIFTS)])
+
+
+def transposed(bins: ArrayLike, semitones: int) -> NDArray[np.int8]:
+    """Melody bins [T] moved by that many; notes that would leave the range come back into it by an octave, -1 stays."""
+    moved = np.asarray(bins, dtype=np.int64) + semitones
+    moved += 12 * ((moved < 0).astype(int) - (moved >= BINS))
+    return np.where(np.asarray(bins) < 0, -1, moved).astype(np.int8)
+
+
+class _OfTwo(Heard):
+    """What is to be heard in a clip: the chords of one recording, the onsets of another."""
+
+    def __init__(self, chords: Heard, onsets: Heard) -> None:
+        super().__init__(chords.audio, chords.sample_rate)
+        self._of_chords, self._of_onsets = chords, onsets
+
+    @cached_property
+    def chords(self) -> NDArray[np.int16]:
+        return self._of_chords.chords
+
+    @cached_property
+    def onsets(self) -> NDArray[np.float64]:
+        return self._of_onsets.onsets
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """Three stretches of one length, and what is asked of a clip."""
+
+    own: Reference
+    drums: Reference
+    melody: Reference
+    semitones: int
+
+    @classmethod
+    def of(cls, source: Source, own: Reference, seconds: float, codec: Codec) -> Crossed:
+        """With the other two pieces, read from the source."""
+        cross = cross_of(source, own.id)
+        drums, melody = (source.reference(name, seconds, codec) for name in (cross.drums, cross.melody))
+        return cls(own, drums, melody, cross.semitones)
+
+    @cached_property
+    def asked(self) -> Reference:
+        """What a clip is asked for and compared with, as a reference: its audio and caption are those of the chords' piece."""
+        conditions = {**self.own.conditions, "melody": transposed(self.melody.conditions["melody"], self.semitones)}
+        reference = replace(self.own, conditions=conditions, codes=self.drums.codes, lacking=self.drums.lacking)
+        reference.heard = _OfTwo(self.own.heard, self.drums.heard)
+        return reference
+
+    def not_asked(self, clip: Heard) -> dict[str, float]:
+        """How much of what was not asked for is in a clip, by the keys of the columns `NOT_ASKED`; NaN where there is no such thing.
+
+        The chords are those of the melody's piece, transposed with it: what the melody was written to.
+        """
+        chords, onsets = self.melody.target(CHORDS), self.own.target(ONSETS)
+        music = {
+            CHORDS: None if chords is None or self.own.target(CHORDS) is None else harmony.transposed(chords, self.semitones),
+            ONSETS: None if self.drums.target(ONSETS) is None else onsets,
+            MELODY: self.melody.target(MELODY),
+        }
+        return {column.key: main_figure(adherence, clip, music[adherence]) for adherence, column in NOT_ASKED.items()}

@@ -12,14 +12,11 @@ import numpy as np
 import torch
 
 from jasco_pl.evaluation.clips import REFERENCE, Task, read_arrays
-from jasco_pl.evaluation.crossed import NOT_ASKED
-from jasco_pl.evaluation.measure import FOLLOWED, FOLLOWS, SALIENCE
+from jasco_pl.evaluation.measure import FOLLOWED, FOLLOWS, NOT_ASKED, SALIENCE
 from jasco_pl.evaluation.pretrained import SALIENCE as BY_SALIENCE
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.settings import CEILING, CROSSED
-from jasco_pl.metrics.base import ClipFigures
-from jasco_pl.metrics.distances import FrechetDistance, KernelDistance
-from jasco_pl.metrics.labels import clap_score, label_kl
+from jasco_pl.metrics.distances import ClipFigures, FrechetDistance, KernelDistance, clap_score, label_kl
 from jasco_pl.metrics.report import Column, Figure
 from jasco_pl.system.errors import UserError
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.resources import FetchError, fetch
+from jasco_pl.system.resources import fetch
 
 
 def load_demucs(name: str, repo: str | os.PathLike[str] | None = None) -> BagOfModels:
@@ -96,13 +96,9 @@ def _find(signature: str, name: str, repo: str | os.PathLike[str] | None) -> Pat
     file = url.rpartition("/")[2]
     if repo is not None:
         raise UserError(f"the weights of Demucs' {name} are not in {str(folder)!r} (--demucs-repo): {file} is missing there.")
-    try:
-        return fetch(url, folder / file, Path(file).stem.partition("-")[2])
-    except FetchError as error:
-        raise UserError(
-            f"the weights of Demucs' {name} ({file}) are neither in the Hugging Face cache {HF_HUB_CACHE!r} nor in {str(folder)!r} and "
-            f"cannot be fetched ({error}): download {url} and name the folder it lies in by --demucs-repo."
-        ) from None
+    missing = f"the weights of Demucs' {name} ({file}) are neither in the Hugging Face cache {HF_HUB_CACHE!r} nor in {str(folder)!r}"
+    remedy = "name the folder it lies in by --demucs-repo"
+    return fetch(url, folder / file, Path(file).stem.partition("-")[2], missing, remedy)
 
 
 OVERLAP = 0.25  # of a segment, Demucs' own

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jasco_pl.extract.chordino import chordino_frames
-from jasco_pl.extract.chroma import prominent_pitch_class
-from jasco_pl.extract.onsets import onset_times
+from jasco_pl.extract.classical import onset_times, prominent_pitch_class
 from jasco_pl.notation import harmony
 from jasco_pl.system.files import atomic_path
 

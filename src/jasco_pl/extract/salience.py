@@ -89,21 +89,13 @@ class Salience:
             bins[start : start + len(part)] = melody_bins(part)
         return bins
 
-    def salience(self, wav: Tensor, sample_rate: int, frames: int | None = None, progress: bool = False) -> NDArray[np.float32]:
-        """Salience of the 53 semitones [T, 53] at 50 Hz, zero where it was under 0.5 before the interpolation; arguments as for a call.
-
-        Music longer than a window is heard in windows that overlap by what a frame depends on, after a first pass which finds the loudest
-        moment, the reference of all decibels; memory beyond the samples is that of one window.
-        """
-        samples = _samples(wav, sample_rate)
-        heard, wanted = _lengths(samples, frames)
-        out = np.zeros((wanted, BINS), dtype=np.float32)
-        for start, part in self._frames(samples, heard, progress):
-            out[start : start + len(part)] = part
-        return out
-
     def _frames(self, samples: Samples, heard: int, progress: bool) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Salience [n, 53] at 50 Hz of the first `heard` frames, part after part with its first frame; none of silence."""
+        """Salience [n, 53] at 50 Hz of the first `heard` frames, part after part with its first frame; none of silence.
+
+        It is zero where it was under 0.5 before the interpolation. Music longer than a window is heard in windows that overlap by what a
+        frame depends on, after a first pass which finds the loudest moment, the reference of all decibels; memory beyond the samples is
+        that of one window.
+        """
         if any(window.any() for window, _, _ in samples.windows(WINDOW * hcqt.HOP)):
             yield from _at_frame_rate(self._windows(samples, progress), 1 + len(samples) // hcqt.HOP, heard)
 

@@ -18,14 +18,13 @@ import numpy as np
 import scipy.fft
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from jasco_pl.system import librosa
-from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, user_cache
-from jasco_pl.system.resources import FetchError, fetch, named_file
+from jasco_pl.system.resources import fetch, load_weights, named_file
 
 SAMPLE_RATE = 22050
 HOP = 256
@@ -198,12 +197,7 @@ def load_network(path: str | os.PathLike[str] | None = None) -> SalienceNetwork:
     found = find_weights(path)
     assert found is not None
     network = SalienceNetwork()
-    try:
-        tensors = load_file(found) if found.suffix == ".safetensors" else read_keras(found)
-        network.load_state_dict(tensors)
-    except Exception as error:  # safetensors, HDF5 and torch each raise their own for damaged or other content
-        reason = " ".join(str(error).split()).rstrip(".")[:200]
-        raise UserError(f"{str(found)!r} does not hold the weights of deep salience: {reason}.") from error
+    load_weights(found, network, "deep salience", read_keras)
     return network
 
 
@@ -248,13 +242,9 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> N
 
 def _fetch() -> Path:
     target = cached()
-    try:
-        original = fetch(URL, target.with_suffix(".h5"), SHA256)
-    except FetchError as error:
-        raise UserError(
-            f"the weights of deep salience are not here and cannot be fetched ({error}): download {URL} and "
-            f"save it as {str(target.with_suffix('.h5'))!r}, or name the file by {VARIABLE} or --weights."
-        ) from None
+    authors = target.with_suffix(".h5")
+    remedy = f"save it as {str(authors)!r}, or name the file by {VARIABLE} or --weights"
+    original = fetch(URL, authors, SHA256, "the weights of deep salience are not here", remedy)
     convert(original, target)
     original.unlink()
     return target

@@ -1,22 +1,106 @@
-"""Frechet distance of embeddings, of some of them called FAD (Kilgour et al. 2019).
+"""How alike sounds are, by what networks make of them, and how figures of many clips are gathered.
 
-The figure depends on the embedding, so that the name always says which: `FAD[vggish]`, `FAD[clap]`, `FD[musicnn]`. It also depends on the
-number of samples (fewer give larger distances), so that both numbers are part of the result.
+States stream, and those of separate runs or processes can be merged. `ClipFigures` keeps one figure a clip, `KernelDistance` embeddings:
+rows that torchmetrics gathers from processes that saw different numbers of them.
 
-KAD, kernel audio distance (Chung et al. 2025, arXiv 2502.15602): maximum mean discrepancy of embeddings, times 100.
+Frechet distance of embeddings, of some of them called FAD (Kilgour et al. 2019). The figure depends on the embedding, so that the name
+always says which: `FAD[vggish]`, `FAD[clap]`, `FD[musicnn]`. It also depends on the number of samples (fewer give larger distances), so
+that both numbers are part of the result. KAD, kernel audio distance (Chung et al. 2025, arXiv 2502.15602): maximum mean discrepancy of
+embeddings, times 100. Unlike the Frechet distance it assumes no Gaussians and its expectation does not depend on the number of samples.
 
-Unlike the Frechet distance it assumes no Gaussians and its expectation does not depend on the number of samples.
+KL divergence over a classifier's labels (the paper, section 4.1): does the generated music hold the concepts of its reference? The
+definition is AudioCraft's: softmax probabilities p of the reference and q of the generated clip, sum of p log(p / (q + 1e-6)), the mean
+over clips. There the classifier is PaSST; any other gives another figure, so that the name always says which: `KL[passt]`, `KL[musicnn]`.
+
+CLAP score (the paper, section 4.1): cosine of the embeddings of a description and of the audio made for it.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
-from jasco_pl.metrics.base import StreamingMetric, embedding_rows, flat, stored_rows
+from jasco_pl.metrics.report import Figure
 from jasco_pl.system.errors import UserError
+
+# A process that made no clip, and a network that heard none, have nothing to add: no reason to warn.
+warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
+
+
+class StreamingMetric(Metric):
+    """A metric whose figure after `merge_state` is that of both states.
+
+    torchmetrics 1.9 leaves a figure computed before the merge in its cache and returns it again.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add the state of another metric of the same class and arguments, or its `metric_state`."""
+        super().merge_state(incoming_state)
+        self._computed = None
+        self._update_count += incoming_state.update_count if isinstance(incoming_state, Metric) else 1
+
+
+class ClipFigures(StreamingMetric):
+    """One figure of many clips; each weighs the same, whatever its length, and however the clips are split over processes.
+
+    A clip for which the figure is undefined (NaN) counts in the order of the clips, but not in their mean.
+    """
+
+    rows: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
+        self.set_dtype(torch.float64)  # also of the empty vector that a process without clips sends
+
+    def update(self, value: float, position: int) -> None:
+        """Add a clip: its figure, and which of all clips it is, so that the order in which they are made does not matter."""
+        self.rows.append(torch.tensor([position, value], dtype=torch.float64, device=self.device))
+
+    def compute(self) -> Tensor:
+        """The clips' figures [N], by position."""
+        if isinstance(self.rows, list) and not self.rows:
+            return torch.zeros(0, dtype=torch.float64)
+        positions, values = dim_zero_cat(self.rows).reshape(-1, 2).T
+        return values[positions.argsort(stable=True)].cpu()
+
+    def figure(self) -> Figure:
+        """Their mean and its 95 % bootstrap interval; absent where it is defined for no clip."""
+        return Figure.of(np.atleast_1d(self.compute().numpy()))
+
+
+def embedding_rows(embeddings: Tensor, dim: int, name: str) -> Tensor:
+    """Embeddings [..., D] as rows [N, D].
+
+    Raises:
+        UserError: they have another dimension than the metric's, or hold NaN or infinity.
+    """
+    if embeddings.ndim < 1 or embeddings.shape[-1] != dim:
+        raise UserError(f"{name} compares embeddings of {dim} dimensions; these have shape {tuple(embeddings.shape)}.")
+    rows = embeddings.detach().reshape(-1, dim)
+    if not bool(torch.isfinite(rows).all()):
+        raise UserError(f"{name} was given embeddings that hold NaN or infinity.")
+    return rows
+
+
+def stored_rows(state: list[Tensor] | Tensor, dim: int) -> Tensor:
+    """All rows [N, D] of a list state of flat vectors, in an order that does not depend on which process saw which."""
+    if isinstance(state, list) and not state:
+        return torch.zeros(0, dim)
+    rows = dim_zero_cat(state).reshape(-1, dim)
+    order = np.lexsort(rows[:, : min(dim, 4)].cpu().numpy().T)
+    return rows[torch.from_numpy(order).to(rows.device)]
+
 
 PUBLISHED = ("vggish", "clap")  # embeddings whose Frechet distance the literature calls FAD
 
@@ -194,7 +278,8 @@ class KernelDistance(StreamingMetric):
 
     def update(self, embeddings: Tensor, reference: bool = False) -> None:
         """Add embeddings [..., D] of generated audio, or of the reference; UserError if they have another dimension or hold NaN."""
-        rows = flat(embedding_rows(embeddings, self.dim, self.name))
+        # flat, because torchmetrics gathers a process that has seen nothing as an empty vector
+        rows = embedding_rows(embeddings, self.dim, self.name).float().reshape(-1)
         (self.reference_rows if reference else self.generated_rows).append(rows)
 
     def compute(self) -> dict[str, Tensor]:
@@ -206,3 +291,33 @@ class KernelDistance(StreamingMetric):
             f"{self.name} reference": len(reference),
         }
         return {key: torch.tensor(value, dtype=torch.float64) for key, value in found.items()}
+
+
+EPSILON = 1e-6
+
+
+def label_kl(generated: Tensor, reference: Tensor) -> Tensor:
+    """Divergence [...] of label probabilities [..., C] of generated clips from those of their references.
+
+    Raises:
+        UserError: the shapes differ, or a row is no distribution.
+    """
+    if generated.shape != reference.shape or generated.ndim < 1:
+        shapes = f"{tuple(generated.shape)} and {tuple(reference.shape)}"
+        raise UserError(f"label probabilities of shapes {shapes} cannot be compared: both must be [..., labels].")
+    for probabilities in (generated, reference):
+        total = probabilities.sum(dim=-1)
+        if bool((probabilities < 0).any()) or not torch.allclose(total, torch.ones_like(total), atol=1e-3):
+            raise UserError("label probabilities must not be negative and must sum to 1 over the labels: use softmax.")
+    return torch.nn.functional.kl_div((generated.double() + EPSILON).log(), reference.double(), reduction="none").sum(dim=-1)
+
+
+def clap_score(audio: Tensor, text: Tensor) -> Tensor:
+    """Cosine [...] of audio embeddings [..., D] and text embeddings [..., D], pair by pair; -1 to 1.
+
+    Raises:
+        UserError: the shapes differ.
+    """
+    if audio.shape != text.shape or audio.ndim < 1:
+        raise UserError(f"embeddings of shapes {tuple(audio.shape)} (audio) and {tuple(text.shape)} (text) are no pairs.")
+    return cosine_similarity(audio.double(), text.double(), dim=-1, eps=1e-8)

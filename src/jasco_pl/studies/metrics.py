@@ -25,14 +25,21 @@ from tqdm import tqdm
 from jasco_pl.audio.files import SAMPLE_RATE, read_audio
 from jasco_pl.codec import load_codec
 from jasco_pl.compose.pieces import read_stretch
+from jasco_pl.extract.classical import onset_times
 from jasco_pl.extract.heard import Heard
-from jasco_pl.extract.onsets import onset_times
 from jasco_pl.extract.salience import Salience
-from jasco_pl.metrics.chords import VOCABULARIES, chord_accuracy, chord_iou
 from jasco_pl.metrics.distances import FrechetDistance, KernelDistance
-from jasco_pl.metrics.embedders.base import Embedder
-from jasco_pl.metrics.melody import bins_to_pitch_class, melody_accuracy, melody_similarity, pitch_class_accuracy
-from jasco_pl.metrics.onset_f1 import onset_f1
+from jasco_pl.metrics.embedders import Embedder
+from jasco_pl.metrics.following import (
+    VOCABULARIES,
+    bins_to_pitch_class,
+    chord_accuracy,
+    chord_iou,
+    melody_accuracy,
+    melody_similarity,
+    onset_f1,
+    pitch_class_accuracy,
+)
 from jasco_pl.metrics.report import Column, Figure, Row, markdown_table
 from jasco_pl.notation import harmony
 from jasco_pl.notation.melody import has_melody

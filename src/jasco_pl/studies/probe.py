@@ -33,7 +33,7 @@ from tqdm import tqdm
 from jasco_pl.codec import load_codec
 from jasco_pl.compose.pieces import read_stretch
 from jasco_pl.compose.tables import INSTRUMENTS, KITS, STYLES
-from jasco_pl.metrics.embedders.base import Embedder
+from jasco_pl.metrics.embedders import Embedder
 from jasco_pl.metrics.report import aligned_table
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path

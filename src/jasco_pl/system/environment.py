@@ -50,23 +50,6 @@ def import_error(module: str) -> str | None:
     return lines[-1] if lines else f"the interpreter ended with status {run.returncode}"
 
 
-def torch_is_cpu_build() -> bool:
-    """Whether the installed torch was built without CUDA."""
-    import torch
-
-    return torch.version.cuda is None
-
-
-def set_extensions_aside(folder: Path) -> list[tuple[Path, Path]]:
-    """Rename `folder`/lib/*.so so that they are not found; returns (old, new) pairs."""
-    moved = []
-    for library in sorted((folder / "lib").glob("*.so")):
-        aside = library.with_name(library.name + SET_ASIDE)
-        library.replace(aside)
-        moved.append((library, aside))
-    return moved
-
-
 def mend_torchaudio(environment: Path) -> str | None:
     """Set torchaudio's extension aside when it cannot be loaded beside a CPU build of torch.
 
@@ -85,14 +68,18 @@ def mend_torchaudio(environment: Path) -> str | None:
     error = import_error("torchaudio")
     if error is None:
         return None
-    if not torch_is_cpu_build():
+    if torch.version.cuda is not None:
         raise UserError(f"torchaudio does not import beside this CUDA build of torch ({error}): install the torchaudio built for it.")
     if not folder.resolve().is_relative_to(environment.resolve()):
         raise UserError(
             f"torchaudio in {str(folder)!r} is a CUDA build and torch a CPU one, and it lies outside the project's own environment "
             f"{str(environment)!r}, so it is left alone: use the environment that `make setup` makes."
         )
-    moved = set_extensions_aside(folder)
+    moved = []
+    for library in sorted((folder / "lib").glob("*.so")):
+        aside = library.with_name(library.name + SET_ASIDE)
+        library.replace(aside)
+        moved.append((library, aside))
     still = import_error("torchaudio")
     if still is not None:
         for library, aside in moved:

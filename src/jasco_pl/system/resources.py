@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,6 @@ def weights_fingerprint(network: nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
-class FetchError(Exception):
-    """A file cannot be fetched; the message is the reason alone."""
-
-
 def offline() -> bool:
     """Whether nothing is to be fetched: the variable by which Hugging Face's libraries are told so."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
@@ -97,28 +94,31 @@ def named_file(what: str, given: str | os.PathLike[str] | None, variable: str, a
     return None
 
 
-def fetch(url: str, target: Path, sha256: str = "") -> Path:
+def fetch(url: str, target: Path, sha256: str, missing: str, remedy: str) -> Path:
     """Fetch a file with a bar, whole or not at all.
 
     Args:
         url: where it is published, http or https.
         target: where it goes.
-        sha256: how its checksum must begin.
+        sha256: how its checksum must begin; "" takes any.
+        missing: what is not here, and `remedy`, where the file may lie instead: how the sentence begins and ends if it cannot be fetched.
 
     Raises:
-        FetchError: HF_HUB_OFFLINE is set, or it cannot be reached.
-        UserError: what came is another file, or it cannot be written.
+        UserError: HF_HUB_OFFLINE is set, it cannot be reached, what came is another file, or it cannot be written.
     """
     from requests import RequestException  # here, as in pooch: few runs fetch anything
 
+    def refused(reason: str) -> UserError:
+        return UserError(f"{missing} and cannot be fetched ({reason}): download {url} and {remedy}.")
+
     if offline():
-        raise FetchError("HF_HUB_OFFLINE is set")
+        raise refused("HF_HUB_OFFLINE is set")
     with atomic_path(target) as temporary:
         bar = tqdm(total=1, desc=target.name, unit="B", unit_scale=True)  # pooch says the true total; without any it takes no bar
         try:
             pooch.HTTPDownloader(progressbar=bar, chunk_size=_BLOCK, timeout=_SECONDS)(url, str(temporary), None)
         except RequestException as error:
-            raise FetchError(_reason(error)) from error
+            raise refused(_reason(error)) from error
         finally:
             bar.close()
         found = pooch.file_hash(str(temporary))
@@ -132,3 +132,18 @@ def _reason(error: BaseException) -> str:
     while (first := error.__cause__ or error.__context__) is not None:
         error = first
     return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
+def load_weights(path: Path, network: nn.Module, name: str, read: Callable[[Path], Any]) -> None:
+    """Fill a network from a .safetensors file of exactly its weights, or another file that `read` understands.
+
+    Raises:
+        UserError: the file is damaged or holds something else.
+    """
+    from safetensors.torch import load_file  # here, because locating a folder needs none of it
+
+    try:
+        network.load_state_dict(load_file(path) if path.suffix == ".safetensors" else read(path))
+    except Exception as error:  # safetensors, HDF5, pickle and torch each raise their own for damaged or other content
+        reason = " ".join(str(error).split()).rstrip(".")[:200]
+        raise UserError(f"{str(path)!r} does not hold the weights of {name}: {reason}.") from error

@@ -85,11 +85,6 @@ def read_average(folder: Path, like: dict[str, torch.Tensor]) -> dict[str, torch
     return state[AVERAGE]
 
 
-def read_meta(folder: Path) -> dict[str, Any]:
-    """Everything that is not sharded."""
-    return torch.load(folder / META, map_location="cpu", weights_only=True)
-
-
 def read_folder(folder: Path) -> dict[str, Any]:
     """All shards put together by one process, on the CPU, laid out as a checkpoint of one process (optimiser state keyed by number)."""
     index = metadata(folder)
@@ -107,7 +102,7 @@ def read_folder(folder: Path) -> dict[str, Any]:
         for parent in parents:
             place = place.setdefault(parent, {})
         place[last] = value
-    checkpoint = read_meta(folder)
+    checkpoint = torch.load(folder / META, map_location="cpu", weights_only=True)
     checkpoint["state_dict"] = nested[WEIGHTS]
     if OPTIMIZER in nested:
         checkpoint["optimizer_states"] = [_numbered(nested[OPTIMIZER])]

@@ -1,4 +1,4 @@
-"""`jasco fit | validate | test`: Lightning's command line over our module and data module."""
+"""Lightning's command line over our module and data module."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import jsonargparse
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -17,11 +16,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from jasco_pl.controls import stored_fields
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.system.errors import UserError
-from jasco_pl.training.guard import GradientGuard
-from jasco_pl.training.heartbeat import Heartbeat, lost_contact
+from jasco_pl.training.guard import GradientGuard, Heartbeat, StopSignals, lost_contact
 from jasco_pl.training.history import SessionRecord
 from jasco_pl.training.module import JascoModule
-from jasco_pl.training.preemption import StopSignals
 from jasco_pl.training.progress import StepBar
 from jasco_pl.training.sharded import ShardedStrategy
 
@@ -89,11 +86,13 @@ def quiet() -> None:
         logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(ADVERTISEMENT))
 
 
-def main(command: str, arguments: Sequence[str]) -> int:
-    """Run one of Lightning's subcommands; 2 if the configuration or the data cannot be used."""
+def run(command: str, arguments: Sequence[str]) -> None:
+    """Run one of Lightning's subcommands: fit, validate, test.
+
+    Raises:
+        UserError: the configuration or the data cannot be used, or another process of the training is gone.
+    """
     quiet()
-    if not {"-h", "--help"}.isdisjoint(arguments):  # parsing the sources takes a while: only where it is read
-        jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     try:
         JascoCLI(
             command,
@@ -108,7 +107,6 @@ def main(command: str, arguments: Sequence[str]) -> int:
         raise _sentence(error) from error
     except RuntimeError as error:
         raise lost_contact(error) or error from error
-    return 0
 
 
 def _sentence(error: Exception) -> UserError:

@@ -1,22 +1,35 @@
-"""Steps that would spoil the weights are left out."""
+"""What keeps a run whole: steps that would spoil the weights are left out, a training that is asked to stop saves first, and so does one
+that comes to its end; a training of several processes ends when one of them is lost, instead of waiting for it.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import socket
 import statistics
 import sys
+import threading
+import time
 from collections import deque
-from typing import Any
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
 
 import lightning
 import torch
 import torch.distributed
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
+from torch.distributed import PrefixStore, Store, TCPStore
 from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
 from jasco_pl.system.errors import UserError
 
+T = TypeVar("T")
 SHOWN_IDS = 8
 ENOUGH = 20  # norms that a median has to rest on
 
@@ -26,6 +39,15 @@ def gradient_norm(module: lightning.LightningModule) -> Tensor:
     gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+
+def gathered(trainer: lightning.Trainer, items: list[T]) -> list[T]:
+    """What all processes have, in all processes."""
+    if trainer.world_size == 1:
+        return items
+    parts: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(parts, items)
+    return [item for part in parts for item in part]
 
 
 class GradientGuard(Callback):
@@ -92,11 +114,7 @@ class GradientGuard(Callback):
 
     def _report(self, trainer: lightning.Trainer, reason: str, losses: Tensor | None) -> None:
         ids = self._ids if losses is None else [name for name, loss in zip(self._ids, losses.tolist(), strict=True) if not _finite(loss)]
-        everyone: list[Any] = [ids]
-        if trainer.world_size > 1:
-            everyone = [None] * trainer.world_size
-            torch.distributed.all_gather_object(everyone, ids)
-        names = [name for part in everyone for name in part]
+        names = gathered(trainer, ids)
         shown = ", ".join(names[:SHOWN_IDS]) + (f" and {len(names) - SHOWN_IDS} more" if len(names) > SHOWN_IDS else "")
         step = trainer.global_step + 1
         if trainer.is_global_zero:
@@ -121,3 +139,165 @@ class GradientGuard(Callback):
 
 def _finite(value: float) -> bool:
     return abs(value) < float("inf")
+
+
+REQUEUE = 75  # EX_TEMPFAIL; conf/slurm/train.sbatch queues the job again on it
+
+
+def save_last(trainer: lightning.Trainer) -> Path | None:
+    """Save where the same command goes on from, in all processes; None without a ModelCheckpoint."""
+    saver = trainer.checkpoint_callback
+    if not isinstance(saver, ModelCheckpoint) or not saver.dirpath:
+        return None
+    path = Path(saver.dirpath) / f"{saver.CHECKPOINT_NAME_LAST}{saver.FILE_EXTENSION}"
+    trainer.save_checkpoint(path)
+    return path
+
+
+class Stopped(SystemExit):
+    """The training was asked to stop and has saved; carries the exit code."""
+
+
+class StopSignals(Callback):
+    """On SIGTERM or SIGUSR1 to any process: finish the step, save as `last`, end all processes; the same command goes on from there.
+
+    After the step `max_steps` it saves as well: a run whose end is no multiple of the interval between checkpoints keeps its end.
+
+    Exit code 143 after SIGTERM (128 + 15, as for a process that dies of it), 75 after SIGUSR1, which a SLURM job is sent before its time
+    is up: the batch script queues the job again. Lightning's own handlers are put out of force: they save nothing on SIGTERM, and use the
+    process group from inside a signal handler.
+    """
+
+    def __init__(self) -> None:
+        self._received = 0
+
+    def setup(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
+        """From here on SIGUSR1 does not kill."""
+        if stage == "fit" and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGUSR1, self._receive)
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Lightning has set its handlers by now."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGUSR1, signal.SIGTERM):
+                signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._received = number
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Between two steps everybody can save and stop."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        received = self._received
+        if trainer.world_size > 1:  # a signal to one is a signal to all
+            flag = torch.tensor(float(received), device=trainer.strategy.root_device)
+            received = int(trainer.strategy.reduce(flag, reduce_op="max"))
+        if not received:
+            if trainer.global_step == trainer.max_steps:  # the last steps too, whatever the interval between checkpoints
+                save_last(trainer)
+            return
+        path = save_last(trainer)
+        saved = f"{path} is saved, the same command goes on from it" if path else "nothing was saved, because there is no ModelCheckpoint"
+        if trainer.is_global_zero:
+            name = signal.Signals(received).name
+            tqdm.write(f"stopped by {name} after step {trainer.global_step}: {saved}.", file=sys.stderr)
+        raise Stopped(REQUEUE if received == signal.SIGUSR1 else 128 + received)
+
+
+LOST = 70  # exit code, EX_SOFTWARE
+BROKEN_CONNECTION = re.compile(r"closed by peer|reset by peer|Broken pipe|Connection refused|remote process exited|[Tt]imed out|NCCL")
+GO_ON = "the same command goes on from the last checkpoint"
+
+
+class Heartbeat(Callback):
+    """Every process shows now and then that it lives; those left behind say who is missing, and end.
+
+    A collective operation that waits for a lost process ends at once with gloo, after half an hour with NCCL's default, and nobody says
+    who is missing. Rank 0 watches all, the others watch rank 0, through the store that the process group met at.
+
+    Args:
+        every: seconds between two signs of life.
+        patience: seconds without one after which a process counts as lost.
+    """
+
+    def __init__(self, every: float = 5.0, patience: float = 40.0) -> None:
+        if not 0 < every < patience:
+            raise UserError(f"the heartbeat's every {every:g} must be positive and less than its patience {patience:g}.")
+        self.every, self.patience = every, patience
+        self._ended = threading.Event()
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Begin; a training of one process has nobody to watch."""
+        if trainer.world_size == 1 or "MASTER_PORT" not in os.environ:
+            return
+        self._ended.clear()
+        threading.Thread(target=self._watch, args=(trainer.global_rank, trainer.world_size), daemon=True).start()
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Stop watching: the others may end sooner or later than this one."""
+        self._ended.set()
+
+    def on_exception(self, trainer: lightning.Trainer, module: lightning.LightningModule, exception: BaseException) -> None:
+        """This process speaks for itself."""
+        self._ended.set()
+
+    def _watch(self, rank: int, world: int) -> None:
+        try:
+            store = self._store()
+            store.set(f"where/{rank}", f"process {rank} of {world} (pid {os.getpid()} on {socket.gethostname()})")
+        except Exception:
+            return  # the process group itself will speak up
+        seen = dict.fromkeys(range(1, world) if rank == 0 else [0], (-1, time.monotonic()))
+        while not self._ended.wait(self.every):
+            lost = self._look(store, rank, seen)
+            if lost is None:
+                continue
+            who = _where(store, lost, world)
+            if rank == 0:
+                store.add("lost", lost + 1)
+            if self._ended.wait(self.every):  # it ended of itself meanwhile
+                return
+            print(f"\njasco fit: {who} has not been heard of for {self.patience:g} s; this one ends, {GO_ON}.", file=sys.stderr, flush=True)
+            os._exit(LOST)  # the main thread may wait for the lost one for ever
+
+    def _store(self) -> Store:
+        """A connection of our own: that of the process group serves one request at a time, and those may wait."""
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=self.patience))
+        return PrefixStore(f"heartbeat/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+
+    def _look(self, store: Store, rank: int, seen: dict[int, tuple[int, float]]) -> int | None:
+        """Give a sign of life, and look at those of the others; the rank that is lost, or None."""
+        now = time.monotonic()
+        try:
+            store.add(f"beat/{rank}", 1)
+            if rank != 0 and (lost := store.add("lost", 0)):
+                return lost - 1
+            for other, (count, _) in list(seen.items()):
+                if (current := store.add(f"beat/{other}", 0)) != count:
+                    seen[other] = (current, now)
+        except Exception:  # the store's own process is gone; the times of the last signs stand
+            pass
+        return next((other for other, (_, when) in seen.items() if now - when > self.patience), None)
+
+
+def _where(store: Store, rank: int, world: int) -> str:
+    try:
+        return store.get(f"where/{rank}").decode() if store.check([f"where/{rank}"]) else f"process {rank} of {world}"
+    except Exception:
+        return f"process {rank} of {world}"
+
+
+def lost_contact(error: Exception) -> UserError | None:
+    """The sentence for an error that means that another process of the training is gone, None for any other error."""
+    text = str(error)
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return None
+    if not isinstance(error, RuntimeError) or not BROKEN_CONNECTION.search(text):
+        return None
+    rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    first = re.sub(r"^\[[^\]]*\] *", "", text.strip().splitlines()[0]).split(". ")[0].rstrip(".")  # without place in the source and advice
+    return UserError(f"process {rank} of {world} ends because another one has ended or cannot be reached ({first}); {GO_ON}.")

@@ -16,9 +16,8 @@ from jasco_pl.codec import load_codec
 from jasco_pl.controls.conditions import ConditionDropout, Conditions
 from jasco_pl.data.schema import Batch
 from jasco_pl.network.flow.path import Weighting, flow_matching_loss, loss_weight, make_path
-from jasco_pl.network.model import JascoModel, ModelConfig, check_state
+from jasco_pl.network.model import JascoModel, ModelConfig, check_state, start_from
 from jasco_pl.network.text import TextEncoder
-from jasco_pl.network.warm_start import start_from
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import locate
 from jasco_pl.system.seeding import generator, item_noise, stable_hash
@@ -269,13 +268,7 @@ class JascoModule(lightning.LightningModule):
         """Go on with the live weights."""
         self._validation.close()
 
-    def on_test_epoch_start(self) -> None:
-        """As for validation."""
-        self.on_validation_epoch_start()
-
-    def on_test_epoch_end(self) -> None:
-        """As for validation."""
-        self.on_validation_epoch_end()
+    on_test_epoch_start, on_test_epoch_end = on_validation_epoch_start, on_validation_epoch_end
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then move the average."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from jasco_pl.metrics import clap_score
+from jasco_pl.metrics.distances import clap_score
 from jasco_pl.metrics.embedders import load_embedder
 from jasco_pl.metrics.embedders.clap import Clap
 from jasco_pl.system.errors import UserError

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jasco_pl.metrics.embedders.musicnn_network import read_checkpoint
+from jasco_pl.metrics.embedders.musicnn import read_checkpoint
 
 
 def varint(value: int) -> bytes:

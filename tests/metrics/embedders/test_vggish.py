@@ -10,7 +10,8 @@ import torch
 from pooch import file_hash
 from torch import Tensor
 
-from jasco_pl.metrics.embedders import base, load_embedder
+from jasco_pl.metrics import embedders
+from jasco_pl.metrics.embedders import load_embedder
 from jasco_pl.metrics.embedders.vggish import URL, VggishNetwork, mel_matrix, vggish_patches
 from jasco_pl.system.errors import UserError
 
@@ -104,9 +105,9 @@ def test_a_cached_file_is_taken_and_a_fetched_one_checked(published: Any, tmp_pa
     source.write_bytes(b"weights")
     right, url = file_hash(str(source))[:8], f"{published.url}/file.bin"
     with pytest.raises(UserError, match="sha256"):
-        base.find_file("thing", url, sha256="00000000")
+        embedders.find_file("thing", url, sha256="00000000")
     assert not list((tmp_path / "cache").rglob("*.bin"))
-    found = base.find_file("thing", url, sha256=right)
+    found = embedders.find_file("thing", url, sha256=right)
     assert found == tmp_path / "cache" / "jasco_pl" / "metrics" / "file.bin"
     source.unlink()
-    assert base.find_file("thing", url, sha256=right).read_bytes() == b"weights"
+    assert embedders.find_file("thing", url, sha256=right).read_bytes() == b"weights"

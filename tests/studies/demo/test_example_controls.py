@@ -14,8 +14,8 @@ import torch
 from jasco_pl.audio.files import read_audio
 from jasco_pl.compose.tables import INSTRUMENTS
 from jasco_pl.controls.melody import read_melody
-from jasco_pl.extract.onsets import onset_times
-from jasco_pl.metrics.onset_f1 import onset_f1
+from jasco_pl.extract.classical import onset_times
+from jasco_pl.metrics.following import onset_f1
 from jasco_pl.notation.chord_text import parse_chords
 from jasco_pl.studies.demo import read_requests
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jasco_pl.evaluation import Listeners
+from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.studies.paper.engine import Budget
 from jasco_pl.studies.paper.plan import ACCURACY, ADHERENCE, CLAP, KL, TRIADS
 from jasco_pl.studies.paper.results import Reproduction, Scores

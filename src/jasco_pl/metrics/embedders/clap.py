@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel, PretrainedConfig
 
-from jasco_pl.metrics.embedders.base import Embedder
+from jasco_pl.metrics.embedders import Embedder
 from jasco_pl.system.resources import load_pretrained, unavailable
 
 DEFAULT = "laion/larger_clap_music"

@@ -14,7 +14,7 @@ import torchaudio
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad, scaled_dot_product_attention
 
-from jasco_pl.metrics.embedders.base import Classifier, find_file, load_state
+from jasco_pl.metrics.embedders import Classifier, find_file, load_state
 
 URL = "https://github.com/kkoutini/PaSST/releases/download/v0.0.1-audioset/passt-s-f128-p16-s10-ap.476-swa.pt"
 SECONDS, LEAST_SECONDS = 10, 0.15

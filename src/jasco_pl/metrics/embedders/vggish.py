@@ -15,7 +15,7 @@ import torch
 from pooch import file_hash
 from torch import Tensor, nn
 
-from jasco_pl.metrics.embedders.base import Embedder, find_file, load_state
+from jasco_pl.metrics.embedders import Embedder, find_file, load_state
 
 URL = "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"
 SHA256 = "10086976"  # how it begins, by PyTorch's convention for names

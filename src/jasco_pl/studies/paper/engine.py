@@ -29,8 +29,11 @@ import torch
 from tqdm import tqdm
 
 from jasco_pl.data.shards import ShardReader
-from jasco_pl.evaluation import ComposedPieces, Listeners, ResultRow, Settings, evaluate
 from jasco_pl.evaluation.clips import WORKER
+from jasco_pl.evaluation.engine import ResultRow, evaluate
+from jasco_pl.evaluation.pretrained import Listeners
+from jasco_pl.evaluation.references import ComposedPieces
+from jasco_pl.evaluation.settings import Settings
 from jasco_pl.network.flow.path import make_path
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import read_config
@@ -168,7 +171,7 @@ class Job:
         write_json(overlay, self.overlay())  # JSON is YAML
         files = [argument for path in [*self.recipe.files, overlay] for argument in ("-c", str(path))]
         started = time.process_time()
-        cli.main("fit", files)
+        cli.run("fit", files)
         last = self.folder / "checkpoints" / "last.ckpt"
         steps = torch.load(last, map_location="cpu", weights_only=True)["global_step"]
         if steps != self.budget.steps:

@@ -15,8 +15,9 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from jasco_pl.evaluation import Listeners, ResultRow
 from jasco_pl.evaluation.clips import read_arrays
+from jasco_pl.evaluation.engine import ResultRow
+from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.report import figure_as_json
 from jasco_pl.evaluation.settings import takes_audio
 from jasco_pl.evaluation.table import CLASSIFIERS, EMBEDDINGS, clap_of, kl_of

@@ -1,4 +1,4 @@
-"""`jasco fit-codec`: train the vocoder of the embedded codec and write the codec with it."""
+"""`jasco fit`, `validate`, `test`: the model; `jasco fit-codec`: the vocoder of the embedded codec. Both by Lightning's command line."""
 
 from __future__ import annotations
 
@@ -6,12 +6,26 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+import jsonargparse
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from jasco_pl.system.errors import UserError
-from jasco_pl.training.cli import quiet
-from jasco_pl.training.codec_data import AudioDataModule
-from jasco_pl.training.codec_module import CodecModule
+from jasco_pl.training.cli import quiet, run
+
+
+def main(command: str, arguments: Sequence[str]) -> int:
+    """Train (or go on), validate or test; returns 0.
+
+    Raises:
+        UserError: the configuration, the codec or the data cannot be used.
+    """
+    if command == "fit-codec":
+        fit_codec(arguments)
+        return 0
+    if not {"-h", "--help"}.isdisjoint(arguments):  # parsing the sources takes a while: only where it is read
+        jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    run(command, arguments)
+    return 0
 
 
 class CodecCLI(LightningCLI):
@@ -25,12 +39,10 @@ class CodecCLI(LightningCLI):
         parser.add_argument("--export", type=str | None, default=None, help="folder to write the codec to when the training is done")
 
 
-def main(command: str, arguments: Sequence[str]) -> int:
-    """Train (or go on, or only export where `max_steps` are done already); returns 0.
+def fit_codec(arguments: Sequence[str]) -> None:
+    """Train the vocoder (or go on, or only export where `max_steps` are done already)."""
+    from jasco_pl.training.codec import AudioDataModule, CodecModule  # here: a model needs none of it
 
-    Raises:
-        UserError: the configuration, the codec or the audio cannot be used.
-    """
     quiet()
     warnings.filterwarnings("ignore", message=".*manual optimization and every_n_train_steps.*")  # weights after the step are what we want
     cli = CodecCLI(
@@ -40,13 +52,12 @@ def main(command: str, arguments: Sequence[str]) -> int:
         auto_configure_optimizers=False,
         args=list(arguments),
         save_config_kwargs={"overwrite": True},
-        parser_kwargs={"prog": f"jasco {command}", "description": "Train the embedded codec's vocoder from a YAML configuration."},
+        parser_kwargs={"prog": "jasco fit-codec", "description": "Train the embedded codec's vocoder from a YAML configuration."},
     )
     if cli.trainer.world_size > 1:
-        raise UserError(f"`jasco {command}` trains on one device, {cli.trainer.world_size} were asked for: set --trainer.devices 1.")
+        raise UserError(f"`jasco fit-codec` trains on one device, {cli.trainer.world_size} were asked for: set --trainer.devices 1.")
     print(f"training into {cli.trainer.log_dir}; watch it with `make tensorboard`", file=sys.stderr)
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
     if cli.config.export:
         cli.model.export(cli.config.export)
         print(f"wrote {cli.config.export}", file=sys.stderr)
-    return 0

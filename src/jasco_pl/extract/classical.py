@@ -1,21 +1,35 @@
-"""Pitch classes of audio: the prominent one a frame, as Music ControlNet reads a melody, and quantised chroma, as MusicGen does.
-
-Both take the strongest of twelve pitch classes in each STFT frame by librosa's chroma filter bank (A4 = 440 Hz, no tuning estimate).
-A frame more than 60 dB under the clip's loudest is silent and has no pitch class, rather than an arbitrary one.
-"""
+"""Extractors that need no weights: onsets, pitch classes, and the melody of a single voice."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 import scipy.signal
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from jasco_pl.audio.files import resample
+from jasco_pl.notation.harmony import FRAME_RATE
+from jasco_pl.notation.melody import BINS, LOWEST_MIDI, UNVOICED
 from jasco_pl.system import librosa
 from jasco_pl.system.errors import UserError
 
-FRAME_RATE = 50
+SAMPLE_RATE = 22050
+
+
+def onset_times(wav: Tensor, sample_rate: int) -> NDArray[np.float64]:
+    """Onsets of one clip [1, S] in seconds, rising; empty when nothing begins.
+
+    They lie on a grid of 23 ms (hop 512 at 22,050 Hz) at the peaks of the onset strength, not backtracked to where they start to rise.
+    """
+    samples = resample(wav, sample_rate, SAMPLE_RATE)[0].numpy()
+    if not np.any(samples):
+        return np.zeros(0)
+    return np.asarray(librosa.onset.onset_detect(y=samples, sr=SAMPLE_RATE, units="time"), dtype=np.float64)
+
+
 MIDDLE_C = 261.2  # Hz, Music ControlNet's cut-off
 SILENCE = 1e-6  # of the loudest frame's power: -60 dB
 
@@ -75,3 +89,35 @@ def prominent_pitch_class(wav: Tensor, sample_rate: int, frames: int) -> Tensor:
 def power_of_two(samples: float) -> int:
     """The one that is nearest by its logarithm."""
     return 2 ** round(torch.log2(torch.tensor(samples)).item())
+
+
+SAMPLE_RATE = 22050
+_HOP = 441  # 50 frames a second
+# The search goes an octave below and nearly one above the range: a note outside it is then mostly heard as itself and dropped, instead
+# of being taken for its octave (wrongly voiced frames fell from 34 % to 6 % on a synthetic line with such notes and vibrato).
+_SEARCH = (30.5, 104.5)
+_RESOLUTION = 0.25  # semitones; 0.1, librosa's default, was no more accurate at eight times the cost
+
+
+def pyin_melody(wav: Tensor, sample_rate: int, frames: int) -> NDArray[np.int8]:
+    """Melody of one clip, one semitone a frame.
+
+    Args:
+        wav: mono [1, S].
+        sample_rate: in Hz.
+        frames: how many frames T at 50 Hz; audio is cut or padded with silence to them.
+
+    Returns:
+        Bins [T]: 0..52 for MIDI 43..95, -1 where nothing periodic sounds or the note lies outside that range (it is not moved into it;
+        a steady note well above it can be mistaken for a lower one).
+    """
+    samples = resample(wav, sample_rate, SAMPLE_RATE)[0].numpy()[: frames * _HOP]
+    if not np.any(samples):
+        return np.full(frames, UNVOICED, dtype=np.int8)
+    padded = np.pad(samples, (0, frames * _HOP - len(samples)))
+    low, high = (float(librosa.midi_to_hz(midi)) for midi in _SEARCH)
+    frequency, voiced, _ = librosa.pyin(padded, sr=SAMPLE_RATE, fmin=low, fmax=high, hop_length=_HOP, resolution=_RESOLUTION)
+    with np.errstate(invalid="ignore"):
+        bins = np.round(librosa.hz_to_midi(frequency[:frames])) - LOWEST_MIDI
+        inside = voiced[:frames] & (bins >= 0) & (bins < BINS)
+    return np.where(inside, bins, UNVOICED).astype(np.int8)
