@@ -9,8 +9,7 @@ import soundfile
 import torch
 
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
-from jasco_pl.codec.griffin_lim import GriffinLim
-from jasco_pl.codec.vocoder import Vocoder
+from jasco_pl.codec.decoders import GriffinLim, Vocoder
 from jasco_pl.commands.fit_codec import main
 from jasco_pl.system.errors import UserError
 from jasco_pl.training.codec_data import AudioCrops, AudioDataModule, read_crop

@@ -110,10 +110,6 @@ class Renderer:
             ) from error
         self._loudness: dict[tuple[int, int], float] = {}
 
-    def render_part(self, part: Part, duration: float) -> np.ndarray:
-        """One part alone, dry, at its mixing level: float32 [S]."""
-        return self._render([part], duration)
-
     def render(self, song: Song) -> tuple[np.ndarray, np.ndarray]:
         """The dry drum stem and the dry rest, float32 [S] each."""
         drums = [part for part in song.parts if part.role == "drums"]

@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
-from jasco_pl.codec.vocoder import Vocoder
+from jasco_pl.codec.decoders import Vocoder
 from jasco_pl.data.schema import Batch
 from jasco_pl.evaluation.codec_report import compare
 from jasco_pl.metrics.reconstruction import FLOOR as MEL_FLOOR
