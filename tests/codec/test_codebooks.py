@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jasco_pl.codec.base import nearest
-from jasco_pl.codec.fit import fit_codebooks
+from jasco_pl.codec.embedded import fit_codebooks
 
 
 def clusters(count: int = 1200) -> torch.Tensor:

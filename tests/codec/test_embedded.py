@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
+from jasco_pl.codec.decoders import spread
 from jasco_pl.codec.embedded import FORMAT, is_band_codec
-from jasco_pl.codec.griffin_lim import spread
 from jasco_pl.system.errors import UserError
 
 HOP = 640

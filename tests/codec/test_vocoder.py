@@ -9,8 +9,7 @@ import soundfile
 import torch
 
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
-from jasco_pl.codec.griffin_lim import GriffinLim
-from jasco_pl.codec.vocoder import Vocoder
+from jasco_pl.codec.decoders import GriffinLim, Vocoder
 from jasco_pl.commands.fit import main
 from jasco_pl.system.errors import UserError
 from jasco_pl.training.codec import AudioCrops, AudioDataModule, CodecModule, LossBalancer, corrupted, read_crop

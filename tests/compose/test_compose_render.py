@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,11 +107,12 @@ def test_a_piece_without_drums_is_as_loud_as_others(renderer: Renderer) -> None:
 
 
 @pytest.mark.parametrize("name", ["flute", "violin", "saw lead", "alto sax", "vibraphone", "nylon guitar", "trumpet", "voice", "clarinet"])
-def test_a_lead_sounds_at_the_annotated_pitch(renderer: Renderer, name: str) -> None:
+def test_a_lead_sounds_at_the_annotated_pitch(renderer: Renderer, pieces: list[Song], name: str) -> None:
     instrument = INSTRUMENTS[name]
     pitches = [instrument.low + 4, (instrument.low + instrument.high) // 2, instrument.high - 4]
     events = [Event(pitch, 0.1 + 0.6 * number, 0.6 + 0.6 * number, 95) for number, pitch in enumerate(pitches)]
-    audio = renderer._render([Part("melody", name, instrument.program, 0.0, events)], 2.0)
+    part = Part("melody", name, instrument.program, 0.0, events)
+    _, audio = renderer.render(replace(pieces[0], parts=[part], duration=2.0))
     for number, pitch in enumerate(pitches):
         start = round((0.25 + 0.6 * number) * SAMPLE_RATE)
         assert abs(pitch_of(audio[start : start + 6400]) - pitch) < 0.5
@@ -129,7 +131,7 @@ def pitch_of(audio: np.ndarray) -> float:
 def test_a_song_sounds_the_same_whatever_was_rendered_before(renderer: Renderer, pieces: list[Song]) -> None:
     first = renderer.render(pieces[0])
     # Break off in the middle of a loud passage: its voices must not be heard in what follows.
-    renderer._render([next(part for part in pieces[1].parts if part.role == "comp")], 3.3)
+    renderer.render(replace(pieces[1], parts=[part for part in pieces[1].parts if part.role == "comp"], duration=3.3))
     for before, after in zip(first, renderer.render(pieces[0]), strict=True):
         np.testing.assert_array_equal(before, after)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jasco_pl.audio.files import audio_files
 from jasco_pl.codec import load_codec
-from jasco_pl.codec.embedded import BandCodecConfig
+from jasco_pl.codec.embedded import BandCodecConfig, fit_band_codec
 from jasco_pl.evaluation.codec_report import codec_report, markdown, masking_report
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import write_json
@@ -48,8 +48,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fit(args: argparse.Namespace) -> int:
-    from jasco_pl.codec.fit import fit_band_codec
-
     codec = fit_band_codec(args.pieces, BandCodecConfig(codebook_size=args.codebook_size, codebooks=args.codebooks), seed=args.seed)
     codec.save_pretrained(args.out)
     print(f"wrote {args.out}")

@@ -24,7 +24,6 @@ NULL = 194
 # Names of keys by pitch class, spelled with the fewer accidentals.
 MAJOR_KEYS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 MINOR_KEYS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
-QUALITIES = ("maj", "min", "dim", "aug")
 FRAME_RATE = 50
 
 # Sounding intervals above the root, the bass included.
