@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jasco_pl.extract.classical import prominent_pitch_class
-from jasco_pl.metrics import chroma_similarity, pitch_class_accuracy
+from jasco_pl.metrics.following import chroma_similarity, pitch_class_accuracy
 from jasco_pl.system.errors import UserError
 
 SR = 32000

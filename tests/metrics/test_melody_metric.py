@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from jasco_pl.metrics import melody_accuracy, pitch_class_accuracy
-from jasco_pl.metrics.following import bins_to_pitch_class
+from jasco_pl.metrics.following import bins_to_pitch_class, melody_accuracy, pitch_class_accuracy
 from jasco_pl.system.errors import UserError
 
 G2, C3, C4, C5 = 0, 5, 17, 29

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from jasco_pl.metrics import onset_f1
+from jasco_pl.metrics.following import onset_f1
 
 ASKED = np.arange(0.5, 9.5, 0.5)
 

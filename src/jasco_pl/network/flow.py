@@ -31,7 +31,7 @@ class Path(ABC):
     """How noise becomes data, and what the network says about it on the way.
 
     Attributes:
-        sampler: the solver that belongs to it (`jasco_pl.network.flow.Method`).
+        sampler: the solver that belongs to it (`Method`).
         speed: dz/dt is the network's output times this, so that any solver can follow either path.
     """
 
