@@ -81,7 +81,7 @@ def measure_rhythm(samples: NDArray[np.float32]) -> tuple[float | None, float | 
 
     Tempo is librosa's: autocorrelation of the onset strength under a log-normal prior around 120, which of half, full and double tempo
     takes what lies nearer to that. Of 70 composed pieces 44 came out at their tempo, 16 at half or double, 8 in a ratio of 3:2.
-    Onsets are those of `extract.onsets`.
+    Onsets are those of `extract.classical`.
     """
     seconds = len(samples) / _ONSET_RATE
     if seconds < 1:
