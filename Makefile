@@ -100,8 +100,8 @@ demo: | $(STAMP) ## let the shipped checkpoint make music for three requests, in
 examples: | $(STAMP) ## make docs/examples again: prompts and controls by hand, with figures over eight seeds
 	$(JASCO) demo --requests docs/examples/requests.yaml --seeds 8 --format ogg --out docs/examples $(ARGS)
 
-test: | $(STAMP) ## run the tests, but for the slow ones
-	$(PY) -m pytest -m "not slow" --timeout 120 $(ARGS)
+test: | $(STAMP) ## run the tests, but for the slow ones, in as many processes as there are cores
+	$(PY) -m pytest -m "not slow" -n $(WORKERS) --dist loadscope --timeout 120 $(ARGS)
 
 test-slow: | $(STAMP) ## run the slow tests
 	@$(PIP) --editable ".[ray]"
