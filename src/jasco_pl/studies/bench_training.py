@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -110,13 +111,8 @@ class PlainLoop:
         self.optimizer, self.scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
         self.average = WeightAverage(module.model, module.ema_decay) if module.ema_decay else None
         self.half = precision == "bf16-mixed"
-        self._batches = self._endless(data)
-
-    @staticmethod
-    def _endless(data: ShardDataModule) -> Iterator[Batch]:
-        loader = data.train_dataloader()
-        while True:
-            yield from loader
+        epochs = itertools.repeat(data.train_dataloader())
+        self._batches: Iterator[Batch] = itertools.chain.from_iterable(epochs)
 
     def step(self) -> float:
         """One step; returns how long it waited for its batch, in seconds."""

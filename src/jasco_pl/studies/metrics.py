@@ -18,28 +18,20 @@ from typing import Any
 import numpy as np
 import scipy.signal
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from jasco_pl.audio.files import SAMPLE_RATE, read_audio
 from jasco_pl.codec import load_codec
 from jasco_pl.compose.pieces import read_stretch
+from jasco_pl.controls.adherence import CHORDS, MELODY
 from jasco_pl.extract.classical import onset_times
 from jasco_pl.extract.heard import Heard
 from jasco_pl.extract.salience import Salience
 from jasco_pl.metrics.distances import FrechetDistance, KernelDistance
 from jasco_pl.metrics.embedders import Embedder
-from jasco_pl.metrics.following import (
-    VOCABULARIES,
-    bins_to_pitch_class,
-    chord_accuracy,
-    chord_iou,
-    melody_accuracy,
-    melody_similarity,
-    onset_f1,
-    pitch_class_accuracy,
-)
+from jasco_pl.metrics.following import VOCABULARIES, melody_accuracy, melody_similarity, onset_f1
 from jasco_pl.metrics.report import Column, Figure, Row, markdown_table
 from jasco_pl.notation import harmony
 from jasco_pl.notation.melody import has_melody
@@ -48,19 +40,20 @@ from jasco_pl.system.seeding import stable_hash
 
 SAME_HIT = 0.03  # seconds: hits of several drums at once are one onset
 
-CHORDS = {
-    "chord_iou": "chord IoU",
-    "chord_iou_triads": "chord IoU, triads",
-    **{f"chord_{name}": f"chords, mir_eval {name}" for name in VOCABULARIES},
-}
-ONSETS = {"onset_f1_stem": "onset F1, drum stem", "onset_f1_mix": "onset F1, whole mix"}
-CHROMA = {"melody_accuracy_chroma": "melody accuracy by chroma"}
 SALIENCE = {
-    "melody_accuracy": "melody accuracy by salience",
+    "melody_accuracy_salience": "melody accuracy by salience",
     "melody_accuracy_octave": "the same, octave included",
     "melody_similarity": "melody similarity by salience",
 }
-MEASURES = {**CHORDS, **ONSETS, **CHROMA, **SALIENCE}
+MEASURES = {
+    "chord_iou": "chord IoU",
+    "chord_iou_triads": "chord IoU, triads",
+    **{f"chord_{name}": f"chords, mir_eval {name}" for name in VOCABULARIES},
+    "onset_f1_stem": "onset F1, drum stem",
+    "onset_f1_mix": "onset F1, whole mix",
+    "melody_accuracy": "melody accuracy by chroma",
+    **SALIENCE,
+}
 _CEILING = Column("ceiling", "a perfect generator", 3, True)
 
 
@@ -83,39 +76,19 @@ def measure_piece(path: Path, seconds: float = 10.0, salience: Salience | None =
         UserError: the piece or a stem cannot be read, or the piece is shorter than the stretch.
     """
     stretch = read_stretch(path, seconds, SAMPLE_RATE, harmony.FRAME_RATE, "ceiling")
-    mix, hits = stretch.mix, drum_onsets(stretch.note["drums"], stretch.start, stretch.start + seconds)
-    return {
-        **_harmony(mix, stretch.chords),
-        "onset_f1_stem": onset_f1(onset_times(stretch.stem("drums"), SAMPLE_RATE), hits),
-        "onset_f1_mix": onset_f1(onset_times(mix, SAMPLE_RATE), hits),
-        **_melody(mix, stretch.melody, salience),
-    }
-
-
-def _harmony(wav: Tensor, asked: ArrayLike) -> dict[str, float]:
-    if not harmony.has_chords(asked):
-        return dict.fromkeys(CHORDS, np.nan)
-    heard = Heard(wav, SAMPLE_RATE).chords
-    return {
-        "chord_iou": chord_iou(heard, asked),
-        "chord_iou_triads": chord_iou(heard, asked, "triad"),
-        **{f"chord_{name}": chord_accuracy(heard, asked, name) for name in VOCABULARIES},
-    }
-
-
-def _melody(wav: Tensor, asked: NDArray[np.int8], salience: Salience | None) -> dict[str, float]:
-    names = CHROMA if salience is None else {**CHROMA, **SALIENCE}
-    if not has_melody(asked):
-        return dict.fromkeys(names, np.nan)
-    found = {"melody_accuracy_chroma": pitch_class_accuracy(Heard(wav, SAMPLE_RATE).pitch_classes, bins_to_pitch_class(asked))}
-    if salience is not None:
-        heard = salience(wav, SAMPLE_RATE, len(asked))
-        found |= {
-            "melody_accuracy": melody_accuracy(heard, asked),
-            "melody_accuracy_octave": melody_accuracy(heard, asked, octave=True),
-            "melody_similarity": melody_similarity(heard, asked),
-        }
-    return found
+    hits, heard = drum_onsets(stretch.note["drums"], stretch.start, stretch.start + seconds), Heard(stretch.mix, SAMPLE_RATE)
+    figures = dict.fromkeys(MEASURES if salience is not None else MEASURES.keys() - SALIENCE.keys(), np.nan)
+    figures["onset_f1_stem"] = onset_f1(onset_times(stretch.stem("drums"), SAMPLE_RATE), hits)
+    figures["onset_f1_mix"] = onset_f1(heard.onsets, hits)
+    if harmony.has_chords(stretch.chords):
+        figures |= CHORDS.figures(heard, stretch.chords, heard.whole)
+    if has_melody(stretch.melody):
+        if salience is not None:
+            heard.melody = salience(stretch.mix, SAMPLE_RATE, len(stretch.melody))
+            figures["melody_accuracy_octave"] = melody_accuracy(heard.melody, stretch.melody, octave=True)
+            figures["melody_similarity"] = melody_similarity(heard.melody, stretch.melody)
+        figures |= MELODY.figures(heard, stretch.melody, heard.whole)
+    return figures
 
 
 def ceiling_table(figures: Sequence[Mapping[str, float]], missing: str | None = None) -> tuple[str, dict[str, Any]]:
