@@ -115,7 +115,13 @@ class ConvolutionalPositions(nn.Module):
         self.convolution = nn.utils.parametrizations.weight_norm(convolution, dim=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        positions = self.convolution(x.transpose(1, 2))[..., : x.shape[1]]  # an even kernel gives one token too many
+        channels_first = x.transpose(1, 2)
+        if x.device.type == "cpu":  # oneDNN's grouped convolutions in bfloat16 are wrong at some sizes where the CPU has AMX (PyTorch 2.13)
+            with torch.autocast("cpu", enabled=False):
+                positions = self.convolution(channels_first.to(self.convolution.weight.dtype))
+        else:
+            positions = self.convolution(channels_first)
+        positions = positions[..., : x.shape[1]]  # an even kernel gives one token too many
         return x + functional.gelu(positions).transpose(1, 2)
 
 
