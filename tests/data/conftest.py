@@ -48,7 +48,7 @@ class ObjectStore:
 def _server() -> Iterator[str]:
     pytest.importorskip("moto")
     pytest.importorskip("s3fs")
-    command = [sys.executable, str(Path(__file__).with_name("object_store.py"))]
+    command = [sys.executable, str(Path(__file__).with_name("s3_server.py"))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         endpoint = next((line.strip() for line in process.stdout if line.startswith("http")), "")
         assert endpoint, "the object store did not start"

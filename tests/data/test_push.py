@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from jasco_pl.cli import main
+from jasco_pl.data.object_store import RemoteFolder, Retry
 from jasco_pl.data.push import agrees, push
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.shards import ShardReader, write_index
-from jasco_pl.data.store import RemoteFolder, Retry
 from jasco_pl.system.errors import UserError
 
 pytestmark = pytest.mark.timeout(120)

@@ -15,10 +15,10 @@ import torch
 from jasco_pl.cli import main
 from jasco_pl.data.cache import PART
 from jasco_pl.data.datamodule import ShardDataModule
+from jasco_pl.data.object_store import _systems
 from jasco_pl.data.remote import CacheOptions, FetchError
 from jasco_pl.data.schema import CorruptShardError
 from jasco_pl.data.shards import ShardReader
-from jasco_pl.data.store import _systems
 from jasco_pl.system.errors import UserError
 
 pytestmark = pytest.mark.timeout(300)  # a deadlock of a loader's processes is a failure, not a wait

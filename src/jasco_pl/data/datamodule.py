@@ -13,12 +13,12 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from jasco_pl.data.object_store import is_url
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.sampler import GlobalBatches, crop_start
 from jasco_pl.data.schema import FIELDS, STAND_INS, Batch, Sample, stage_of
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.data.split import is_recorded
-from jasco_pl.data.store import is_url
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
 

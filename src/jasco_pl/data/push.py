@@ -18,8 +18,8 @@ from typing import Any
 from fsspec.callbacks import Callback
 from tqdm import tqdm
 
+from jasco_pl.data.object_store import RemoteFolder, Retry, is_url
 from jasco_pl.data.shards import INDEX, ShardReader
-from jasco_pl.data.store import RemoteFolder, Retry, is_url
 from jasco_pl.system.errors import UserError
 
 _ROUNDS = 3  # uploads of a shard that arrives altered

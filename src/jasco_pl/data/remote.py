@@ -15,8 +15,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from jasco_pl.data.cache import FileCache, Held
+from jasco_pl.data.object_store import RemoteFolder, Retry
 from jasco_pl.data.schema import CorruptShardError, read_fields
-from jasco_pl.data.store import RemoteFolder, Retry
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
 

@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from jasco_pl.data.object_store import is_url
 from jasco_pl.data.remote import CacheOptions, FetchError, RemoteShards
 from jasco_pl.data.schema import FIELDS, CorruptShardError, Sample, checksum, read_fields
-from jasco_pl.data.store import is_url
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, write_json
 

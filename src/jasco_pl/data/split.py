@@ -17,9 +17,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from jasco_pl.data.object_store import is_url
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.shards import INDEX, ShardReader, finished, write_index, write_shard
-from jasco_pl.data.store import is_url
 from jasco_pl.data.summary import fingerprints
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, explain_os_error, remove_leftovers, write_json

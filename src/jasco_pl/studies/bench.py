@@ -15,9 +15,9 @@ import torch
 from tqdm import tqdm
 
 from jasco_pl.data.datamodule import ShardDataModule
+from jasco_pl.data.object_store import is_url
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.shards import ShardReader
-from jasco_pl.data.store import is_url
 from jasco_pl.extract import salience_network as hcqt
 from jasco_pl.extract.salience import CHUNK, FIRST_BIN
 from jasco_pl.extract.salience_network import BELOW, SalienceNetwork

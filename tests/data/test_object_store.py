@@ -5,7 +5,7 @@ import sys
 import fsspec
 import pytest
 
-from jasco_pl.data.store import CHUNK, RemoteFolder, Retry, ShortBodyError, hopeless, is_url
+from jasco_pl.data.object_store import CHUNK, RemoteFolder, Retry, ShortBodyError, hopeless, is_url
 from jasco_pl.system.errors import UserError
 
 QUICK = Retry(attempts=4, first=0.001)
@@ -31,7 +31,7 @@ class Flaky:
 def flaky(monkeypatch):
     def install(*errors: Exception, **options) -> Flaky:
         filesystem = Flaky(*errors, **options)
-        monkeypatch.setattr("jasco_pl.data.store._systems", {})
+        monkeypatch.setattr("jasco_pl.data.object_store._systems", {})
         monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url, **options: (filesystem, url))
         return filesystem
 
@@ -90,7 +90,7 @@ def test_waits_double_up_to_a_limit_and_differ():
 
 
 def test_a_download_takes_parts_and_repeats_only_the_one_that_failed(flaky, tmp_path, monkeypatch):
-    monkeypatch.setattr("jasco_pl.data.store.CHUNK", 4)
+    monkeypatch.setattr("jasco_pl.data.object_store.CHUNK", 4)
     filesystem = flaky(TimeoutError(), data=b"0123456789")
     target = tmp_path / "file"
     target.write_bytes(bytes(9))

@@ -1,4 +1,4 @@
-"""A real S3 server (moto) behind a reverse proxy that fails on demand, in a process of its own: `python object_store.py` prints the URL.
+"""A real S3 server (moto) behind a reverse proxy that fails on demand, in a process of its own: `python s3_server.py` prints the URL.
 
 GET  /-/stats    what was asked for: {"GET /bucket/key": times}, and "failed": responses spoilt
 POST /-/faults   JSON of `Faults`: from now on
