@@ -92,7 +92,7 @@ def test_two_processes_hear_what_one_does(training, tmp_path: Path) -> None:
         expected, found = scalars(tmp_path / f"{name}-one"), scalars(tmp_path / f"{name}-two")
         assert expected["val/clips"][0][1] == clips
         rises = [abs(value[0][1]) for key, value in expected.items() if key.startswith("val/swap_rise_")]
-        assert max(rises) > 2e-6  # the controls are heeded a little (7e-6 to 3e-5, by the CPU), so that there is something to compare
+        assert max(rises) > 2e-5  # the controls are heeded a little, so that there is something to compare
         assert {key: value[0][1] for key, value in found.items()} == pytest.approx(
             {key: value[0][1] for key, value in expected.items()}, rel=1e-4, abs=2e-6
         )
