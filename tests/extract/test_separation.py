@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import pytest
 import requests
@@ -21,6 +20,7 @@ from jasco_pl.audio.long_audio import LongAudio
 from jasco_pl.extract import demucs, separation
 from jasco_pl.extract.demucs import load_demucs
 from jasco_pl.extract.separation import Separator
+from jasco_pl.system import librosa
 from jasco_pl.system.errors import UserError
 
 SIGNATURE = "955717e8"  # htdemucs

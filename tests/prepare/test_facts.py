@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import librosa
 import numpy as np
 import pytest
 import torch
@@ -12,6 +11,7 @@ from jasco_pl.audio.files import measure_loudness, read_audio
 from jasco_pl.audio.long_audio import InMemory, Samples
 from jasco_pl.extract.classical import onset_times
 from jasco_pl.prepare.rules import MUSIC_SECONDS, facts, measure_key, measure_rhythm
+from jasco_pl.system import librosa
 
 PIECES = Path(__file__).parents[2] / "data" / "pieces" / "test"
 MAJOR, MINOR = ((0, 4, 7), (5, 9, 0), (7, 11, 2), (0, 4, 7)), ((0, 3, 7), (5, 8, 0), (7, 10, 2), (0, 3, 7))

@@ -6,8 +6,10 @@ Its parts are loaded when they are first used, which takes seconds, and some of 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
 from functools import cache, wraps
+from itertools import count
 from typing import Any
 
 import librosa
@@ -22,13 +24,19 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def share_numba_cache() -> None:
-    """Let one process at a time read or write what numba keeps of compiled functions.
+    """Let several processes read and write what numba keeps of compiled functions.
 
-    numba writes the index of a function, then the code that the index names by numbers. Of two processes that compile it for different
-    types at once, each may give its code the same number: the index then leads to the other's code, and every later call crashes.
+    Two things go wrong between processes that compile a function at once, and every later call of it then crashes:
+
+    - numba writes the index of a function, then the code that the index names by numbers. Two processes that compile it for different types
+      may give their code the same number: the index then leads to the other's code. Here one process at a time reads or writes.
+    - The wrapper that numpy calls is kept apart from the function and calls it by a name that ends in a number: one's wrapper beside
+      the other's function calls into nothing (numba issue 10128). Here numbers start anywhere, and a wrapper is found by the name it calls.
     """
     from filelock import FileLock
+    from numba.core.bytecode import FunctionIdentity
     from numba.core.caching import IndexDataCacheFile
+    from numba.np.ufunc import wrappers
 
     def alone(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
@@ -40,3 +48,22 @@ def share_numba_cache() -> None:
 
     for name in ("save", "load"):
         setattr(IndexDataCacheFile, name, alone(getattr(IndexDataCacheFile, name)))
+
+    class WrapperCache(wrappers.GufWrapperCache):  # type: ignore[misc]
+        called = ""
+
+        def _index_key(self, *args: Any) -> tuple[Any, ...]:
+            return (*super()._index_key(*args), self.called)
+
+    class Wrapper(wrappers._GufuncWrapper):  # type: ignore[misc]
+        def __init__(self, *args: Any, **named: Any) -> None:
+            super().__init__(*args, **named)
+            if isinstance(self.cache, WrapperCache):
+                self.cache.called = self.fndesc.mangled_name
+
+    for owner, name, new in (
+        (FunctionIdentity, "_unique_ids", count(secrets.randbits(48))),
+        (wrappers, "GufWrapperCache", WrapperCache),
+        (wrappers, "_GufuncWrapper", Wrapper),
+    ):
+        setattr(owner, name, new)
