@@ -5,7 +5,6 @@ import torch
 
 from jasco_pl.controls.conditions import ConditionDropout
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.seeding import generator
 
 NAMES = ["text", "chords", "melody", "drums"]
 DRAWS = 10_000
@@ -13,7 +12,7 @@ DRAWS = 10_000
 
 def shares(dropout: ConditionDropout, names: list[str]) -> tuple[dict[str, float], float, torch.Tensor]:
     """How often each condition is kept, how often none is, and the masks [draws, names]."""
-    masks = dropout.draw(names, DRAWS, generator("test"))
+    masks = dropout.draw(names, torch.arange(DRAWS))
     kept = torch.stack([masks[name] for name in names], dim=1)
     return {name: float(masks[name].float().mean()) for name in names}, float((~kept.any(1)).float().mean()), kept
 
@@ -52,14 +51,12 @@ def test_extremes() -> None:
     assert shares(ConditionDropout(1.0, 0.0), NAMES)[1] == 1.0
 
 
-def test_samples_are_drawn_one_by_one_from_their_own_generator() -> None:
-    dropout = ConditionDropout()
-
-    def one(key: int) -> list[bool]:
-        return [bool(mask) for mask in dropout.draw(NAMES, 1, generator("draw", key)).values()]
-
-    assert [one(key) for key in range(20)] == [one(key) for key in range(20)]
-    assert len({tuple(one(key)) for key in range(200)}) > 8
+def test_a_sample_is_drawn_by_its_key_whatever_the_batch() -> None:
+    dropout = ConditionDropout(text_alone=0.1)
+    keys = torch.arange(200)
+    together = torch.stack(list(dropout.draw(NAMES, keys).values()), dim=1)
+    assert torch.equal(torch.cat([torch.stack(list(dropout.draw(NAMES, key[None]).values()), dim=1) for key in keys]), together)
+    assert len({tuple(row) for row in together.tolist()}) > 8
 
 
 def test_text_alone_leaves_the_draws_of_all_others() -> None:

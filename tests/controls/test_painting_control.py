@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from jasco_pl.controls.painting import Painting, masked_segment
-from jasco_pl.system.seeding import generator
+from jasco_pl.controls.painting import Painting, masked_segments
 
 
 def painting() -> Painting:
@@ -40,7 +39,7 @@ def test_drop_is_for_single_samples() -> None:
 def test_frames_past_the_end_of_a_short_sample_are_masked_and_do_not_count() -> None:
     latents, mask = torch.randn(40, 100, 4), torch.ones(40, 100, dtype=torch.bool)
     mask[:, 60:] = False
-    raw = painting().from_batch({"key": list(range(40)), "mask": mask}, latents)
+    raw = painting().from_batch({"key": torch.arange(40), "mask": mask}, latents)
     masked = raw.isnan().all(dim=-1)
     assert masked[:, 60:].all()
     assert all(24 <= count <= 54 for count in masked[:, :60].sum(dim=1).tolist())
@@ -49,7 +48,6 @@ def test_frames_past_the_end_of_a_short_sample_are_masked_and_do_not_count() -> 
 
 def test_very_short_clips_have_a_segment_too() -> None:
     for frames in range(2, 12):
-        for draw in range(50):
-            first, last = masked_segment(frames, generator("short", draw))
+        for first, last in torch.stack(masked_segments(torch.arange(50), torch.tensor(frames)), dim=1).tolist():
             assert 0 <= first < last <= frames
             assert last - first <= round(0.9 * frames)

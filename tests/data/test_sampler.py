@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+import torch
 
-from jasco_pl.data.sampler import GlobalBatches, crop_start, epoch_order, windowed_order
+from jasco_pl.data.sampler import CropDraws, GlobalBatches, epoch_order, windowed_order
+from jasco_pl.system.seeding import stable_hash
 
 
 def positions(batches: GlobalBatches, epoch: int, start: int = 0) -> list[list[int]]:
@@ -64,8 +66,20 @@ def test_ranks_that_do_not_divide_the_batch_are_refused():
         GlobalBatches(100, 16, 0, 0, 3)
 
 
+def crop_starts(frames: int, length: int, seed: int, epoch: int, *names: str) -> list[int]:
+    count = torch.full((len(names),), frames)
+    return CropDraws(length, seed, {})(torch.tensor([stable_hash(name) for name in names]), epoch, count, count).starts.tolist()
+
+
+def test_what_is_drawn_never_changes():
+    """A run that goes on must draw as it did."""
+    drawn = CropDraws(500, 3, {"chords": 0.5})(torch.tensor([stable_hash("a")]), 7, torch.tensor([900]), torch.tensor([6]))
+    assert drawn.keys.item() == 2765632332021300134
+    assert (drawn.starts.item(), drawn.captions.item(), drawn.alternatives["chords"].item()) == (376, 5, False)
+
+
 def test_crops_lie_inside_and_spread_evenly():
-    starts = [crop_start(700, 500, 0, epoch, f"song-{number}") for epoch in range(10) for number in range(200)]
+    starts = [start for epoch in range(10) for start in crop_starts(700, 500, 0, epoch, *(f"song-{number}" for number in range(200)))]
     assert min(starts) >= 0
     assert max(starts) <= 200
     quarters = Counter(start * 4 // 201 for start in starts)
@@ -73,16 +87,16 @@ def test_crops_lie_inside_and_spread_evenly():
 
 
 def test_the_last_possible_crop_is_taken_too():
-    assert {crop_start(12, 10, 0, epoch, "song") for epoch in range(60)} == {0, 1, 2}
+    assert {start for epoch in range(60) for start in crop_starts(12, 10, 0, epoch, "song")} == {0, 1, 2}
 
 
 @pytest.mark.parametrize("frames", [1, 499, 500])
 def test_a_sample_that_is_not_longer_than_the_crop_begins_at_its_beginning(frames):
-    assert crop_start(frames, 500, 0, 3, "song") == 0
+    assert crop_starts(frames, 500, 0, 3, "song") == [0]
 
 
 def test_crops_change_with_epoch_seed_and_sample():
-    starts = [crop_start(10_000, 500, seed, epoch, name) for seed in (0, 1) for epoch in (0, 1) for name in ("a", "b")]
+    starts = [start for seed in (0, 1) for epoch in (0, 1) for start in crop_starts(10_000, 500, seed, epoch, "a", "b")]
     assert len(set(starts)) == 8
 
 

@@ -87,7 +87,7 @@ def times(tmp_path: Path) -> Path:
 def test_null_is_its_own_value_in_dropout_guidance_and_for_what_is_not_asked(jasco: Jasco) -> None:
     raw = torch.rand(2, 50, 2)
     given = replace(jasco.model.null_conditions(2, 50), local={"chords": torch.zeros(2, 50, dtype=torch.long), "beat": raw})
-    masks = ConditionDropout(everything=1.0).draw(["text", "chords", "beat"], 2)
+    masks = ConditionDropout(everything=1.0).draw(["text", "chords", "beat"], torch.arange(2))
     for seen in (
         jasco.model.null_conditions(2, 50),
         jasco.model.controls.keep(given, masks),

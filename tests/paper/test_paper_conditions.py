@@ -16,11 +16,10 @@ from jasco_pl.codec import BandCodec
 from jasco_pl.controls import CONTROLS
 from jasco_pl.controls.audio import AudioControl
 from jasco_pl.controls.conditions import ConditionDropout, Conditions
-from jasco_pl.controls.painting import Painting, masked_segment
+from jasco_pl.controls.painting import Painting, masked_segments
 from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.notation import harmony
-from jasco_pl.system.seeding import generator
 from jasco_pl.training.module import JascoModule
 
 DRAWS = 10_000
@@ -111,7 +110,7 @@ def test_painting_is_the_raw_latents_without_a_projection(tiny_model_config: Mod
 
 
 def segments() -> np.ndarray:
-    return np.array([masked_segment(FRAMES, generator("paper", draw)) for draw in range(DRAWS)])
+    return torch.stack(masked_segments(torch.arange(DRAWS), torch.tensor(FRAMES)), dim=1).numpy()
 
 
 def test_painting_masks_40_to_90_percent() -> None:
@@ -141,7 +140,7 @@ def test_painting_in_training_is_a_masked_stretch_of_the_samples_own_latents(tin
     """Drawn from the sample's key: the same in any batch, another for another key; masked frames are silence."""
     control = paper_model(tiny_model_config).controls["painting"]
     latents = torch.randn(64, FRAMES, 128)
-    batch = {"key": list(range(64)), "mask": torch.ones(64, FRAMES, dtype=torch.bool)}
+    batch = {"key": torch.arange(64), "mask": torch.ones(64, FRAMES, dtype=torch.bool)}
     raw = control.from_batch(batch, latents)
     masked = raw.isnan().all(dim=-1)
     assert torch.equal(raw.isnan().any(dim=-1), masked)
@@ -152,7 +151,7 @@ def test_painting_in_training_is_a_masked_stretch_of_the_samples_own_latents(tin
     seen = control(raw)
     torch.testing.assert_close(seen[masked], control.silence.expand(int(masked.sum()), -1))
     few = [40, 7, 21]
-    alone = control.from_batch({"key": few, "mask": batch["mask"][few]}, latents[few])
+    alone = control.from_batch({"key": torch.tensor(few), "mask": batch["mask"][few]}, latents[few])
     assert torch.equal(alone.isnan(), raw[few].isnan())
 
 
@@ -160,9 +159,8 @@ def test_painting_in_training_is_a_masked_stretch_of_the_samples_own_latents(tin
 
 
 def kept(dropout: ConditionDropout, names: list[str]) -> Tensor:
-    """Masks [draws, names], every draw from a generator of its own as in training."""
-    masks = [dropout.draw(names, 1, generator("dropout", draw)) for draw in range(DRAWS)]
-    return torch.stack([torch.cat([mask[name] for mask in masks]) for name in names], dim=1)
+    """Masks [draws, names], every draw by a key of its own as in training."""
+    return torch.stack(list(dropout.draw(names, torch.arange(DRAWS)).values()), dim=1)
 
 
 def default_dropout(config: ModelConfig, names: Sequence[str]) -> ConditionDropout:

@@ -58,7 +58,7 @@ def batch_of(count: int, frames: int) -> dict[str, Any]:
         "latents": torch.randn(count, frames, 128),
         "mask": torch.ones(count, frames, dtype=torch.bool),
         "caption": ["music"] * count,
-        "key": list(range(count)),
+        "key": torch.arange(count),
         **{name: torch.full((count, frames), value) for name, value in fields.items()},
     }
 

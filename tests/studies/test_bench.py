@@ -25,7 +25,7 @@ def test_both_loops_train_the_same_network_on_the_same_samples(arguments, monkey
 
     def watch(self, batch, dropout):
         losses, t = original(self, batch, dropout)
-        seen.setdefault(id(self), []).append((batch["id"], batch["key"], losses.detach()))
+        seen.setdefault(id(self), []).append((batch["id"], batch["key"].tolist(), losses.detach()))
         return losses, t
 
     monkeypatch.setattr(JascoModule, "item_losses", watch)

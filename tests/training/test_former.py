@@ -2,7 +2,8 @@
 
 The folder `former` was made by the code of that day: a model of all controls at tiny size (`checkpoint`), its run at step 6 of 10 with the
 ids and losses of the four steps that followed (`losses.json`), the latents that the model made of one request (`latents.npy`), shards of
-composed pieces (`built`), and a set that `jasco prepare` made (`prepared`) of the `recordings`.
+composed pieces (`built`), and a set that `jasco prepare` made (`prepared`) of the `recordings`. What is random about a sample is drawn
+otherwise since training has drawn it by counters; crops, captions and losses of the four steps are as they have been from then on.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from jasco_pl.controls.base import Control
 from jasco_pl.controls.painting import Painting
+from jasco_pl.system.draws import uniform
 from jasco_pl.system.errors import UserError
 
 
@@ -135,12 +136,11 @@ class ConditionDropout:
         if unknown := [name for name in self.exceptions if name not in names]:
             raise UserError(f"dropout makes an exception for the condition {unknown[0]!r}; this model has: {', '.join(names)}.")
 
-    def draw(self, names: Sequence[str], batch: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Masks [batch], true where a sample keeps the condition."""
-        some = torch.rand(batch, generator=generator) >= self.everything
-        rates = [self.exceptions.get(name, self.each) for name in names]
-        keep = {name: some & (torch.rand(batch, generator=generator) >= rate) for name, rate in zip(names, rates, strict=True)}
-        if self.text_alone:  # drawn last, so that the other draws do not depend on it
-            alone = some & (torch.rand(batch, generator=generator) < self.text_alone)
+    def draw(self, names: Sequence[str], keys: Tensor) -> dict[str, Tensor]:
+        """Masks [B], true where a sample keeps the condition, drawn from the samples' keys [B]."""
+        some = uniform(keys, "drop everything")[:, 0] >= self.everything
+        keep = {name: some & (uniform(keys, f"drop {name}")[:, 0] >= self.exceptions.get(name, self.each)) for name in names}
+        if self.text_alone:
+            alone = some & (uniform(keys, "text alone")[:, 0] < self.text_alone)
             keep = {name: alone | mask if name == "text" else mask & ~alone for name, mask in keep.items()}
         return keep

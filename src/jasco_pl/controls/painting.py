@@ -17,24 +17,24 @@ from torch import Tensor
 from jasco_pl.controls.audio import read_waveform
 from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
 from jasco_pl.notation.harmony import first_frame
+from jasco_pl.system.draws import uniform
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.seeding import generator
 
 SHORTEST, LONGEST = 0.4, 0.9  # share of a clip that is masked (paper)
 EDGE = 3  # frames before the end of a recording that its end has altered (docs/decisions.md): they are made anew
 Ranges = str | Sequence[tuple[float, float]]
 
 
-def masked_segment(frames: int, draw: torch.Generator) -> tuple[int, int]:
-    """The stretch [first, last) of a clip that a training sample has to fill.
+def masked_segments(keys: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """The stretches [first, last) of clips of `frames` [B] that training samples with these keys [B] have to fill, int64 [B] each.
 
     In- or outpainting with equal chance, a length uniform in 40-90 % of the clip. Outpainting masks the end: the clip is to be continued.
     Inpainting masks a stretch anywhere between a known beginning and a known end (as JEN-1, which the paper follows).
     """
-    inpainting, share, place = torch.rand(3, generator=draw).tolist()
-    length = max(1, round(frames * (SHORTEST + (LONGEST - SHORTEST) * share)))
+    inpainting, share, place = uniform(keys, "painting", 3).double().unbind(1)
+    length = (frames * (SHORTEST + (LONGEST - SHORTEST) * share)).round().long().clamp(min=1)
     known = frames - length
-    first = 1 + int(place * (known - 1)) if inpainting < 0.5 and known > 1 else known
+    first = torch.where((inpainting < 0.5) & (known > 1), 1 + (place * (known - 1)).long(), known)
     return first, first + length
 
 
@@ -74,10 +74,9 @@ class Painting(Control):
 
     def from_batch(self, batch: Mapping[str, Any], latents: Tensor) -> Tensor:
         """Mask a segment of every sample, drawn from its own key; frames past the end of a short sample are masked too."""
-        unknown = ~batch["mask"].to(latents.device, copy=True)
-        for row, key, frames in zip(unknown, batch["key"], batch["mask"].sum(dim=1).tolist(), strict=True):
-            first, last = masked_segment(frames, generator("painting", key))
-            row[first:last] = True
+        first, last = masked_segments(batch["key"], batch["mask"].sum(dim=1))
+        place = torch.arange(latents.shape[1], device=latents.device)
+        unknown = ~batch["mask"] | (place >= first[:, None]) & (place < last[:, None])
         return latents.masked_fill(unknown[..., None], self.null)
 
     @classmethod

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from jasco_pl.data.object_store import is_url
 from jasco_pl.data.remote import CacheOptions
-from jasco_pl.data.sampler import GlobalBatches, crop_start
+from jasco_pl.data.sampler import CropDraws, Drawn, GlobalBatches
 from jasco_pl.data.schema import FIELDS, STAND_INS, Batch, Sample, stage_of
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.data.split import is_recorded
@@ -41,7 +41,7 @@ def crop(sample: Sample, start: int, length: int) -> dict[str, Tensor]:
 
 
 class CropDataset(Dataset[Batch]):
-    """Map-style: (epoch, position) -> a crop. Everything random about it is a hash of (seed, epoch, id).
+    """Map-style: (epoch, position) -> a crop. Everything random about it is a function of (seed, epoch, id).
 
     A sample without `chords`, as recordings are, gives its `chords_heard` under that name, in training and validation alike; samples
     of both kinds may stand in one set.
@@ -68,8 +68,8 @@ class CropDataset(Dataset[Batch]):
         random_crop: bool = True,
     ) -> None:
         self.reader = folder if isinstance(folder, ShardReader) else ShardReader(folder)
-        self.frames, self.seed, self.random_crop = frames, seed, random_crop
         self.alternatives = alternatives or {}
+        self.draws = CropDraws(frames, seed, {field: share for field, (_, share) in self.alternatives.items()}, random_crop)
         self.fields = list(fields)
         for entry in self.reader.entries:
             if missing := next(self._lacking(entry["crc32"]), None):
@@ -102,30 +102,34 @@ class CropDataset(Dataset[Batch]):
             remedy = "only recordings have it"
         return remedy if field in self.fields else f"{remedy}, and data.heard_chords 0 does without it"
 
-    def _sources(self, entry: dict[str, Any], epoch: int) -> dict[str, str]:
-        """Field -> the stored field that is read for it."""
-        sources = {}
-        for field in self.fields:
-            other, share = self.alternatives.get(field, ("", 0.0))
-            drawn = share > 0 and stable_hash("alternative", field, self.seed, epoch, entry["id"]) % 10_000 < share * 10_000
-            sources[field] = other if drawn else field if field in entry["crc32"] else STAND_INS[field]
-        return sources
+    def sources(self, entry: dict[str, Any]) -> dict[str, str]:
+        """Field -> the stored field that is read for it, where no alternative is drawn."""
+        return {field: field if field in entry["crc32"] else STAND_INS[field] for field in self.fields}
 
     def __len__(self) -> int:
         return len(self.reader)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
-        epoch, position = key
-        sources = self._sources(self.reader.entries[position], epoch)
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> list[Batch]:
+        entries = [self.reader.entries[position] for _, position in keys]
+        epochs = torch.tensor([epoch for epoch, _ in keys])
+        names = torch.tensor([stable_hash(entry["id"]) for entry in entries])
+        frames, captions = torch.tensor([(entry["frames"], len(entry["captions"])) for entry in entries]).unbind(1)
+        drawn = self.draws(names, epochs, frames, captions)
+        return [self._item(index, position, drawn) for index, (_, position) in enumerate(keys)]
+
+    def _item(self, index: int, position: int, drawn: Drawn) -> Batch:
+        sources = self.sources(self.reader.entries[position])
+        sources |= {field: self.alternatives[field][0] for field, taken in drawn.alternatives.items() if taken[index]}
         stored = self.reader.read(position, list(sources.values()))
         sample = Sample(stored.id, {field: stored.tensors[source] for field, source in sources.items()}, stored.captions)
-        name = sample.id
-        start = crop_start(sample.frames, self.frames, self.seed, epoch, name) if self.random_crop else 0
-        item: Batch = dict(crop(sample, start, self.frames))
-        choice = stable_hash("caption", self.seed, epoch, name) if self.random_crop else 0
-        item["caption"] = sample.captions[choice % len(sample.captions)] if sample.captions else ""
-        item["id"] = name
-        item["key"] = stable_hash("noise", self.seed, epoch, name)
+        start = int(drawn.starts[index])
+        item: Batch = dict(crop(sample, start, self.draws.length))
+        item["caption"] = sample.captions[int(drawn.captions[index])] if sample.captions else ""
+        item["id"] = sample.id
+        item["key"] = drawn.keys[index]
         item["start"] = start
         return item
 
@@ -144,15 +148,15 @@ class _Guarded(Dataset[Any]):
     def __init__(self, dataset: CropDataset) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, key: tuple[int, int]) -> Any:
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Any:
         try:
-            return self.dataset[key]
+            return self.dataset.__getitems__(keys)
         except UserError as error:
             return error
 
 
-def _collate_guarded(items: Sequence[Any]) -> Any:
-    return next((item for item in items if isinstance(item, UserError)), None) or collate(items)
+def _collate_guarded(items: Sequence[Batch] | UserError) -> Batch | UserError:
+    return items if isinstance(items, UserError) else collate(items)
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

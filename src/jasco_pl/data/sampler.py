@@ -1,12 +1,15 @@
-"""The order of training: a pure function of (seed, epoch, position), the same for any number of ranks and workers."""
+"""The order of training, and what an epoch takes of a sample: pure functions of (seed, epoch, id), whatever ranks, workers and batches."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
+from jasco_pl.system.draws import below, refined, uniform
 from jasco_pl.system.seeding import generator, stable_hash
 
 
@@ -33,10 +36,54 @@ def windowed_order(shards: Sequence[int], window: int, seed: int, epoch: int) ->
     return order
 
 
-def crop_start(frames: int, length: int, seed: int, epoch: int, sample_id: str) -> int:
-    """First frame of the crop that an epoch takes from a sample; 0 if the sample is not longer than the crop."""
-    spare = frames - length
-    return stable_hash("crop", seed, epoch, sample_id) % (spare + 1) if spare > 0 else 0
+@dataclass(frozen=True)
+class Drawn:
+    """What is taken of B samples: tensors [B].
+
+    Attributes:
+        keys: of all else that is drawn for them, int64.
+        starts: first frames of the crops.
+        captions: which of their captions.
+        alternatives: field -> true where the other field is taken in its place.
+    """
+
+    keys: Tensor
+    starts: Tensor
+    captions: Tensor
+    alternatives: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class CropDraws:
+    """How crops are drawn.
+
+    Attributes:
+        length: of a crop in frames.
+        seed: of everything.
+        shares: field -> share of the crops that take another field in its place.
+        random: false takes every sample's beginning and its first caption (validation).
+    """
+
+    length: int
+    seed: int
+    shares: Mapping[str, float]
+    random: bool = True
+
+    def __call__(self, names: Tensor, epochs: Tensor | int, frames: Tensor, captions: Tensor) -> Drawn:
+        """Draw for samples, given tensors [B] or one epoch for all.
+
+        Args:
+            names: hashes of their ids.
+            epochs: which time they are seen.
+            frames: their lengths. A sample that is not longer than a crop is taken from its beginning.
+            captions: how many they have.
+        """
+        keys = refined(names ^ stable_hash("sample", self.seed), "epoch", epochs)
+        spare = (frames - self.length).clamp(min=0)
+        starts = below(keys, "crop", spare + 1) if self.random else torch.zeros_like(keys)
+        choices = below(keys, "caption", captions.clamp(min=1)) if self.random else torch.zeros_like(keys)
+        taken = {field: uniform(keys, f"instead of {field}")[:, 0] < share for field, share in self.shares.items()}
+        return Drawn(keys, starts, choices, taken)
 
 
 class GlobalBatches:

@@ -21,13 +21,13 @@ from tqdm import tqdm
 
 from jasco_pl.audio.files import read_audio
 from jasco_pl.codec.base import Codec
-from jasco_pl.controls.painting import masked_segment
+from jasco_pl.controls.painting import masked_segments
 from jasco_pl.extract.heard import Heard
 from jasco_pl.metrics.following import chord_iou, onset_f1
 from jasco_pl.metrics.reconstruction import click_rate, frame_rate_hum, mel_distance
 from jasco_pl.metrics.report import Column, Figure, Row, aligned_table, markdown_table
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.seeding import generator
+from jasco_pl.system.seeding import stable_hash
 
 COLUMNS = (
     Column("chord_iou_exact", "chord IoU", 3, True),
@@ -144,8 +144,8 @@ def masking_report(codec: Codec, files: Sequence[Path], masks: int) -> str:
         frames = codec.padded(wav).shape[-1] // codec.hop
         if frames < 4 * REACH:
             raise UserError(f"{str(path)!r} is too short: at least {4 * REACH / codec.frame_rate:g} seconds are wanted.")
-        for number in range(masks):
-            first, last = masked_segment(frames, generator("masking", path.name, number))
+        keys = torch.tensor([stable_hash("masking", path.name, number) for number in range(masks)])
+        for first, last in torch.stack(masked_segments(keys, torch.tensor(frames)), dim=1).tolist():
             off, scale = masking_distances(wav, codec, first, last)
             places.setdefault("whole recording against silence (scale)", []).append(scale)
             kept = torch.cat([off[: max(first - REACH, 0)], off[last + REACH :]])

@@ -18,9 +18,10 @@ from jasco_pl.data.schema import Batch
 from jasco_pl.network.flow.path import Weighting, flow_matching_loss, loss_weight, make_path
 from jasco_pl.network.model import JascoModel, ModelConfig, check_state, start_from
 from jasco_pl.network.text import TextEncoder
+from jasco_pl.system.draws import normal, uniform
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import locate
-from jasco_pl.system.seeding import generator, item_noise, stable_hash
+from jasco_pl.system.seeding import stable_hash
 from jasco_pl.training.checkpoint_io import network_weights
 from jasco_pl.training.ema import WeightAverage
 from jasco_pl.training.sharded import is_sharded, shard
@@ -109,16 +110,12 @@ class JascoModule(lightning.LightningModule):
     def item_losses(self, batch: Batch, dropout: ConditionDropout | None) -> tuple[Tensor, Tensor]:
         """Unweighted loss [B] and flow time [B] of every sample; `dropout` None keeps all conditions."""
         latents = self.model.normalize(batch["latents"])
-        keys, device = batch["key"], latents.device
-        draws = [generator("draw", key) for key in keys]
-        t = torch.cat([torch.rand(1, generator=draw) for draw in draws]).to(device)
-        noise = item_noise(keys, latents.shape[1], latents.shape[2], device)
+        keys = batch["key"]
+        t = uniform(keys, "flow time")[:, 0]
+        noise = normal(keys, "noise", *latents.shape[1:])
         conditions = self.conditions(batch, latents)
         if dropout is not None:
-            names = ["text", *self.model.controls.names]
-            masks = [dropout.draw(names, 1, draw) for draw in draws]
-            keep = {name: torch.cat([mask[name] for mask in masks]).to(device) for name in names}
-            conditions = self.model.controls.keep(conditions, keep)
+            conditions = self.model.controls.keep(conditions, dropout.draw(["text", *self.model.controls.names], keys))
         predicted = self.model(self.path.point(noise, latents, t), t, conditions)
         return flow_matching_loss(predicted, self.path.target(noise, latents, t), batch["mask"]), t
 
