@@ -7,7 +7,9 @@ import pytest
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
-from jasco_pl.data.datamodule import CropDataset, ResumableLoader, ShardDataModule, collate, crop
+from jasco_pl.data.crops import CropDataset, collate, crop
+from jasco_pl.data.datamodule import ShardDataModule
+from jasco_pl.data.loader import ResumableLoader
 from jasco_pl.data.sampler import GlobalBatches
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import CorruptShardError, write_index, write_shard
@@ -28,7 +30,7 @@ def loader(folder, workers: int = 0, shuffle: bool = True, batch: int = 4, **opt
 
 
 def seen(batches) -> list[tuple[list[str], list[int], list[str]]]:
-    return [(batch["id"], batch["start"], batch["caption"]) for batch in batches]
+    return [(batch["id"], batch["start"].tolist(), batch["caption"]) for batch in batches]
 
 
 def test_a_crop_is_the_stored_frames_in_the_types_of_the_network(prepared):
@@ -58,7 +60,7 @@ def test_everything_random_is_a_function_of_seed_epoch_and_sample(prepared):
     folder, _ = prepared
     first, again, other = (CropDataset(folder, 50, seed, FIELDS) for seed in (0, 0, 1))
     crops = [[data[epoch, 7] for epoch in range(8)] for data in (first, again, other)]
-    draws = [[(item["start"], item["caption"], item["key"].item()) for item in items] for items in crops]
+    draws = [[(int(item["start"]), item["caption"], item["key"].item()) for item in items] for items in crops]
     assert draws[0] == draws[1]
     assert len({key for draw in (draws[0], draws[2]) for _, _, key in draw}) == 16
     assert len({start for start, _, _ in draws[0]}) > 3
@@ -230,7 +232,9 @@ def data_module(folder, **options) -> ShardDataModule:
 
 
 def on(module: ShardDataModule, rank: int, world: int, stage: TrainerFn = TrainerFn.FITTING, parts: int = 1) -> ShardDataModule:
-    trainer = SimpleNamespace(global_rank=rank, world_size=world, state=SimpleNamespace(fn=stage), accumulate_grad_batches=parts)
+    device = SimpleNamespace(root_device=torch.device("cpu"))
+    state = SimpleNamespace(fn=stage)
+    trainer = SimpleNamespace(global_rank=rank, world_size=world, state=state, accumulate_grad_batches=parts, strategy=device)
     module.trainer = trainer  # type: ignore[assignment]
     return module
 

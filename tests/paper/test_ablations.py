@@ -14,7 +14,7 @@ import yaml
 from jasco_pl.cli import main
 from jasco_pl.controls import CONTROLS, stored_fields
 from jasco_pl.controls.conditions import Conditions
-from jasco_pl.data.datamodule import CropDataset, collate
+from jasco_pl.data.crops import CropDataset, collate
 from jasco_pl.generation.jasco import Jasco
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel

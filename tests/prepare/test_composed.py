@@ -18,7 +18,7 @@ import torch
 from jasco_pl.audio.long_audio import bandpass
 from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec, load_codec
-from jasco_pl.data.datamodule import CropDataset, crop
+from jasco_pl.data.crops import CropDataset, crop
 from jasco_pl.data.schema import FIELDS, STAGES, Sample
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.data.summary import field_counts

@@ -8,7 +8,7 @@ import pytest
 import torch
 from recordings import content, lines, small, write_music
 
-from jasco_pl.data.datamodule import CropDataset
+from jasco_pl.data.crops import CropDataset
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.prepare import engine, jobs
 from jasco_pl.prepare.engine import Preparation

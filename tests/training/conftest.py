@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from jasco_pl.controls.conditions import ConditionDropout
-from jasco_pl.data.datamodule import CropDataset, collate
+from jasco_pl.data.crops import CropDataset, collate
 from jasco_pl.data.schema import Batch
 from jasco_pl.network.model import ModelConfig
 from jasco_pl.training.module import JascoModule

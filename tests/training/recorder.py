@@ -32,8 +32,8 @@ class Recorder(Callback):
         line = {
             "step": trainer.global_step,
             "ids": batch["id"],
-            "starts": batch["start"],
-            "captions": batch["caption"],
+            "starts": batch["start"].tolist(),
+            "captions": batch.get("caption"),  # a set in memory has its states alone
             "loss": float(outputs["loss"]),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }

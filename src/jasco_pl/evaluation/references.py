@@ -18,7 +18,7 @@ from jasco_pl.codec import Codec
 from jasco_pl.compose.pieces import place, read_note, read_stretch
 from jasco_pl.controls import CONTROLS, Adherence, AudioControl, Control
 from jasco_pl.controls.adherence import ONSETS
-from jasco_pl.data.datamodule import crop
+from jasco_pl.data.crops import crop
 from jasco_pl.data.schema import STAGES, stage_of
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.extract import chordino

@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 from jasco_pl.audio.files import SAMPLE_RATE, audio_files, resample
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
 from jasco_pl.codec.decoders import Vocoder
-from jasco_pl.data.datamodule import ResumableLoader
+from jasco_pl.data.loader import ResumableLoader
 from jasco_pl.data.sampler import GlobalBatches
 from jasco_pl.data.schema import Batch
 from jasco_pl.evaluation.codec_report import compare

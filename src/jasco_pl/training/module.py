@@ -103,7 +103,7 @@ class JascoModule(lightning.LightningModule):
 
     def conditions(self, batch: Batch, latents: Tensor) -> Conditions:
         """All conditions of a batch with these normalised latents, nothing dropped."""
-        text, mask = self.text_encoder(batch["caption"])
+        text, mask = (batch["text"], batch["text_mask"]) if "text" in batch else self.text_encoder(batch["caption"])
         local = {name: control.from_batch(batch, latents) for name, control in self.model.controls.items()}  # type: ignore[operator]
         return Conditions(local, text, mask)
 

@@ -22,7 +22,8 @@ from torch import Tensor
 from jasco_pl.audio.files import loudness_normalize
 from jasco_pl.codec import Codec, load_codec
 from jasco_pl.controls import ADHERENCES, CONTROLS, Painting
-from jasco_pl.data.datamodule import CropDataset, ShardDataModule, collate
+from jasco_pl.data.crops import CropDataset, collate
+from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.data.schema import Batch
 from jasco_pl.evaluation.clips import conditions_of
 from jasco_pl.evaluation.measure import FOLLOWS, measure
