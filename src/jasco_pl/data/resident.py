@@ -65,7 +65,7 @@ class ResidentSet:
     Args:
         dataset: its samples and what is drawn of them: a batch here is the collated batch there.
         device: where it lies.
-        encode: the text encoder; then a batch has `text` [B, L, D] and `text_mask` [B, L], as long as the batch's longest caption, on a GPU as
+        encode: the text encoder; then a batch has `text` [B, L, D] and `text_mask` [B, L], L that of the batch's longest caption, on a GPU of
             the set's.
 
     Raises:
