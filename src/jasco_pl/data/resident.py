@@ -65,8 +65,8 @@ class ResidentSet:
     Args:
         dataset: its samples and what is drawn of them: a batch here is the collated batch there.
         device: where it lies.
-        encode: the text encoder; then a batch has `text` [B, L, D] and `text_mask` [B, L], L that of the batch's longest caption, on a GPU of
-            the set's.
+        encode: the text encoder; then a batch has `text` [B, L, D] and `text_mask` [B, L], padded to the longest caption of the batch, on a
+            GPU of the set.
 
     Raises:
         CorruptShardError: a sample is damaged.
