@@ -21,7 +21,7 @@ def _turned(words: Tensor) -> Tensor:
     return ((words >> 32) & LOW) | (words << 32)
 
 
-def squares(counters: Tensor, keys: Tensor) -> Tensor:
+def squares(counters: Tensor | int, keys: Tensor) -> Tensor:
     """64 random bits for every counter and key (broadcast), int64: five rounds of squaring, products modulo 2^64."""
     first = counters * keys
     second = first + keys
@@ -35,7 +35,7 @@ def squares(counters: Tensor, keys: Tensor) -> Tensor:
 
 def refined(keys: Tensor, what: str, numbers: Tensor | int = 0) -> Tensor:
     """Keys for a purpose and a number each, int64 [B] from keys [B]: as good as unrelated, even where `keys` count upwards."""
-    return squares(torch.as_tensor(numbers, device=keys.device) + 1, keys ^ stable_hash("draw", what))
+    return squares(numbers + 1, keys ^ stable_hash("draw", what))
 
 
 def bits(keys: Tensor, what: str, count: int) -> Tensor:

@@ -33,13 +33,21 @@ class WeightAverage:
     def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         return ((name, parameter) for name, parameter in self.module.named_parameters() if parameter.requires_grad)
 
-    @torch.no_grad()
     def update(self) -> None:
         """Move the average towards the current weights."""
+        self.move(self.next_share())
+
+    def next_share(self) -> float:
+        """Count an update; the current weights' share in it."""
         self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        return 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+
+    @torch.no_grad()
+    def move(self, share: float | Tensor) -> None:
+        """Move the average towards the current weights by this share of the way."""
         pairs = [(local(self.average[name]), local(parameter)) for name, parameter in self._parameters()]
-        torch._foreach_lerp_([old for old, _ in pairs], [new for _, new in pairs], 1 - decay)
+        old, new = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        torch._foreach_lerp_(old, new, [share] * len(old) if isinstance(share, Tensor) else share)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:

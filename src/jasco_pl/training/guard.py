@@ -28,6 +28,7 @@ from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
 from jasco_pl.system.errors import UserError
+from jasco_pl.training.whole_step import Taken
 
 T = TypeVar("T")
 SHOWN_IDS = 8
@@ -73,6 +74,7 @@ class GradientGuard(Callback):
         self.skipped, self.in_a_row = 0, 0
         self._ids: list[str] = []
         self._losses: list[Tensor] = []
+        self._unread: list[tuple[int, list[str], Tensor, Tensor]] = []
 
     def on_train_batch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Any, batch_idx: int) -> None:
         """Remember whose losses these are; of all parts of an accumulated step."""
@@ -88,6 +90,9 @@ class GradientGuard(Callback):
         self, trainer: lightning.Trainer, module: lightning.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Gradients are complete and unclipped here."""
+        if module.whole_step is not None:
+            self._remember(trainer, module.whole_step.taken)  # type: ignore[union-attr,arg-type]
+            return
         norm = gradient_norm(module)
         losses = torch.cat(self._losses)
         usual = statistics.median(self.norms) if self.spike is not None and len(self.norms) >= ENOUGH else None
@@ -108,15 +113,45 @@ class GradientGuard(Callback):
             reason = "the loss is not finite" if bad_loss else "the gradient norm is not finite"
             if not (bad_loss or bad_norm):
                 reason = f"the gradient norm {size:.3g} is {size / (usual or 1):.0f} times the median of the last {len(self.norms)}"
-            self._report(trainer, reason, losses if bad_loss else None)
+            self._report(trainer, reason, losses if bad_loss else None, trainer.global_step + 1)
         if due:
             module.log("train/skipped", float(self.skipped), batch_size=1)
 
-    def _report(self, trainer: lightning.Trainer, reason: str, losses: Tensor | None) -> None:
+    def _remember(self, trainer: lightning.Trainer, taken: Taken) -> None:
+        """A step that was taken whole has left itself out where it was bad; what it says is read when figures are due, not before."""
+        self._unread.append((trainer.global_step + 1, self._ids, torch.stack([taken.bad, taken.norm]), taken.losses.clone()))
+        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._read(trainer)
+            trainer.lightning_module.log("train/grad_norm", taken.norm.clone(), batch_size=1)
+            trainer.lightning_module.log("train/skipped", float(self.skipped), batch_size=1)
+
+    def _read(self, trainer: lightning.Trainer) -> None:
+        unread, self._unread = self._unread, []
+        if not unread:
+            return
+        for (step, ids, _, losses), (bad, norm) in zip(unread, torch.stack([one[2] for one in unread]).tolist(), strict=True):
+            if not bad:
+                self.norms.append(norm)
+                self.in_a_row = 0
+                continue
+            self.skipped, self.in_a_row, self._ids = self.skipped + 1, self.in_a_row + 1, ids
+            finite = bool(losses.isfinite().all())
+            reason = "the gradient norm is not finite" if finite else "the loss is not finite"
+            self._report(trainer, reason, None if finite else losses, step)
+
+    def on_save_checkpoint(self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """What is saved knows of every step; Lightning has asked for the state before."""
+        self._read(trainer)
+        checkpoint["callbacks"][self.state_key] = self.state_dict()
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Nothing stays untold."""
+        self._read(trainer)
+
+    def _report(self, trainer: lightning.Trainer, reason: str, losses: Tensor | None, step: int) -> None:
         ids = self._ids if losses is None else [name for name, loss in zip(self._ids, losses.tolist(), strict=True) if not _finite(loss)]
         names = gathered(trainer, ids)
         shown = ", ".join(names[:SHOWN_IDS]) + (f" and {len(names) - SHOWN_IDS} more" if len(names) > SHOWN_IDS else "")
-        step = trainer.global_step + 1
         if trainer.is_global_zero:
             tqdm.write(f"step {step} is left out: {reason}; samples: {shown} ({self.skipped} steps so far).", file=sys.stderr)
         if self.in_a_row >= self.give_up_after:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from jasco_pl.system.seeding import stable_hash
 from jasco_pl.training.checkpoint_io import network_weights
 from jasco_pl.training.ema import WeightAverage
 from jasco_pl.training.sharded import is_sharded, shard
+from jasco_pl.training.whole_step import StepAdam, WholeStep, what_forbids
 
 TIME_BUCKETS = 4
 
@@ -49,6 +51,8 @@ class JascoModule(lightning.LightningModule):
             zero_convolution needs.
         compile: compile the layers by torch.compile while training: the first steps take a minute. Dropout in the network draws otherwise.
         checkpointing: keep only what enters each layer and compute the rest again in the backward pass: less memory, a third more work.
+        graph: take every optimiser step as one function of its batch, on a GPU as one CUDA graph: auto, where there is a GPU and nothing
+            forbids it (accumulation, several processes, scaled gradients, data through a loader); true: on a CPU too; false: never.
         fused: Adam as one kernel; null: on CUDA. Never where gradients are scaled (precision 16-mixed): it could not be clipped there.
         matmul_precision: of float32 products, see torch.set_float32_matmul_precision: highest, high (TF32 on CUDA) or medium.
     """
@@ -67,6 +71,7 @@ class JascoModule(lightning.LightningModule):
         start_from: str | None = None,
         compile: bool = False,
         checkpointing: bool = False,
+        graph: Literal["auto"] | bool = "auto",
         fused: bool | None = None,
         matmul_precision: Literal["highest", "high", "medium"] = "highest",
     ) -> None:
@@ -76,6 +81,7 @@ class JascoModule(lightning.LightningModule):
         self.condition_dropout = ConditionDropout.of_the_paper(list(config.controls)) if dropout is None else dropout
         self.condition_dropout.check(["text", *config.controls])
         self.path = make_path(config.objective, sigma_min)
+        self.graph = graph
         self.lr, self.betas, self.warmup_steps, self.decay_steps, self.ema_decay = lr, betas, warmup_steps, decay_steps, ema_decay
         codec = load_codec(config.codec)
         if (codec.dim, len(codec.codebook)) != (config.latent_dim, config.codebook_size):
@@ -88,6 +94,7 @@ class JascoModule(lightning.LightningModule):
         self._stored_average: dict[str, Any] | None = None
         self.last_losses: Tensor | None = None
         self.gradient_norm: Tensor | None = None
+        self.whole_step: WholeStep | None = None
         self._text_encoder: TextEncoder | None = None
         self._validation = contextlib.ExitStack()
 
@@ -125,7 +132,9 @@ class JascoModule(lightning.LightningModule):
         torch.manual_seed(stable_hash("step", self.global_step, self.global_rank * parts + batch_idx % parts))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean weighted loss of the batch."""
+        """Mean weighted loss of the batch; where steps are taken whole, the step itself."""
+        if self.whole_step is not None:
+            return self._take_whole(batch)
         losses, t = self.item_losses(batch, self.condition_dropout)
         loss = (loss_weight(t, self.weighting) * losses).mean()
         self.last_losses = losses.detach()
@@ -134,6 +143,24 @@ class JascoModule(lightning.LightningModule):
         if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # else nothing is written
             self._log_buckets("train", losses.detach(), t, size)
         return loss
+
+    def _take_whole(self, batch: Batch) -> Tensor:
+        taken = self.whole_step(batch)  # type: ignore[misc]
+        self.last_losses = taken.losses
+        if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # looking waits for the device
+            self.log("train/loss", taken.loss, prog_bar=True, batch_size=len(taken.losses))
+            self._log_buckets("train", taken.losses, taken.t, len(taken.losses))
+        return taken.loss
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Nothing where steps are taken whole: it is done."""
+        if self.whole_step is None:
+            super().backward(loss, *args, **kwargs)
+
+    def optimizer_zero_grad(self, *args: Any) -> None:
+        """Nothing where steps are taken whole: a graph's gradients stay where they are."""
+        if self.whole_step is None:
+            super().optimizer_zero_grad(*args)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss with all conditions, by the averaged weights."""
@@ -175,7 +202,8 @@ class JascoModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam, linear warm-up to `lr`, then linear decay to zero at `decay_steps` (paper, section 4)."""
-        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.lr, betas=self.betas, fused=self.fuses)
+        options: dict[str, Any] = {"lr": self.lr, "betas": self.betas, "fused": self.fuses, "capturable": self.captures}
+        optimizer = (StepAdam if self.wants_graph else torch.optim.Adam)(self.model.parameters(), **options)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -183,7 +211,17 @@ class JascoModule(lightning.LightningModule):
     def fuses(self) -> bool:
         """Whether Adam is fused. It undoes a loss scale inside its step, too late for clipping; bfloat16 has none."""
         scaled = self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        return not scaled and (self.device.type == "cuda" if self.fused is None else self.fused)
+        return not scaled and (self.device.type == "cuda" or self.wants_graph if self.fused is None else self.fused)
+
+    @property
+    def wants_graph(self) -> bool:
+        """Whether steps are to be taken whole, if nothing forbids it."""
+        return self.graph is True or (self.graph == "auto" and self.device.type == "cuda")
+
+    @property
+    def captures(self) -> bool:
+        """Whether Adam counts its steps on the GPU, as a CUDA graph needs it."""
+        return self.wants_graph and self.device.type == "cuda"
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -193,6 +231,8 @@ class JascoModule(lightning.LightningModule):
         Lightning would measure again, and refuses beside a fused optimiser under mixed precision, scaled gradients or not.
         """
         norm, self.gradient_norm = self.gradient_norm, None
+        if self.whole_step is not None:
+            return
         if gradient_clip_val and gradient_clip_algorithm in (None, "norm") and norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), gradient_clip_val, norm)
         elif gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self.fuses:
@@ -218,6 +258,24 @@ class JascoModule(lightning.LightningModule):
         if self.ema is not None and self._stored_average is not None:
             self.ema.load_state_dict(self._stored_average)
         self._stored_average = None
+        self.whole_step = self._whole_step() if self._trainer is not None and self.trainer.training and self.wants_graph else None
+
+    def _whole_step(self) -> WholeStep | None:
+        """The step as one function; None, and a sentence, where that cannot be."""
+        trainer = self.trainer
+        optimizer = trainer.optimizers[0]
+        spike = next((callback.spike for callback in trainer.callbacks if hasattr(callback, "spike")), None)  # type: ignore[attr-defined]
+        forbidden = what_forbids(trainer, spike, self.config.transformer.dropout)
+        if forbidden is None and self.device.type == "cuda" and not trainer.datamodule.is_resident:  # type: ignore[attr-defined]
+            forbidden = "its data come through a loader (data.resident)"
+        if forbidden is not None or not isinstance(optimizer, StepAdam):
+            if trainer.is_global_zero:
+                print(f"a step is not taken as one graph (model.graph): {forbidden}.", file=sys.stderr)
+            return None
+        clip, context = trainer.gradient_clip_val, trainer.precision_plugin.forward_context
+        return WholeStep(
+            self.model, self.item_losses, self.condition_dropout, self.weighting, optimizer, clip, self.ema, context, self.device
+        )
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -270,7 +328,7 @@ class JascoModule(lightning.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then move the average."""
         super().optimizer_step(*args, **kwargs)
-        if self.ema is not None:
+        if self.ema is not None and self.whole_step is None:
             self.ema.update()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -295,7 +353,7 @@ class JascoModule(lightning.LightningModule):
             # what was sharded is in the optimiser by now
             loaded = [group for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
             for group in [*stored, *loaded]:
-                group |= {"lr": rate, "initial_lr": self.lr, "betas": self.betas, "fused": self.fuses}
+                group |= {"lr": rate, "initial_lr": self.lr, "betas": self.betas, "fused": self.fuses, "capturable": self.captures}
 
 
 def _recount(checkpoint: dict[str, Any], parts: int) -> None:

@@ -1,0 +1,134 @@
+"""A step taken as one function of its batch is the step that Lightning's hooks take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import lightning
+import pytest
+import torch
+
+from jasco_pl.data.datamodule import ShardDataModule
+from jasco_pl.system.errors import UserError
+from jasco_pl.training.guard import GradientGuard
+from jasco_pl.training.module import JascoModule
+
+
+class Steps(lightning.Callback):
+    """Loss, rate and a weight after every step; spoils the latents of the steps named."""
+
+    def __init__(self, poisoned: tuple[int, ...] = ()) -> None:
+        self.poisoned = poisoned
+        self.losses: list[float] = []
+        self.rates: list[float] = []
+        self.weights: list[torch.Tensor] = []
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, module: JascoModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step + 1 in self.poisoned:
+            batch["latents"][1] = torch.nan
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: JascoModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.losses.append(float(outputs["loss"]))
+        self.rates.append(float(trainer.optimizers[0].param_groups[0]["lr"]))
+        self.weights.append(module.model.transformer.output.weight.detach().clone())
+
+
+@pytest.fixture
+def fit(make_module, tmp_path, write_tiny_shards):
+    """fit(graph, steps, poisoned, **options) -> (module, what the steps left, the guard, the trainer)."""
+    write_tiny_shards(tmp_path / "train", samples=12)
+
+    def run(graph: bool, steps: int = 7, poisoned: tuple[int, ...] = (), module: Any = None, **options: Any) -> Any:
+        watch, guard = Steps(poisoned), GradientGuard(**options.pop("guard", {}))
+        start = options.pop("start", None)
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+        settings = {"accelerator": "cpu", "max_steps": steps, "limit_val_batches": 0, "gradient_clip_val": 0.2, "log_every_n_steps": 3}
+        trainer = lightning.Trainer(**{**quiet, **settings, **options}, callbacks=[guard, watch])
+        module = module or make_module(ema_decay=0.9, graph=graph, fused=True)
+        folder = str(tmp_path / "train")
+        data = ShardDataModule(folder, folder, batch_size=4, seconds=1.0, workers=0, resident=True)
+        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True if start else None)
+        return module, watch, guard, trainer
+
+    return run
+
+
+def test_losses_weights_average_and_norms_are_those_of_the_hooks(fit):
+    (module, whole, guard, _), (other, plain, plain_guard, _) = fit(True), fit(False)
+    assert module.whole_step is not None
+    assert other.whole_step is None
+    assert len(whole.losses) == len(set(whole.losses)) == 7  # over the border of an epoch
+    assert whole.losses == pytest.approx(plain.losses, rel=1e-6)
+    assert whole.rates == pytest.approx(plain.rates, rel=1e-6)
+    for one, two in zip(whole.weights, plain.weights, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-7)
+    for name, average in module.ema.average.items():
+        torch.testing.assert_close(average, other.ema.average[name], rtol=1e-5, atol=1e-7)
+    assert list(guard.norms) == pytest.approx(list(plain_guard.norms), rel=1e-5)
+    assert (len(guard.norms), module.ema.updates) == (7, 7)
+
+
+def test_a_step_that_is_not_finite_leaves_itself_out_and_is_told_later(fit, capsys):
+    _, whole, guard, trainer = fit(True, poisoned=(2, 5))
+    assert torch.equal(whole.weights[0], whole.weights[1])
+    assert torch.equal(whole.weights[3], whole.weights[4])
+    assert not torch.equal(whole.weights[1], whole.weights[2])
+    assert all(torch.isfinite(weight).all() for weight in whole.weights)
+    assert float(next(iter(trainer.optimizers[0].state.values()))["step"]) == 5
+    told = capsys.readouterr().err
+    assert "step 2 is left out: the loss is not finite; samples: train-" in told
+    assert "step 5 is left out" in told
+    assert (guard.skipped, guard.in_a_row, len(guard.norms)) == (2, 0, 5)
+
+
+def test_too_many_steps_left_out_end_the_training(fit):
+    with pytest.raises(UserError, match="2 steps in a row had to be left out, the last one, 3, because the loss is not finite"):
+        fit(True, poisoned=(2, 3), guard={"give_up_after": 2})
+
+
+def test_a_checkpoint_knows_of_every_step(fit, tmp_path):
+    *_, trainer = fit(True, steps=5, poisoned=(2,), log_every_n_steps=100)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    stored = torch.load(tmp_path / "run.ckpt", weights_only=True)
+    (state,) = (value for key, value in stored["callbacks"].items() if "GradientGuard" in key)
+    assert (state["skipped"], len(state["norms"])) == (1, 4)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_run_goes_on_either_way(fit, tmp_path, before):
+    _, whole, *_ = fit(False, steps=7)
+    *_, trainer = fit(before, steps=4)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    _, rest, *_ = fit(not before, steps=7, start=tmp_path / "run.ckpt")
+    assert rest.losses == pytest.approx(whole.losses[4:], rel=1e-5)
+    assert rest.rates == pytest.approx(whole.rates[4:], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"accumulate_grad_batches": 2}, "it is accumulated from 2 parts"),
+        ({"guard": {"spike": 10.0}}, "the guard compares its norm with those before it"),
+        ({"gradient_clip_algorithm": "value"}, "its gradients are not clipped by their norm"),
+    ],
+)
+def test_what_cannot_be_one_function_is_said_in_a_sentence_and_trains_as_ever(fit, capsys, options, sentence):
+    module, watch, *_ = fit(True, steps=2, **options)
+    assert module.whole_step is None
+    assert f"a step is not taken as one graph (model.graph): {sentence}." in capsys.readouterr().err
+    assert not torch.equal(watch.weights[0], watch.weights[-1])
+
+
+def test_dropout_in_the_network_forbids_it(fit, make_module, tiny_module_config, capsys):
+    config = replace(tiny_module_config, transformer=replace(tiny_module_config.transformer, dropout=0.1))
+    module, *_ = fit(True, steps=1, module=make_module(config=config, graph=True))
+    assert module.whole_step is None
+    assert "the network itself has dropout" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_the_graph_gives_the_losses_of_the_hooks(fit):
+    _, whole, *_ = fit(True, steps=12, accelerator="gpu")
+    _, plain, *_ = fit(False, steps=12, accelerator="gpu")
+    assert whole.losses == pytest.approx(plain.losses, rel=1e-4)
