@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jasco_pl import __version__
-from jasco_pl.audio.files import AUDIO_SUFFIXES, check_suffix, loudness_normalize, write_audio
+from jasco_pl.audio.files import AUDIO_SUFFIXES, check_suffix
 from jasco_pl.controls import all_options
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
+from jasco_pl.generation.saving import save_clip
 from jasco_pl.network.flow.solver import Method, SolverConfig
 from jasco_pl.system.device import Precision
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,13 +127,6 @@ def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[st
         "seconds": round(clip.audio.shape[-1] / clip.sample_rate, 3),
         "notes": clip.notes,
     }
-
-
-def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: float | None = None) -> None:
-    """Sound at -14 LUFS, and JSON beside it; `compression` as for `write_audio`."""
-    audio, loudness = loudness_normalize(clip.audio, clip.sample_rate)
-    write_audio(path, audio, clip.sample_rate, compression=compression)
-    write_json(path.with_suffix(".json"), {**settings, "loudness_before_lufs": loudness})
 
 
 def slug(text: str) -> str:
