@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,15 @@ def test_clips_of_another_codec_are_not_taken_for_these(tiny_settings: Settings,
     described = json.loads((codec / "config.json").read_text())
     (codec / "config.json").write_text(json.dumps({**described, "iterations": described["iterations"] + 1}))
     assert tiny_settings.key() != before
+
+
+def test_results_of_another_precision_are_kept_apart_and_those_of_before_are_found(tiny_settings: Settings) -> None:
+    written = asdict(tiny_settings)
+    assert written.pop("precision") == "fp32"
+    digest = hashlib.blake2b(json.dumps(written, sort_keys=True).encode(), digest_size=4)  # as it was when there was no precision
+    folder = Path(tiny_settings.checkpoint)
+    for part in (folder, Path(json.loads((folder / "config.json").read_text())["codec"])):
+        for path in sorted(file for file in part.iterdir() if file.suffix in (".json", ".safetensors")):
+            digest.update(path.read_bytes())
+    assert tiny_settings.key() == digest.hexdigest()
+    assert replace(tiny_settings, precision="bf16").key() != tiny_settings.key()

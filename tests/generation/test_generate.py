@@ -417,6 +417,7 @@ def test_a_checkpoint_brings_its_codec_and_encoder(jasco: Jasco, tiny_codec_fold
         "codec": "anywhere/codec-tiny",
         "text_encoder": "all-MiniLM-L6-v2",
         "controls": ["chords", "melody", "drums"],
+        "precision": "fp32",
     }
     expected = jasco.generate(REQUESTS[:2], solver=SOLVERS[0])
     torch.testing.assert_close(sounds(again.generate(REQUESTS[:2], solver=SOLVERS[0])), sounds(expected), atol=1e-4, rtol=0)

@@ -90,9 +90,10 @@ def test_guided_rows_equal_separate_evaluations(model: JascoModel) -> None:
     z, conditions = latents(), some_conditions()
     terms = parse_guidance("all=1.5 text+chords=0.5 drums=0.3", model.controls.names)
     assert len(terms) == 4
-    projected, text, mask = model.guided_rows(conditions, terms)
-    assert projected.shape == (8, 12, 34)
-    rows = model.velocity(z.repeat(4, 1, 1), torch.full((8,), 0.4), projected, text, mask)
+    context = model.context(conditions, terms, 12)
+    assert context.controls is not None
+    assert context.controls.shape == (8, 12, 34)
+    rows = model.velocity(z.repeat(4, 1, 1), torch.full((8,), 0.4), context)
     for index, term in enumerate(terms):
         alone = model(z, torch.full((2,), 0.4), model.controls.only(conditions, term.conditions))
         torch.testing.assert_close(rows[2 * index : 2 * index + 2], alone, atol=1e-5, rtol=1e-5)
@@ -103,8 +104,7 @@ def test_a_model_of_text_alone(tiny_model_config: ModelConfig) -> None:
     conditions = replace(some_conditions(), local={})
     z, t = latents(), torch.tensor([0.2, 0.7])
     assert model(z, t, conditions).shape == z.shape
-    projected, text, mask = model.guided_rows(conditions, parse_guidance("all=2", []))
-    rows = model.velocity(z.repeat(2, 1, 1), t.repeat(2), projected, text, mask)
+    rows = model.velocity(z.repeat(2, 1, 1), t.repeat(2), model.context(conditions, parse_guidance("all=2", []), 12))
     torch.testing.assert_close(rows[:2], model(z, t, conditions), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(rows[2:], model(z, t, model.null_conditions(2, 12)), atol=1e-5, rtol=1e-5)
 

@@ -128,11 +128,13 @@ def test_the_command_names_what_is_not_the_default(results: dict[str, Any], monk
     assert evaluate_command(results) == "jasco evaluate --pieces data/pieces/test --limit 3"
     setting = results["settings"]["matrix"][0]
     setting |= {"guidance": "all=2 text=1", "seed": 4, "seconds": 5.0, "solver": {"method": "euler", "steps": 7, "tolerance": 1e-5}}
+    setting["precision"] = "bf16"
     results["rows"][0]["checkpoint"] = "runs/other"
     results["settings"]["about"] = "a prepared set; references are reconstructions"
     command = evaluate_command(results)
     expected = (
         "--shards data/pieces/test --limit 3 --checkpoint runs/other --guidance all=2 text=1 --solver euler --steps 7 --seconds 5 --seed 4"
+        " --precision bf16"
     )
     assert command == f"jasco evaluate {expected}"
 
@@ -146,8 +148,8 @@ def test_the_command_names_what_is_not_the_default(results: dict[str, Any], monk
         main(command.replace("--shards data/pieces/test", "--pieces data/pieces/test").split()[1:])
     ((matrix, limit),) = seen
     assert limit == 3
-    assert [(found.guidance, found.seconds, found.seed, found.solver.method, found.solver.steps) for found in matrix] == [
-        ("all=2 text=1", 5.0, 4, "euler", 7)
+    assert [(found.guidance, found.seconds, found.seed, found.solver.method, found.solver.steps, found.precision) for found in matrix] == [
+        ("all=2 text=1", 5.0, 4, "euler", 7, "bf16")
     ]
 
 

@@ -4,6 +4,8 @@ jasco bench data data/shards/train
 jasco bench data data/shards/train s3://bucket/shards/train --workers 0 2 4
 jasco bench train -c conf/mini.yaml --compile off on --precision 32-true bf16-mixed
 jasco bench train -c conf/paper.yaml -c conf/fsdp.yaml --batch-size 32 64 -- --data.seconds 10 --model.checkpointing true
+jasco bench generate --precision fp32 bf16
+jasco bench generate -c conf/paper.yaml --batch-size 1 8
 jasco bench salience --threads 2
 """
 
@@ -14,8 +16,8 @@ import itertools
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Subcommands data, train, salience."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="data|train|salience")
+    """Subcommands data, train, generate, salience."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="data|train|generate|salience")
     data = actions.add_parser("data", help="samples/s, MB/s and data wait of folders and URLs, cold and warm, as a Markdown table")
     data.add_argument("shards", nargs="*", default=["data/shards/train"], metavar="SHARDS", help="folders or URLs (default %(default)s)")
     data.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="loader processes (default 0 1 2)")
@@ -34,6 +36,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--steps", type=int, default=1, metavar="N", help="of a turn; 10 on a GPU (default %(default)s)")
     train.add_argument("--warmup", type=int, default=3, metavar="N", help="turns before those that count (default %(default)s)")
     train.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="behind --, as for jasco fit: -- --data.seconds 5")
+    generate = actions.add_parser("generate", help="latency of a clip by stages, x real time, memory; precisions side by side")
+    generate.add_argument("--checkpoint", metavar="DIR", help="model folder (default: the shipped one)")
+    generate.add_argument(
+        "-c", "--config", action="append", metavar="FILE", help="random weights of this configuration of jasco fit instead, may be repeated"
+    )
+    generate.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default %(default)s)")
+    generate.add_argument(
+        "--precision", nargs="+", default=["fp32", "bf16"], metavar="P", help="the first is compared with (default fp32 bf16)"
+    )
+    generate.add_argument("--batch-size", type=int, nargs="+", default=[1, 8], metavar="N", help="clips at once (default 1 8)")
+    generate.add_argument("--seconds", type=float, metavar="S", help="length of a clip (default: the model's)")
+    generate.add_argument("--guidance", nargs="+", metavar="SET=WEIGHT", help="as for jasco generate (default: the model's own)")
+    generate.add_argument("--solver", metavar="NAME", help="as for jasco generate (default auto)")
+    generate.add_argument("--steps", type=int, metavar="N", help="of a fixed-step solver (default 10)")
+    generate.add_argument("--tolerance", type=float, metavar="X", help="of dopri5 (default 1e-5)")
+    generate.add_argument("--repeats", type=int, default=5, metavar="N", help="turns that count (default %(default)s)")
+    generate.add_argument("--warmup", type=int, default=1, metavar="N", help="turns before them (default %(default)s)")
+    generate.add_argument("--threads", type=int, metavar="N", help="of PyTorch (default: its own choice)")
+    generate.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise, and of random weights (default %(default)s)")
+    generate.add_argument("--json", default="out/bench-generate.json", metavar="FILE", help="all figures (default %(default)s)")
+    generate.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of the configuration, behind --, as for jasco fit")
     salience = actions.add_parser("salience", help="the multi-pitch network against a straightforward one: wall and CPU time, difference")
     salience.add_argument("--threads", type=int, metavar="N", help="threads of PyTorch (default: one a core)")
     salience.add_argument("--frames", type=int, default=512, metavar="N", help="frames seen at once, 86 a second (default %(default)s)")
@@ -42,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    return {"data": _data, "train": _train, "salience": _salience}[args.action](args)
+    return {"data": _data, "train": _train, "generate": _generate, "salience": _salience}[args.action](args)
 
 
 def _data(args: argparse.Namespace) -> int:
@@ -105,6 +128,82 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
+def _generate(args: argparse.Namespace) -> int:
+    import tempfile
+    from dataclasses import asdict
+    from pathlib import Path
+
+    import torch
+    import transformers
+
+    from jasco_pl import __version__
+    from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT
+    from jasco_pl.metrics.report import aligned_table
+    from jasco_pl.network.flow.solver import SolverConfig
+    from jasco_pl.studies.bench_generation import GenerateBench, generate_speeds, start_seconds
+    from jasco_pl.studies.random_checkpoint import read_model_config, write_random_checkpoint
+    from jasco_pl.system.device import pick_device
+    from jasco_pl.system.environment import machine, processor
+    from jasco_pl.system.errors import UserError
+    from jasco_pl.system.files import write_json
+
+    if args.checkpoint and (args.config or args.overrides):
+        raise UserError("a checkpoint is measured or a configuration: leave out --checkpoint, or -c and what stands behind --.")
+    given = {"method": args.solver, "steps": args.steps, "tolerance": args.tolerance}
+    solver = SolverConfig(**{name: value for name, value in given.items() if value is not None})
+    device = pick_device(args.device)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        checkpoint, what = args.checkpoint or DEFAULT_CHECKPOINT, args.checkpoint or DEFAULT_CHECKPOINT
+        if args.config or args.overrides:
+            arguments = [word for name in args.config or [] for word in ("-c", name)] + args.overrides
+            what = f"random weights of {' '.join(arguments)}"
+            checkpoint = str(write_random_checkpoint(read_model_config(arguments), Path(folder), args.seed))
+        guidance = " ".join(args.guidance) if args.guidance else None
+        bench = GenerateBench(
+            checkpoint,
+            str(device),
+            args.precision,
+            args.batch_size,
+            args.seconds,
+            guidance,
+            solver,
+            args.repeats,
+            args.warmup,
+            args.threads,
+            args.seed,
+        )
+        speeds, start = generate_speeds(bench), start_seconds()
+    hardware = ", ".join(filter(None, [processor(), machine(device)]))
+    versions = f"transformers {transformers.__version__}, jasco-pl {__version__}"
+    threads = args.threads or torch.get_num_threads()
+    title = ["precision", "batch", "rows", "evaluations", "latency", "x real time", "x as fast", "in CPU time"]
+    table = [[*title, "text", "sampling", "decoding", "writing", "first turn", "loading", "peak memory"]]
+    for speed in speeds:
+        table.append(
+            [
+                speed.precision,
+                str(speed.batch_size),
+                str(speed.rows),
+                str(speed.evaluations),
+                _spread(speed.latency, " s"),
+                f"{speed.real_time:.3g}",
+                _spread(speed.ratio),
+                _spread(speed.computing_ratio) if device.type == "cpu" else "–",
+                *(f"{found.median:.3g} s" for found in speed.stages.values()),
+                f"{speed.first:.3g} s",
+                f"{speed.load.median:.3g} s",
+                f"{speed.memory / 2**30:.2f} GiB" if speed.memory is not None else "unknown",
+            ]
+        )
+    print(f"{hardware}, {versions}, {threads} threads, seed {args.seed}; {what},")
+    print(f"median (least to most) of {args.repeats} turn(s); start of the program {_spread(start, ' s')}:\n")
+    print(aligned_table(table), end="")
+    described = {"hardware": hardware, "versions": versions, "threads": threads, "device": str(device), "model": what}
+    write_json(args.json, {**described, "bench": asdict(bench), "start": start._asdict(), "speeds": [asdict(speed) for speed in speeds]})
+    print(f"\nwrote {args.json}")
+    return 0
+
+
 def _salience(args: argparse.Namespace) -> int:
     import torch
 
@@ -123,6 +222,10 @@ def _salience(args: argparse.Namespace) -> int:
     print(f"ratio            {found['ratio wall']:.2f} wall, {found['ratio cpu']:.2f} CPU")
     print(f"largest difference of salience {found['difference']:.1e}")
     return 0
+
+
+def _spread(found: tuple[float, float, float], unit: str = "") -> str:
+    return f"{found[0]:.3g}{unit} ({found[1]:.3g} to {found[2]:.3g})"
 
 
 def _share(price: tuple[float, float, float] | None) -> str:

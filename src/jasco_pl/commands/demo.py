@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from jasco_pl.commands.generate import add_sampling_arguments, clip_settings, guidance_text, progress_bar, save_clip, solver_config
+from jasco_pl.commands.generate import add_sampling_arguments, clip_settings, guidance_text, progress_bar, solver_config
 from jasco_pl.controls import ADHERENCES
 from jasco_pl.evaluation.page import write_page
 from jasco_pl.extract import chordino
 from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
+from jasco_pl.generation.saving import save_clip
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.notation import harmony
 from jasco_pl.studies.demo import COLUMNS, PREPARED, Asked, Shown, read_requests, write_readme

@@ -28,6 +28,8 @@ import os
 from pathlib import Path
 from typing import get_args
 
+import torch
+
 from jasco_pl.evaluation.engine import evaluate, grid_of
 from jasco_pl.evaluation.pretrained import find_listeners
 from jasco_pl.evaluation.references import ComposedPieces, PreparedSet
@@ -37,6 +39,7 @@ from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT
 from jasco_pl.network.flow.path import make_path
 from jasco_pl.network.flow.solver import Method, SolverConfig
 from jasco_pl.network.model import read_config
+from jasco_pl.system.device import Precision, pick_device, pick_dtype, precision_name
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import locate
 
@@ -72,7 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--allow-few", action="store_true", help="Frechet distances of fewer embeddings than dimensions, which are mostly bias"
     )
-    how.add_argument("--device", default="cpu", help="cpu, cuda, mps (default %(default)s)")
+    how.add_argument("--device", default="cpu", help="auto, cpu, cuda, mps (default %(default)s)")
+    how.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="fp32",
+        help="of the network's weights; auto is that of `jasco generate` (default %(default)s: figures compare across machines)",
+    )
     how.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     how.add_argument(
         "-o", "--out", metavar="DIR", help="folder of clips, tables and the page (default out/eval; out/guidance-grid for a grid)"
@@ -85,7 +94,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--limit must be at least 1, not {args.limit}.")
     if args.guidance_grid and (args.guidance or args.rows or args.audio):
         raise UserError("--guidance-grid tries guidances of its own in one row each: leave --guidance, --rows and --audio out.")
-    matrix = settings_of(args)
+    device = pick_device(args.device)
+    matrix = settings_of(args, device)
     if args.guidance_grid:
         matrix = grid_of(matrix)
     out = args.out or ("out/guidance-grid" if args.guidance_grid else "out/eval")
@@ -98,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         finished=[Finished.parse(text) for text in args.audio],
         limit=args.limit,
         workers=args.workers,
-        listeners=find_listeners(args.salience, args.device),
+        listeners=find_listeners(args.salience, str(device)),
         allow_few=args.allow_few,
     )
     title = "Guidance grid" if args.guidance_grid else "Evaluation"
@@ -107,9 +117,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def settings_of(args: argparse.Namespace) -> list[Settings]:
+def settings_of(args: argparse.Namespace, device: torch.device) -> list[Settings]:
     """Every checkpoint under every guidance, solver and number of steps."""
     found: dict[Settings, None] = {}
+    precision = precision_name(pick_dtype(args.precision, device))
     for checkpoint in args.checkpoint or [DEFAULT_CHECKPOINT]:
         folder = locate(checkpoint)
         config = read_config(Path(folder))
@@ -121,5 +132,5 @@ def settings_of(args: argparse.Namespace) -> list[Settings]:
             resolved = solver.resolved(make_path(config.objective))
             if resolved.method == "dopri5":  # which has no steps
                 resolved = SolverConfig("dopri5", tolerance=args.tolerance)
-            found[Settings(folder, guidance, resolved, args.seconds, args.seed)] = None
+            found[Settings(folder, guidance, resolved, args.seconds, args.seed, precision)] = None
     return list(found)

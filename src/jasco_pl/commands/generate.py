@@ -28,12 +28,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jasco_pl import __version__
-from jasco_pl.audio.files import AUDIO_SUFFIXES, check_suffix, loudness_normalize, write_audio
+from jasco_pl.audio.files import AUDIO_SUFFIXES, check_suffix
 from jasco_pl.controls import all_options
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
+from jasco_pl.generation.saving import save_clip
 from jasco_pl.network.flow.solver import Method, SolverConfig
+from jasco_pl.system.device import Precision
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, metavar="DIR", help="model folder (default: the shipped %(default)s)")
     add_sampling_arguments(how)
-    how.add_argument("--device", default="cpu", help="cpu, cuda, mps (default %(default)s)")
+    how.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default %(default)s: the NVIDIA GPU where there is one)")
+    how.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="auto",
+        help="of the network's weights (default %(default)s: bf16 on a GPU, else fp32; CPUs with AMX or AVX-512 BF16 are quicker in bf16)",
+    )
     how.add_argument("-o", "--out", default="out", metavar="DIR", help="folder of WAV and JSON, or one clip's file (default %(default)s)")
 
 
@@ -122,13 +129,6 @@ def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[st
     }
 
 
-def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: float | None = None) -> None:
-    """Sound at -14 LUFS, and JSON beside it; `compression` as for `write_audio`."""
-    audio, loudness = loudness_normalize(clip.audio, clip.sample_rate)
-    write_audio(path, audio, clip.sample_rate, compression=compression)
-    write_json(path.with_suffix(".json"), {**settings, "loudness_before_lufs": loudness})
-
-
 def slug(text: str) -> str:
     """A file name from a prompt."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "clip"
@@ -152,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
         if args.count > 1:
             raise UserError(f"-o {args.out} is one file, and -n asks for {args.count} clips: name a folder.")
     solver = solver_config(args)
-    jasco = Jasco.from_pretrained(args.checkpoint, args.device)
+    jasco = Jasco.from_pretrained(args.checkpoint, args.device, args.precision)
     requests = [request_of(args, args.seed + number) for number in range(args.count)]
     clips = jasco.generate(requests, args.seconds, guidance_text(args), solver, progress_bar(f"{args.count} clip(s)"))
     for note in clips[0].notes:

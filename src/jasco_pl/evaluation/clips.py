@@ -31,6 +31,7 @@ from jasco_pl.extract.heard import Heard, Part
 from jasco_pl.generation.jasco import Jasco, Request
 from jasco_pl.generation.painting import splice
 from jasco_pl.network.flow.guidance import parse_guidance
+from jasco_pl.system.device import Precision
 from jasco_pl.system.files import atomic_path, write_json
 from jasco_pl.system.seeding import stable_hash
 
@@ -61,6 +62,11 @@ class Task:
     references: Path
     finished: Finished | None = None
 
+    @property
+    def jasco(self) -> Jasco:
+        """The model of the settings."""
+        return load_jasco(self.settings.checkpoint, self.listeners.device, self.settings.precision)
+
     def path(self, name: str) -> Path:
         """A clip's JSON."""
         return self.clips / (folder_of(self.row) + (OTHER_AUDIO if self.other else "")) / f"{name}.json"
@@ -90,11 +96,11 @@ class Task:
 
 
 @lru_cache(maxsize=1)
-def load_jasco(checkpoint: str, device: str) -> Jasco:
+def load_jasco(checkpoint: str, device: str, precision: Precision = "fp32") -> Jasco:
     """The model of a checkpoint, kept for the tasks that follow."""
     if os.environ.get(WORKER):
         torch.set_num_threads(1)
-    return Jasco.from_pretrained(checkpoint, device)
+    return Jasco.from_pretrained(checkpoint, device, precision)
 
 
 def hear_references(task: Task) -> int:
@@ -119,12 +125,12 @@ def make_clips(task: Task) -> int:
 
 
 def _references(task: Task) -> list[Reference]:
-    codec = load_jasco(task.settings.checkpoint, task.listeners.device).codec
+    codec = task.jasco.codec
     return [task.source.reference(name, task.settings.seconds, codec, task.references) for name in task.names]
 
 
 def _crossed(task: Task, own: Reference) -> Crossed:
-    return Crossed.of(task.source, own, task.settings.seconds, load_jasco(task.settings.checkpoint, task.listeners.device).codec)
+    return Crossed.of(task.source, own, task.settings.seconds, task.jasco.codec)
 
 
 def recall(task: Task, reference: Reference) -> None:
@@ -146,7 +152,7 @@ def recall(task: Task, reference: Reference) -> None:
 @torch.inference_mode()
 def _generate(task: Task, references: Sequence[Reference]) -> list[dict[str, Any]]:
     """Write the clips as FLAC; what each cost."""
-    settings, jasco = task.settings, load_jasco(task.settings.checkpoint, task.listeners.device)
+    settings, jasco = task.settings, task.jasco
     frames, rate = jasco.frames(settings.seconds), jasco.codec.sample_rate
     costs: list[dict[str, Any]] = [{} for _ in references]
     if task.finished:

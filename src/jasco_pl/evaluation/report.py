@@ -70,9 +70,11 @@ def markdown(results: Results, title: str, grid: bool) -> str:
     """Heading, what was measured on what, a table for every group of columns, notes."""
     names = row_names(results.rows)
     first = results.rows[0].settings
+    numbers = "" if first.precision == "fp32" else f"The network computed in {first.precision}. "
     lines = [
         f"# {title}",
         f"{len(results.names)} clips of {first.seconds:g} s; {results.source.about} ({results.source.location}). Seed {first.seed}. "
+        f"{numbers}"
         "Means over clips with 95 % bootstrap intervals; distances between sets with the number of generated embeddings in brackets.",
     ]
     if grid:

@@ -18,6 +18,7 @@ from jasco_pl.controls import CONTROLS, AudioControl, Painting
 from jasco_pl.evaluation.references import Reference
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import read_config
+from jasco_pl.system.device import Precision
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import locate
 
@@ -42,10 +43,14 @@ class Settings:
     solver: SolverConfig = field(default_factory=SolverConfig)
     seconds: float = 10.0
     seed: int = 0
+    precision: Precision = "fp32"
 
     def key(self) -> str:
         """Short hash of the settings and of the checkpoint's and its codec's bytes: results of other settings are kept apart."""
-        digest = hashlib.blake2b(json.dumps(asdict(self), sort_keys=True).encode(), digest_size=4)
+        given = asdict(self)
+        if self.precision == "fp32":  # results from before there was another
+            del given["precision"]
+        digest = hashlib.blake2b(json.dumps(given, sort_keys=True).encode(), digest_size=4)
         folder = Path(self.checkpoint)
         for part in (folder, Path(locate(read_config(folder).codec, folder))):  # nothing is hashed of a codec from the Hub but its name
             for path in sorted(file for file in part.glob("*") if file.suffix in (".json", ".safetensors")):

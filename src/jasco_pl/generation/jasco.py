@@ -17,11 +17,13 @@ from jasco_pl.controls import CONTROLS, Control, Painting, all_options
 from jasco_pl.controls.base import FrameGrid
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.generation.painting import paint, splice
+from jasco_pl.generation.velocity import Velocity
 from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
 from jasco_pl.network.flow.solver import Field, Progress, Solution, SolverConfig, solve
 from jasco_pl.network.model import JascoModel
 from jasco_pl.network.text import TextEncoder
 from jasco_pl.notation.chord_text import ChordChange
+from jasco_pl.system.device import Precision, pick_device, pick_dtype
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import locate
 from jasco_pl.system.seeding import item_noise, stable_hash
@@ -91,9 +93,10 @@ class Jasco:
 
     Args:
         model, codec, text_encoder: matching parts, on one device.
+        graphs: evaluate the network through CUDA graphs (`Velocity`).
     """
 
-    def __init__(self, model: JascoModel, codec: Codec, text_encoder: TextEncoder) -> None:
+    def __init__(self, model: JascoModel, codec: Codec, text_encoder: TextEncoder, graphs: bool = False) -> None:
         if codec.dim != model.config.latent_dim:
             raise UserError(f"the codec has {codec.dim} channels, the model wants {model.config.latent_dim}.")
         if len(codec.codebook) != model.config.codebook_size:
@@ -103,18 +106,28 @@ class Jasco:
                 f"the text encoder {text_encoder.name!r} has {text_encoder.dim} channels, the model wants {model.config.text_dim}."
             )
         self.model, self.codec, self.text_encoder = model.eval(), codec.eval(), text_encoder
+        self.velocity = Velocity(self.model, graphs)
 
     @classmethod
-    def from_pretrained(cls, checkpoint: str | Path = DEFAULT_CHECKPOINT, device: torch.device | str = "cpu") -> Jasco:
+    def from_pretrained(
+        cls, checkpoint: str | Path = DEFAULT_CHECKPOINT, device: torch.device | str = "cpu", precision: Precision = "auto"
+    ) -> Jasco:
         """Load a folder written by `save_pretrained` or `jasco export`, and the codec and text encoder that it names.
 
+        Args:
+            checkpoint: the folder.
+            device: of all parts; "auto" is the NVIDIA GPU where there is one, else the CPU. On CUDA the network is replayed as CUDA graphs.
+            precision: of the network's weights: fp32, bf16, or "auto", which is bf16 on CUDA and fp32 elsewhere. The flow itself, the
+                codec and the text encoder are computed in float32 either way.
+
         Raises:
-            UserError: a part is missing or does not fit.
+            UserError: a part is missing or does not fit, or there is no such device.
         """
-        folder = locate(checkpoint)
-        model = JascoModel.from_pretrained(folder).to(device)
+        device, folder = pick_device(device), locate(checkpoint)
+        dtype = pick_dtype(precision, device)
+        model = JascoModel.from_pretrained(folder).to(device).cast(dtype)
         codec = load_codec(model.config.codec, beside=folder).to(device)
-        return cls(model, codec, TextEncoder(model.config.text_encoder, device))
+        return cls(model, codec, TextEncoder(model.config.text_encoder, device), graphs=device.type == "cuda")
 
     @property
     def device(self) -> torch.device:
@@ -189,8 +202,8 @@ class Jasco:
 
         def flow(seen: Conditions, noise: Tensor, progress: Progress | None) -> Solution:
             def field_of(items: slice) -> Field:
-                projected, text, mask = self.model.guided_rows(seen.items(items), terms)
-                return guided_velocity(lambda z, t, count: self.model.velocity(z, t, projected, text, mask), terms)
+                velocity = self.velocity.under(self.model.context(seen.items(items), terms, noise.shape[1]))
+                return guided_velocity(lambda z, t, count: velocity(z, t), terms, noise.device)
 
             solution = solve(field_of, noise, solver or SolverConfig(), progress, self.model.path)
             limit = self.model.config.latent_limit
@@ -251,4 +264,9 @@ class Jasco:
 
     def describe(self) -> dict[str, Any]:
         """What made a clip, for its metadata."""
-        return {"codec": self.model.config.codec, "text_encoder": self.text_encoder.name, "controls": self.model.controls.names}
+        return {
+            "codec": self.model.config.codec,
+            "text_encoder": self.text_encoder.name,
+            "controls": self.model.controls.names,
+            "precision": self.model.precision,
+        }

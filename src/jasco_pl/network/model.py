@@ -17,7 +17,8 @@ from jasco_pl.controls.conditions import Conditions, ControlSet
 from jasco_pl.network.flow import path as flow
 from jasco_pl.network.flow.guidance import Term
 from jasco_pl.network.text import OFFLINE_ENCODER
-from jasco_pl.network.transformer import Transformer, TransformerConfig
+from jasco_pl.network.transformer import Context, Transformer, TransformerConfig
+from jasco_pl.system.device import Precision, precision_name
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, write_json
 
@@ -139,27 +140,44 @@ class JascoModel(nn.Module):
         """The inverse of `normalize`."""
         return latents * self.latent_std + self.latent_mean
 
+    @property
+    def precision(self) -> Precision:
+        """Of the network's weights: fp32 or bf16."""
+        return precision_name(self.transformer.embed.weight.dtype)
+
+    def cast(self, dtype: torch.dtype) -> JascoModel:
+        """Hold the network's weights in another type, in place and for generation. Statistics and the controls' projections, which
+        are computed once a request, stay in float32; on a CPU the convolutional positions do, too (see `ConvolutionalPositions`).
+        """
+        self.transformer.to(dtype)
+        if self.transformer.positions is not None and self.latent_mean.device.type == "cpu":
+            self.transformer.positions.float()
+        return self
+
     def forward(self, z: Tensor, t: Tensor, conditions: Conditions) -> Tensor:
         """z [B, T, C] at flow time t [B] -> velocity [B, T, C]."""
-        return self.velocity(z, t, self.controls(conditions), conditions.text, conditions.text_mask)
+        projected = self.controls(conditions).to(z.dtype).expand(-1, z.shape[1], -1)
+        beside = self.config.transformer.injection == "concatenation"
+        x, apart = (torch.cat([z, projected], dim=-1), None) if beside else (z, projected)
+        return self._preconditioned(self.transformer(x, t, conditions.text, conditions.text_mask, apart), z, t)
 
-    def velocity(self, z: Tensor, t: Tensor, projected: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
-        """The same with the controls projected already, [B, T, channels] ([B, 1, 0] for a model without controls)."""
-        projected = projected.to(z.dtype).expand(-1, z.shape[1], -1)
-        if self.config.transformer.injection == "concatenation":
-            velocity = self.transformer(torch.cat([z, projected], dim=-1), t, text, text_mask)
-        else:
-            velocity = self.transformer(z, t, text, text_mask, projected)
-        return velocity + flow.skip_coefficient(t).to(z.dtype)[:, None, None] * z if self.config.preconditioning else velocity
-
-    def guided_rows(self, conditions: Conditions, terms: Sequence[Term]) -> tuple[Tensor, Tensor, Tensor]:
-        """Projected controls, text and mask of every guidance term, rows stacked along the batch: constant over the solver's steps."""
+    def context(self, conditions: Conditions, terms: Sequence[Term], frames: int) -> Context:
+        """What the conditions say, for every term of the guidance, rows stacked along the batch: constant over a solver's steps."""
         rows = [self.controls.only(conditions, term.conditions) for term in terms]
-        return (
-            torch.cat([self.controls(row) for row in rows]),
-            torch.cat([row.text for row in rows]),
-            torch.cat([row.text_mask for row in rows]),
-        )
+        projected = torch.cat([self.controls(row) for row in rows]).expand(-1, frames, -1)
+        text, mask = torch.cat([row.text for row in rows]), torch.cat([row.text_mask for row in rows])
+        return self.transformer.context(text, mask, frames, projected)
+
+    def velocity(self, z: Tensor, t: Tensor, context: Context) -> Tensor:
+        """`forward` with what `context` gave, in the type of z [B, T, C] whatever that of the weights."""
+        x = z.to(self.transformer.embed.weight.dtype)
+        if self.config.transformer.injection == "concatenation":
+            assert context.controls is not None
+            x = torch.cat([x, context.controls], dim=-1)
+        return self._preconditioned(self.transformer(x, t, context).to(z.dtype), z, t)
+
+    def _preconditioned(self, velocity: Tensor, z: Tensor, t: Tensor) -> Tensor:
+        return velocity + flow.skip_coefficient(t).to(z.dtype)[:, None, None] * z if self.config.preconditioning else velocity
 
     def null_conditions(self, batch: int, frames: int) -> Conditions:
         """Conditions that say nothing."""

@@ -10,8 +10,8 @@ the three ways for local controls to enter that section 6 compares.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -21,6 +21,9 @@ from torch.utils.checkpoint import checkpoint
 
 KEY_MULTIPLE = {"cuda": 64}
 """Device -> multiple that the keys of self-attention are padded to: 500 to 512, whose bias rows are aligned as fused kernels want them."""
+
+TEXT_MULTIPLE = {"cuda": 32}
+"""Device -> multiple that the text of a generation is padded to, so that prompts of other lengths find the same CUDA graph."""
 
 
 @dataclass
@@ -118,11 +121,14 @@ class ConvolutionalPositions(nn.Module):
         channels_first = x.transpose(1, 2)
         if x.device.type == "cpu":  # oneDNN's grouped convolutions in bfloat16 are wrong at some sizes where the CPU has AMX (PyTorch 2.13)
             with torch.autocast("cpu", enabled=False):
-                positions = self.convolution(channels_first.to(self.convolution.weight.dtype))
+                positions = self.convolution(channels_first.to(self.convolution.bias.dtype))
         else:
             positions = self.convolution(channels_first)
-        positions = positions[..., : x.shape[1]]  # an even kernel gives one token too many
-        return x + functional.gelu(positions).transpose(1, 2)
+        positions = functional.gelu(positions[..., : x.shape[1]]).transpose(1, 2)  # an even kernel gives one token too many
+        return x + (positions if torch.is_autocast_enabled("cpu") else positions.to(x.dtype))
+
+
+KeysAndValues = tuple[Tensor, Tensor]
 
 
 class Attention(nn.Module):
@@ -135,15 +141,23 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(width, 2 * width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, source: Tensor, bias: Tensor | None) -> Tensor:
-        """x [B, N, D] attends to source [B, M, D]; bias broadcastable to [B, H, N, M] (additive float or boolean keep).
+    def keys_and_values(self, source: Tensor) -> KeysAndValues:
+        """What is attended to of a source [B, M, D]: two of [B, H, M, D / H]."""
+        key, value = self.key_value(source).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return key, value
+
+    def forward(self, x: Tensor, source: Tensor | KeysAndValues, bias: Tensor | None) -> Tensor:
+        """x [B, N, D] attends to source [B, M, D], or to its keys and values; bias broadcastable to [B, H, N, M] (additive float or boolean
+        keep).
 
         A bias of more than M columns hides the rest, and the source is filled up with zeros to them.
         """
-        if bias is not None and (spare := bias.shape[-1] - source.shape[1]):
-            source = functional.pad(source, (0, 0, 0, spare))
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        key, value = self.key_value(source).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if isinstance(source, Tensor):
+            if bias is not None and (spare := bias.shape[-1] - source.shape[1]):
+                source = functional.pad(source, (0, 0, 0, spare))
+            source = self.keys_and_values(source)
+        key, value = source
         dropout = self.dropout if self.training else 0.0
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
         return self.output(mixed.transpose(1, 2).flatten(2))
@@ -174,14 +188,18 @@ class Layer(nn.Module):
             table[2], table[5] = 1.0, 1.0
             self.modulation = nn.Parameter(table)
 
-    def forward(self, x: Tensor, text: Tensor, bias: Tensor | None, text_bias: Tensor | None, time: Tensor | None) -> Tensor:
-        """x [B, N, D], text [B, L, D], time [B, 6, D] or None -> [B, N, D]."""
+    def forward(
+        self, x: Tensor, text: Tensor | KeysAndValues, bias: Tensor | None, text_bias: Tensor | None, time: Tensor | None
+    ) -> Tensor:
+        """x [B, N, D], text [B, L, D] or its keys and values, time [B, 6, D] or None -> [B, N, D]."""
         compute = self.compiled if self.training and self.compiled is not None else self.compute
         if self.training and self.checkpointing and torch.is_grad_enabled():
             return checkpoint(compute, x, text, bias, text_bias, time, use_reentrant=False)
         return compute(x, text, bias, text_bias, time)
 
-    def compute(self, x: Tensor, text: Tensor, bias: Tensor | None, text_bias: Tensor | None, time: Tensor | None) -> Tensor:
+    def compute(
+        self, x: Tensor, text: Tensor | KeysAndValues, bias: Tensor | None, text_bias: Tensor | None, time: Tensor | None
+    ) -> Tensor:
         """The layer itself."""
         if self.modulation is not None and time is not None:
             shift, scale, gate, feed_shift, feed_scale, feed_gate = (self.modulation + time)[:, :, None].unbind(1)
@@ -211,14 +229,48 @@ class ControlBranch(nn.Module):
             nn.init.zeros_(linear.weight)  # type: ignore[arg-type]
             nn.init.zeros_(linear.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, controls: Tensor, *context: Tensor | None) -> list[Tensor]:
-        """Tokens [B, N, D] and controls [B, N, channels] -> what is added to every skip, then to the middle, [B, N, D] each."""
+    def forward(self, x: Tensor, controls: Tensor, texts: Sequence[Tensor | KeysAndValues], *context: Tensor | None) -> list[Tensor]:
+        """Tokens [B, N, D] and controls [B, N, channels] -> what is added to every skip, then to the middle, [B, N, D] each.
+
+        `texts` has a layer's text as `Layer` takes it, `context` what comes after it.
+        """
         x = x + self.enter(controls)
         added = [self.leave[0](x)]
-        for layer, leave in zip(self.layers, list(self.leave)[1:], strict=True):
-            x = layer(x, *context)
+        for layer, text, leave in zip(self.layers, texts, list(self.leave)[1:], strict=True):
+            x = layer(x, text, *context)
             added.append(leave(x))
         return added
+
+
+@dataclass(frozen=True)
+class Context:
+    """What conditions say to the network, the same at every point of a flow.
+
+    Attributes:
+        memory: what cross-attention sees, [B, M, D]; flow time is added to it where it enters through the text.
+        memory_bias: of cross-attention, broadcastable to [B, H, N, M], or None.
+        bias: of self-attention, [1, H, N, keys], or None.
+        controls: frames of the controls [B, T, channels], or None.
+        heard: the memory's keys and values for every layer, those of the branch behind; None where each layer computes its own.
+    """
+
+    memory: Tensor
+    memory_bias: Tensor | None
+    bias: Tensor | None
+    controls: Tensor | None
+    heard: tuple[KeysAndValues, ...] | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Context:
+        """The same with every tensor changed."""
+        memory_bias, bias, controls = (None if it is None else change(it) for it in (self.memory_bias, self.bias, self.controls))
+        heard = None if self.heard is None else tuple((change(key), change(value)) for key, value in self.heard)
+        return Context(change(self.memory), memory_bias, bias, controls, heard)
+
+    def tensors(self) -> list[Tensor]:
+        """All of them, in an order that `map` keeps."""
+        found: list[Tensor] = []
+        self.map(lambda tensor: found.append(tensor) or tensor)  # type: ignore[func-returns-value]
+        return found
 
 
 class Transformer(nn.Module):
@@ -284,40 +336,71 @@ class Transformer(nn.Module):
             nn.init.zeros_(self.time_modulation.bias)
         nn.init.zeros_(self.output.weight)
 
-    def forward(self, x: Tensor, t: Tensor, text: Tensor, text_mask: Tensor, controls: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, text: Tensor | Context, text_mask: Tensor | None = None, controls: Tensor | None = None
+    ) -> Tensor:
         """Velocity [B, T, out_channels] of x [B, T, in_channels] at t [B] in [0, 1].
 
         Args:
             x, t: noisy latents, with the controls beside them if these are concatenated, and their flow time.
-            text: [B, L, text_dim].
+            text: [B, L, text_dim]; or what `context` made of it, its mask and the controls, with which every bit of the result is the same.
             text_mask: [B, L], true where there is a token.
             controls: [B, T, control_channels] where they enter otherwise.
         """
-        frames, patch = x.shape[1], self.config.frames_per_token
-        x = self.embed(self._joined(x))
-        tokens = x.shape[1]
-        if self.positions is not None:
-            x = self.positions(x)
-        else:
-            x = x + sinusoid(torch.arange(tokens, device=x.device), self.config.width).to(x.dtype)
+        tokens = self.embed(self._joined(x))
+        if isinstance(text, Tensor):
+            assert text_mask is not None
+            text = self._context(text, text_mask, tokens.shape[1], tokens, controls)
+        return self._velocity(tokens, t, text)[:, : x.shape[1]]
 
-        bias = self.attention_bias(tokens, x)
+    def context(self, text: Tensor, text_mask: Tensor, frames: int, controls: Tensor | None = None) -> Context:
+        """What `forward` makes of everything but x and t, once for the many evaluations of a generation, in the precision of the weights.
+
+        Args:
+            text, text_mask: as for `forward`.
+            frames: T.
+            controls: [B, T, channels]; those that are concatenated are only kept.
+        """
+        like, tokens = self.embed.weight, -(-frames // self.config.frames_per_token)
+        text = text.to(like.dtype)
+        if self.config.mask_text and (spare := -text.shape[1] % TEXT_MULTIPLE.get(like.device.type, 1)):
+            text, text_mask = functional.pad(text, (0, 0, 0, spare)), functional.pad(text_mask, (0, spare))
+        context = self._context(text, text_mask, tokens, like, None if controls is None else controls.to(like.dtype))
+        if self.time_modulation is None:  # flow time changes the memory
+            return context
+        layers = [*self.layers, *([] if self.branch is None else self.branch.layers)]
+        heard = tuple(layer.cross_attention.keys_and_values(context.memory) for layer in layers)  # type: ignore[union-attr,operator]
+        return replace(context, heard=heard)
+
+    def _context(self, text: Tensor, text_mask: Tensor, tokens: int, like: Tensor, controls: Tensor | None) -> Context:
+        """`like` has the device and type of the tokens."""
+        bias = self.attention_bias(tokens, like)
         memory = self.text_projection(text) * text_mask[..., None]
         text_bias = text_mask[:, None, None, :].expand(-1, 1, tokens, -1) if self.config.mask_text else None
         if self.control_tokens is not None and controls is not None:
-            places = sinusoid(torch.arange(tokens, device=x.device), self.config.width).to(x.dtype)
+            places = sinusoid(torch.arange(tokens, device=like.device), self.config.width).to(like.dtype)
             memory = torch.cat([memory, self.control_tokens(self._joined(controls)) + places], dim=1)
             text_bias = _beside(text_bias, bias[..., :tokens] if bias is not None else None, text_mask, tokens)
-        time = self.time_embedding(t)
-        modulation = None
+        return Context(memory, text_bias, bias, controls)
+
+    def _velocity(self, x: Tensor, t: Tensor, context: Context) -> Tensor:
+        """Embedded tokens [B, N, D] -> velocity of all their frames, [B, N * frames_per_token, out_channels]."""
+        if self.positions is not None:
+            x = self.positions(x)
+        else:
+            x = x + sinusoid(torch.arange(x.shape[1], device=x.device), self.config.width).to(x.dtype)
+        memory, time, modulation = context.memory, self.time_embedding(t), None
         if self.time_modulation is None:
             memory = memory + time[:, None]
         else:
             modulation = self.time_modulation(functional.silu(time)).unflatten(-1, (6, -1))
+        depth = len(self.layers)
+        texts: Sequence[Tensor | KeysAndValues] = context.heard or [memory] * (2 * depth)
+        rest = (context.bias, context.memory_bias, modulation)
 
-        half, kept, added = self.config.layers // 2, [], None
-        if self.branch is not None and controls is not None:
-            added = self.branch(x, self._joined(controls), memory, bias, text_bias, modulation)
+        half, kept, added = depth // 2, [], None
+        if self.branch is not None and context.controls is not None:
+            added = self.branch(x, self._joined(context.controls), texts[depth : depth + half], *rest)
         for index, layer in enumerate(self.layers):
             if self.config.skips:
                 if index < half:
@@ -326,9 +409,9 @@ class Transformer(nn.Module):
                     if index == half and added is not None:
                         x = x + added[half]
                     x = self.skip_projections[index - half](torch.cat([x, kept.pop()], dim=-1))
-            x = layer(x, memory, bias, text_bias, modulation)
-        velocity = self.output(self.output_norm(x)).unflatten(-1, (patch, self.out_channels))
-        return velocity.flatten(1, 2)[:, :frames]
+            x = layer(x, texts[index], *rest)
+        velocity = self.output(self.output_norm(x)).unflatten(-1, (self.config.frames_per_token, self.out_channels))
+        return velocity.flatten(1, 2)
 
     def _joined(self, frames: Tensor) -> Tensor:
         """Frames [B, T, C] -> those of one token side by side [B, N, C * frames_per_token]; an odd end is filled with zeros."""

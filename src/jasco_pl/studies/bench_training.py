@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -27,6 +26,7 @@ from jasco_pl.data.schema import Batch
 from jasco_pl.metrics.report import bootstrap_interval
 from jasco_pl.network.flow.path import loss_weight
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.memory import forget_peak, peak
 from jasco_pl.training.cli import JascoCLI, quiet
 from jasco_pl.training.ema import WeightAverage
 from jasco_pl.training.flops import TEXT_TOKENS, TRAINING, flops_per_sample, peak_flops
@@ -214,8 +214,8 @@ def train_speed(bench: TrainBench) -> TrainSpeed:
             raise UserError(f"one device is measured, not {trainer.world_size}: --trainer.devices 1.")
         if precision not in PRECISIONS:
             raise UserError(f"the plain loop knows the precisions {', '.join(PRECISIONS)}, not {precision!r}.")
-        _forget_peak()
         device = trainer.strategy.root_device
+        forget_peak(device)
         plain = PlainLoop(copy.deepcopy(module), cli.datamodule, device, precision, trainer.gradient_clip_val)
         given = trainer.callbacks  # type: ignore[attr-defined]
         kept = [callback for callback in given if not isinstance(callback, Checkpoint)]
@@ -225,7 +225,7 @@ def train_speed(bench: TrainBench) -> TrainSpeed:
             trainer.fit(module, datamodule=cli.datamodule)
     frames = round(cli.datamodule.seconds * module.config.frame_rate)
     flops = TRAINING * flops_per_sample(module.config, frames, TEXT_TOKENS) * cli.datamodule.batch_size
-    memory = turns.ours.memory - plain.held() if device.type == "cuda" else _peak()
+    memory = turns.ours.memory - plain.held() if device.type == "cuda" else peak(device)
     return summary(bench, precision, cli.datamodule.batch_size, turns, flops, peak_flops(device, precision == "bf16-mixed"), memory)
 
 
@@ -284,17 +284,3 @@ def _built(bench: TrainBench, folder: str) -> _Built:
         auto_configure_optimizers=False,
         parser_kwargs={"prog": "jasco bench train"},
     )
-
-
-def _forget_peak() -> None:
-    """Let the kernel count the peak of this process's memory from here on (Linux)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak() -> int | None:
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), None)

@@ -80,11 +80,12 @@ def figures_block(results: Mapping[str, Any], font: Mapping[str, Any] | None = N
 def _evaluation(results: Mapping[str, Any]) -> list[str]:
     settings = results["settings"]
     (setting,) = settings["matrix"]
-    solver = SolverConfig(**setting["solver"])
+    solver, precision = SolverConfig(**setting["solver"]), setting.get("precision", "fp32")
     about = (
         f"`{evaluate_command(results)}`: {settings['clips']} clips of {setting['seconds']:g} s; {settings['about']}. "
         f"Guidance {setting['guidance']}, {solver.method}"
-        f"{f' to {solver.tolerance:g}' if solver.method == 'dopri5' else f' with {solver.steps} steps'}, seed {setting['seed']}; "
+        f"{f' to {solver.tolerance:g}' if solver.method == 'dopri5' else f' with {solver.steps} steps'}, seed {setting['seed']}"
+        f"{'' if precision == 'fp32' else f', network in {precision}'}; "
         f"{settings.get('machine', f'machine {UNKNOWN}')}. Means over clips with 95 % bootstrap intervals; "
         "behind a distance between sets, the number of embeddings."
     )
@@ -122,6 +123,7 @@ def evaluate_command(results: Mapping[str, Any]) -> str:
     words += [f"--tolerance {solver.tolerance:g}"] if solver.tolerance != default.tolerance else []
     words += [f"--seconds {setting['seconds']:g}"] if setting["seconds"] != 10 else []
     words += [f"--seed {setting['seed']}"] if setting["seed"] else []
+    words += [f"--precision {setting['precision']}"] if setting.get("precision", "fp32") != "fp32" else []
     words += [f"--audio {row['name']}={row['checkpoint']}" for row in results["rows"] if row.get("finished")]
     return " ".join(words)
 

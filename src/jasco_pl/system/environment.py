@@ -24,6 +24,7 @@ import torch
 from jasco_pl.system.errors import UserError
 
 SET_ASIDE = ".set-aside"
+HALF_PRECISION = {"avx512_bf16": "AVX-512 BF16", "amx_bf16": "AMX"}
 
 
 def project_root() -> Path | None:
@@ -114,3 +115,14 @@ def machine(device: str | torch.device | None = None) -> str:
     gpu = device is None or torch.device(device).type == "cuda"
     named = f"{torch.cuda.get_device_name()}, " if gpu and torch.cuda.is_available() else ""
     return f"{named}{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, PyTorch {torch.__version__}"
+
+
+def processor() -> str:
+    """`Intel(R) Xeon(R) Processor, AVX-512 BF16, AMX`: the CPU and what it computes in bfloat16 with; "" where that is not known."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    known = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    flags = known.get("flags", "").split()
+    return ", ".join(filter(None, [known.get("model name"), *(title for flag, title in HALF_PRECISION.items() if flag in flags)]))

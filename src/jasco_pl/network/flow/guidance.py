@@ -77,23 +77,26 @@ def _condition_set(written: str, names: list[str]) -> frozenset[str]:
     return frozenset(members)
 
 
-def guided_velocity(velocity: Callable[[Tensor, Tensor, int], Tensor], terms: tuple[Term, ...]) -> Callable[[Tensor, Tensor], Tensor]:
+def guided_velocity(
+    velocity: Callable[[Tensor, Tensor, int], Tensor], terms: tuple[Term, ...], device: torch.device | None = None
+) -> Callable[[Tensor, Tensor], Tensor]:
     """Join the terms into one field.
 
     Args:
         velocity: (rows [K * B, T, C], t [K * B], K) -> [K * B, T, C]; the rows of term k see that term's conditions.
         terms: K terms; their rows are evaluated in one batch.
+        device: where that happens; None is the CPU.
 
     Returns:
         (z [B, T, C], t scalar tensor) -> guided velocity [B, T, C].
     """
     count = len(terms)
-    weights = torch.tensor([term.weight for term in terms])
+    weights = torch.tensor([term.weight for term in terms], device=device)  # once: a copy to the device at every point would be waited for
 
     def field(z: Tensor, t: Tensor) -> Tensor:
         rows = velocity(z.repeat(count, 1, 1), t.expand(count * z.shape[0]), count)
         if count == 1 and terms[0].weight == 1.0:
             return rows
-        return torch.einsum("k,kbtc->btc", weights.to(rows), rows.unflatten(0, (count, -1)))
+        return torch.einsum("k,kbtc->btc", weights.to(rows.dtype), rows.unflatten(0, (count, -1)))
 
     return field

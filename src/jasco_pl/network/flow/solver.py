@@ -101,19 +101,23 @@ def solve(
 def _ddim(field: Field, noise: Tensor, config: SolverConfig, progress: Progress | None, speed: float) -> Solution:
     """DDIM without noise, in its angular form (Salimans and Ho 2022, appendix D): hold the predicted data and noise, move on the circle."""
     z, step = noise, 1.0 / config.steps
-    for index in range(config.steps):
-        output = field(z, torch.tensor(index * step, device=z.device, dtype=torch.float32))
+    for index, t in enumerate(_times(config.steps, z.device)):
+        output = field(z, t)
         z = math.cos(step * speed) * z + math.sin(step * speed) * output
         if progress is not None:
             progress((index + 1) / config.steps)
     return Solution(z, config.steps)
 
 
+def _times(steps: int, device: torch.device) -> Tensor:
+    """Where the steps begin, [steps], in one copy to the device."""
+    return torch.tensor([index * (1.0 / steps) for index in range(steps)], device=device, dtype=torch.float32)
+
+
 def _fixed(field: Field, noise: Tensor, config: SolverConfig, progress: Progress | None) -> Solution:
     z = noise
     step = 1.0 / config.steps
-    for index in range(config.steps):
-        t = torch.tensor(index * step, device=z.device, dtype=torch.float32)
+    for index, t in enumerate(_times(config.steps, z.device)):
         slope = field(z, t)
         if config.method == "midpoint":
             slope = field(z + 0.5 * step * slope, t + 0.5 * step)
