@@ -71,7 +71,7 @@ class CropDataset(Dataset[Batch]):
         self.frames, self.seed, self.random_crop = frames, seed, random_crop
         self.alternatives = alternatives or {}
         self.fields = list(fields)
-        for entry in self.reader.entries:
+        for entry in self.reader.columns.kinds():
             if missing := next(self._lacking(entry["crc32"]), None):
                 raise UserError(
                     f"the shards in {self.reader.location!r} lack the field {missing!r}: sample {entry['id']!r} holds "
@@ -177,10 +177,10 @@ class ResumableLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, start = (self.epoch, self.batch) if self.batches.shuffle else (0, 0)
-        keys = list(self.batches.epoch(epoch, start))
+        keys = self.batches.epoch(epoch, start)
         if isinstance(self.dataset, CropDataset) and self.dataset.reader.remote:
-            following = self.batches.epoch(epoch + 1) if self.batches.shuffle else ()
-            self.dataset.reader.expect(*((position for batch in batches for _, position in batch) for batches in (keys, following)))
+            following = [self.batches.epoch(epoch + 1)] if self.batches.shuffle else []
+            self.dataset.reader.expect(*(batches.positions.ravel() for batches in (keys, *following)))
         loader = DataLoader(
             _Guarded(self.dataset),
             batch_sampler=keys,
