@@ -19,6 +19,7 @@ from jasco_pl.cli import main
 from jasco_pl.data import columns as columns_module
 from jasco_pl.data import index as index_module
 from jasco_pl.data.columns import Columns, DamagedColumnsError, Source
+from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.data.index import COLUMNS, INDEX, open_index, parse_index, write_index_files
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.schema import FIELDS, Sample
@@ -267,6 +268,20 @@ def test_what_travels_to_a_worker_does_not_grow_with_the_set(tmp_path):
         reader.columns.counts, reader.entries[3], reader.columns.kinds()
         sizes.append(len(pickle.dumps(reader)))
     assert max(sizes) < 1000
+
+
+def test_a_loader_looks_at_one_sample_of_a_kind_before_it_reads(tmp_path, write_tiny_shards, monkeypatch, parsed):
+    write_tiny_shards(tmp_path / "train")
+    made: list[int] = []
+    entry = Columns._entry
+    monkeypatch.setattr(Columns, "_entry", lambda self, position: (made.append(position), entry(self, position))[1])
+    data = ShardDataModule(str(tmp_path / "train"), batch_size=4, seconds=1.0, workers=0, shuffle_shards=2)
+    loader = data.train_dataloader()
+    loader.load_state_dict({"epoch": 3, "batch": 2})
+    assert made == [0]
+    next(iter(loader))
+    assert len(made) <= 1 + 2 * 4  # a batch, every sample of which is looked up twice
+    assert parsed == []
 
 
 def _ids(reader: ShardReader, queue) -> None:
