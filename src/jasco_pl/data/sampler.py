@@ -101,8 +101,11 @@ class GlobalBatches:
     def epoch(self, epoch: int, start: int = 0) -> EpochBatches:
         """This rank's batches from global batch `start` on, `parts` batches each."""
         share = self.batch_size // (self.world_size * self.parts)
-        order = np.resize(self._order(epoch), (len(self), self.world_size, self.parts, share))  # cut, or repeated
-        return EpochBatches(epoch, order[start:, self.rank].reshape(-1, share))
+        order, count = self._order(epoch), len(self) * self.batch_size
+        if count > self.samples:
+            order = np.resize(order, count)  # repeated
+        batches = order[:count].reshape(-1, self.world_size, self.parts, share)
+        return EpochBatches(epoch, batches[start:, self.rank].reshape(-1, share))
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if not self.shuffle:
