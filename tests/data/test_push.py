@@ -67,12 +67,12 @@ def test_what_is_pushed_can_be_read_and_is_not_sent_again(bucket, prepared, tmp_
     url = "s3://pushed/plain"
     assert main(["shards", "push", str(prepared), url]) == 0
     assert "8 shards sent" in capsys.readouterr().out
-    assert uploads[-1] == "index.json"
-    assert sorted(uploads[:-1]) == shards(prepared)
+    assert uploads[-2:] == ["index.columns", "index.json"]
+    assert sorted(uploads[:-2]) == shards(prepared)
     assert is_there(prepared, url, tmp_path / "cache")
     assert main(["shards", "push", str(prepared), url, "--verify", "--connections", "1"]) == 0
     assert "0 shards sent (0.0 MB), 8 were there" in capsys.readouterr().out
-    assert len(uploads) == 9
+    assert len(uploads) == 10
 
 
 def test_requests_that_fail_are_repeated(bucket, prepared, tmp_path):
@@ -130,7 +130,7 @@ def test_an_object_of_the_right_size_with_other_bytes_is_replaced(bucket, prepar
 def test_a_store_without_checksums_is_read_back_on_request(prepared, tmp_path):
     url, target = f"file://{tmp_path}/deep/er/target", tmp_path / "deep/er/target"
     assert push(prepared, url).sent == 8
-    assert sorted(path.name for path in target.iterdir()) == ["index.json", *shards(prepared)]
+    assert sorted(path.name for path in target.iterdir()) == ["index.columns", "index.json", *shards(prepared)]
     flip(target / "shard-00002.safetensors")
     (target / "shard-00005.safetensors").write_bytes(b"half")
     assert push(prepared, url).sent == 1  # the short one
@@ -149,8 +149,8 @@ def test_before_shards_become_others_under_their_names_the_index_is_withdrawn(pr
     uploads.clear()
     assert push(prepared, url).sent == 4  # known by the index alone: their sizes are right
     assert uploads[0] == "-index.json"
-    assert sorted(uploads[1:-1]) == [f"{name}.safetensors" for name in names[:4]]
-    assert uploads[-1] == "index.json"
+    assert sorted(uploads[1:-2]) == [f"{name}.safetensors" for name in names[:4]]
+    assert uploads[-2:] == ["index.columns", "index.json"]
     assert is_there(prepared, url, tmp_path / "cache")
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from jasco_pl.data.sampler import CropDraws, GlobalBatches, epoch_order, windowed_order
-from jasco_pl.system.seeding import stable_hash
+from jasco_pl.system.seeding import generator, stable_hash
 
 
 def positions(batches: GlobalBatches, epoch: int, start: int = 0) -> list[list[int]]:
@@ -14,14 +14,14 @@ def positions(batches: GlobalBatches, epoch: int, start: int = 0) -> list[list[i
 
 
 def test_the_order_is_a_function_of_seed_and_epoch_alone():
-    assert epoch_order(100, 3, 5) == epoch_order(100, 3, 5)
+    assert epoch_order(100, 3, 5).tolist() == epoch_order(100, 3, 5).tolist()
     assert sorted(epoch_order(100, 3, 5)) == list(range(100))
     assert len({tuple(epoch_order(100, seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
 
 
 def test_the_order_never_changes():
     """A checkpoint of an older version must find the same samples."""
-    assert epoch_order(8, 0, 0) == [3, 7, 6, 2, 1, 5, 0, 4]
+    assert epoch_order(8, 0, 0).tolist() == [3, 7, 6, 2, 1, 5, 0, 4]
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 6])
@@ -107,7 +107,7 @@ SHARDS = (5, 9, 1, 7, 3, 8, 4)
 def test_a_windowed_order_is_through_with_some_shards_before_it_begins_others(window):
     owner = [shard for shard, count in enumerate(SHARDS) for _ in range(count)]
     for epoch in range(5):
-        order = windowed_order(SHARDS, window, 0, epoch)
+        order = windowed_order(SHARDS, window, 0, epoch).tolist()
         assert sorted(order) == list(range(37))
         turns = list(dict.fromkeys(owner[position] for position in order))
         groups = [set(turns[start : start + window]) for start in range(0, 7, window)]
@@ -126,7 +126,29 @@ def test_a_windowed_order_is_a_function_of_seed_and_epoch_and_mixes_other_shards
 
 
 def test_the_windowed_order_does_not_change_from_release_to_release():
-    assert windowed_order((2, 3, 1, 2), 2, 0, 0) == [4, 3, 2, 0, 1, 7, 6, 5]
+    assert windowed_order((2, 3, 1, 2), 2, 0, 0).tolist() == [4, 3, 2, 0, 1, 7, 6, 5]
+
+
+def test_the_windowed_order_is_that_of_the_plain_definition():
+    for number in range(40):
+        counts = torch.randint(0, 7, (1 + number,), generator=torch.Generator().manual_seed(number)).tolist()
+        window, draw = 1 + number % 9, generator("windows", number, 5)
+        firsts = [sum(counts[:shard]) for shard in range(len(counts))]
+        turns = torch.randperm(len(counts), generator=draw).tolist()
+        expected: list[int] = []
+        for start in range(0, len(turns), window):
+            members = [firsts[shard] + place for shard in turns[start : start + window] for place in range(counts[shard])]
+            expected += [members[index] for index in torch.randperm(len(members), generator=draw).tolist()]
+        assert windowed_order(counts, window, number, 5).tolist() == expected
+
+
+def test_batches_of_an_epoch_are_made_one_by_one_and_hold_plain_integers():
+    batches = GlobalBatches(4_000_000, 16, 0).epoch(1, start=125_000)
+    assert len(batches) == 125_000
+    first, again = next(iter(batches)), next(iter(batches))
+    assert first == again
+    assert all(type(number) is int for pair in first for number in pair)  # whose hashes are those of older versions
+    assert batches.positions.nbytes == 8 * 2_000_000
 
 
 @pytest.mark.parametrize("ranks", [2, 4])

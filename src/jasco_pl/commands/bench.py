@@ -2,6 +2,7 @@
 
 jasco bench data data/shards/train
 jasco bench data data/shards/train s3://bucket/shards/train --workers 0 2 4
+jasco bench data --simulate 4000000 --workers 0 4 8
 jasco bench train -c conf/mini.yaml --compile off on --precision 32-true bf16-mixed
 jasco bench train -c conf/paper.yaml -c conf/fsdp.yaml --batch-size 32 64 -- --data.seconds 10 --model.checkpointing true
 jasco bench generate --precision fp32 bf16
@@ -27,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--step", type=float, default=0.05, metavar="S", help="seconds of the step that waits for data (default %(default)s)")
     data.add_argument("--prefetch-shards", type=int, default=4, metavar="N", help="of URLs, fetched ahead (default %(default)s)")
     data.add_argument("--shuffle-shards", type=int, metavar="N", help="shuffled together (default: folders all, URLs 8)")
+    data.add_argument(
+        "--simulate", type=int, metavar="N", help="measure the index of N samples that are nowhere: time and memory to use it"
+    )
     train = actions.add_parser("train", help="step time, samples/s, MFU, memory, and what the framework costs against a plain loop")
     train.add_argument("-c", "--config", action="append", metavar="FILE", help="as for jasco fit, may be repeated (default conf/mini.yaml)")
     train.add_argument("--compile", nargs="+", choices=("off", "on"), default=["off"], help="layers compiled or not (default off)")
@@ -69,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _data(args: argparse.Namespace) -> int:
+    if args.simulate is not None:
+        return _simulate(args)
     from jasco_pl.metrics.report import aligned_table
     from jasco_pl.studies.bench import DataBench, data_speeds
     from jasco_pl.system.environment import machine
@@ -90,6 +96,23 @@ def _data(args: argparse.Namespace) -> int:
                 ]
             )
     print(f"{machine()}; batches of {args.batch_size}, {args.batches} a figure:\n")
+    print(aligned_table(table), end="")
+    return 0
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from jasco_pl.data.datamodule import REMOTE_WINDOW
+    from jasco_pl.metrics.report import aligned_table
+    from jasco_pl.studies.bench_index import index_costs
+    from jasco_pl.system.environment import machine
+
+    window = REMOTE_WINDOW if args.shuffle_shards is None else args.shuffle_shards
+    table = [["index", "file", "opened", "order", "resumed", "peak", *(f"own memory, {number} workers" for number in args.workers)]]
+    for cost in index_costs(args.simulate, args.workers, args.batch_size, window):
+        times = [f"{seconds:.2f} s" for seconds in (cost.open, cost.order, cost.resume)]
+        sizes = [f"{size / 1e6:.0f} MB" for size in (cost.bytes, cost.peak, *cost.memory.values())]
+        table.append([cost.form, sizes[0], *times, *sizes[1:]])
+    print(f"{machine()}; {args.simulate} samples, windows of {window} shards, batches of {args.batch_size}:\n")
     print(aligned_table(table), end="")
     return 0
 

@@ -164,9 +164,8 @@ def _split(args: argparse.Namespace) -> int:
     from jasco_pl.data.split import recording, split
 
     for name, reader in split(args.folder, args.out, args.valid, args.test, args.seed, args.copy).items():
-        recordings = len({recording(entry["id"]) for entry in reader.entries})
-        hours = sum(entry["frames"] for entry in reader.entries) / float(reader.codec["frame_rate"]) / 3600
-        print(f"{name:6}{len(reader):8} samples of {recordings} recordings, {hours:.2f} h: {reader.location}")
+        recordings = len(set(map(recording, reader.ids)))
+        print(f"{name:6}{len(reader):8} samples of {recordings} recordings, {reader.hours:.2f} h: {reader.location}")
     return 0
 
 

@@ -74,7 +74,7 @@ class FileCache:
             UserError: the folder cannot be written; and whatever `download` raises.
         """
         while True:
-            if (held := self._find(key, size)) is not None:
+            if (held := self.find(key, size)) is not None:
                 return held
             self.fetch(key, size, download, keep, force=True)
             if not self.has(key):
@@ -118,7 +118,8 @@ class FileCache:
         """Bytes in the cache, downloads that are under way included."""
         return sum(size for _, size, _ in self._files())
 
-    def _find(self, key: str, size: int) -> Held | None:
+    def find(self, key: str, size: int | None = None) -> Held | None:
+        """The file of that name if it is there; one of another size than is given, if any, is removed."""
         path = self.folder / key
         try:
             descriptor = os.open(path, os.O_RDONLY)
@@ -130,7 +131,7 @@ class FileCache:
         if status.st_nlink == 0:  # evicted between the two lines above
             held.close()
             return None
-        if status.st_size != size:
+        if size is not None and status.st_size != size:
             log.warning("%s has %d bytes where %d belong: fetching it again", path, status.st_size, size)
             self.discard(held)
             return None

@@ -64,7 +64,7 @@ class CropDataset(Dataset[Batch]):
         self.alternatives = alternatives or {}
         self.draws = CropDraws(frames, seed, {field: share for field, (_, share) in self.alternatives.items()}, random_crop)
         self.fields = list(fields)
-        for entry in self.reader.entries:
+        for entry in self.reader.columns.kinds():
             if missing := next(self._lacking(entry["crc32"]), None):
                 raise UserError(
                     f"the shards in {self.reader.location!r} lack the field {missing!r}: sample {entry['id']!r} holds "
@@ -111,10 +111,10 @@ class CropDataset(Dataset[Batch]):
         names = torch.tensor([stable_hash(entry["id"]) for entry in entries])
         frames, captions = torch.tensor([(entry["frames"], len(entry["captions"])) for entry in entries]).unbind(1)
         drawn = self.draws(names, epochs, frames, captions)
-        return [self._item(index, position, drawn) for index, (_, position) in enumerate(keys)]
+        return [self._item(entry, position, drawn, index) for index, (entry, (_, position)) in enumerate(zip(entries, keys, strict=True))]
 
-    def _item(self, index: int, position: int, drawn: Drawn) -> Batch:
-        sources = self.sources(self.reader.entries[position])
+    def _item(self, entry: dict[str, Any], position: int, drawn: Drawn, index: int) -> Batch:
+        sources = self.sources(entry)
         sources |= {field: self.alternatives[field][0] for field, taken in drawn.alternatives.items() if taken[index]}
         stored = self.reader.read(position, list(sources.values()))
         sample = Sample(stored.id, {field: stored.tensors[source] for field, source in sources.items()}, stored.captions)

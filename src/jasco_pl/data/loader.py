@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from jasco_pl.data.crops import CropDataset, collate
 from jasco_pl.data.resident import ResidentSet
-from jasco_pl.data.sampler import GlobalBatches
+from jasco_pl.data.sampler import EpochBatches, GlobalBatches
 from jasco_pl.data.schema import Batch
 from jasco_pl.system.errors import UserError
 
@@ -55,16 +55,16 @@ class ResumableLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, start = (self.epoch, self.batch) if self.batches.shuffle else (0, 0)
-        keys = list(self.batches.epoch(epoch, start))
+        keys = self.batches.epoch(epoch, start)
         if isinstance(self.dataset, CropDataset) and self.dataset.reader.remote:
-            following = self.batches.epoch(epoch + 1) if self.batches.shuffle else ()
-            self.dataset.reader.expect(*((position for batch in batches for _, position in batch) for batches in (keys, following)))
+            following = [self.batches.epoch(epoch + 1)] if self.batches.shuffle else []
+            self.dataset.reader.expect(*(batches.positions.ravel() for batches in (keys, *following)))
         for done, batch in enumerate(self._read(keys), start * self.batches.parts + 1):
             # before the yield: Lightning stops asking after len() batches, code behind the last yield would never run
             self.epoch, self.batch = (epoch, done // self.batches.parts) if done < len(self) else (epoch + 1, 0)
             yield batch
 
-    def _read(self, keys: list[list[tuple[int, int]]]) -> Iterator[Batch]:
+    def _read(self, keys: EpochBatches) -> Iterator[Batch]:
         """The batches of these (epoch, position) pairs, in order."""
         loader = DataLoader(
             _Guarded(self.dataset),
@@ -97,5 +97,5 @@ class ResidentLoader(ResumableLoader):
         super().__init__(resident.dataset, batches, workers=0)
         self.resident = resident
 
-    def _read(self, keys: list[list[tuple[int, int]]]) -> Iterator[Batch]:
+    def _read(self, keys: EpochBatches) -> Iterator[Batch]:
         return map(self.resident, keys)

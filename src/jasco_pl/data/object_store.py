@@ -6,10 +6,12 @@ further options of a backend go into fsspec's variables, e.g. FSSPEC_S3='{"anon"
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import logging
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +36,17 @@ _jitter = random.Random()  # not the global generator: a retry must not change w
 def is_url(location: object) -> bool:
     """Whether a location is one of an object store rather than a folder."""
     return "://" in str(location)
+
+
+def told_md5(info: dict[str, Any]) -> str | None:
+    """The MD5 that a store tells of an object, in hexadecimal digits: Google's `md5Hash`, or S3's ETag unless it is one of several parts.
+
+    An encrypted bucket of S3 tells something else in its place: what agrees is the same content, what differs may be.
+    """
+    if info.get("md5Hash"):
+        return base64.b64decode(info["md5Hash"]).hex()
+    match = re.fullmatch(r'"?([0-9a-f]{32})"?', str(info.get("ETag", "")))
+    return match[1] if match else None
 
 
 @dataclass(frozen=True)

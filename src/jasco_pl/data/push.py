@@ -1,8 +1,10 @@
-"""A prepared set goes into an object store: shards first, the index last, so that no reader meets an index without its shards."""
+"""A prepared set goes into an object store: shards first, the index last, so that no reader meets an index without its shards.
+
+Before `index.json` go its columns. A reader takes them for what they were made from only: those of another index disturb nobody.
+"""
 
 from __future__ import annotations
 
-import base64
 import filecmp
 import hashlib
 import json
@@ -18,7 +20,8 @@ from typing import Any
 from fsspec.callbacks import Callback
 from tqdm import tqdm
 
-from jasco_pl.data.object_store import RemoteFolder, Retry, is_url
+from jasco_pl.data.index import COLUMNS
+from jasco_pl.data.object_store import RemoteFolder, Retry, is_url, told_md5
 from jasco_pl.data.shards import INDEX, ShardReader
 from jasco_pl.system.errors import UserError
 
@@ -32,14 +35,12 @@ def agrees(path: Path, info: dict[str, Any]) -> bool | None:
 
     Understood are Google's `md5Hash` and S3's ETag: an MD5, or for an upload in N parts the MD5 of the parts' MD5s and N.
     """
-    if info.get("md5Hash"):
-        return base64.b64decode(info["md5Hash"]) == _md5(path)
-    match = re.fullmatch(r'"?([0-9a-f]{32})(?:-(\d+))?"?', str(info.get("ETag", "")))
+    if (told := told_md5(info)) is not None:
+        return told == _md5(path).hex()
+    match = re.fullmatch(r'"?([0-9a-f]{32})-(\d+)"?', str(info.get("ETag", "")))
     if match is None:
         return None
     digest, parts = bytes.fromhex(match[1]), match[2]
-    if parts is None:
-        return digest == _md5(path)
     sizes = [size for size in _PARTS if -(-path.stat().st_size // size) == int(parts)]
     if any(hashlib.md5(b"".join(_md5s(path, size)), usedforsecurity=False).digest() == digest for size in sizes):
         return True
@@ -113,7 +114,8 @@ class _Push:
 
     def withdraw(self) -> None:
         """Remove the store's index if shards that it lists are to become others under the same name."""
-        if any(self.former.get(shard["file"], shard["samples"]) != shard["samples"] for shard in self.reader.shards):
+        known = (shard for shard in self.reader.shards if shard["file"] in self.former)
+        if any(self.former[shard["file"]] != shard["samples"] for shard in known):
             self.store.remove(INDEX)
 
     def shard(self, shard: dict[str, Any], bar: tqdm) -> bool:
@@ -165,17 +167,21 @@ class _Push:
             return filecmp.cmp(path, copy, shallow=False)
 
     def index(self) -> None:
-        """Send the index, unless the store has this one."""
-        path = self.reader.folder / INDEX
+        """Send the index and its columns, unless the store has these."""
+        if self.reader.columns.path is not None:  # kept nowhere, if the disk is full: then readers of the store make them
+            self._bring(COLUMNS, self.reader.columns.path)
+        self._bring(INDEX, self.reader.folder / INDEX)
+
+    def _bring(self, name: str, path: Path) -> None:
         for _ in range(_ROUNDS):
             try:
-                if self.store.read(INDEX) == path.read_bytes():
+                if self.store.read(name) == path.read_bytes():
                     return
             except FileNotFoundError:
                 pass
-            self.store.upload(INDEX, path)
-        if self.store.read(INDEX) != path.read_bytes():
-            raise UserError(f"{self.store.address(INDEX)!r} differs from {str(path)!r} after {_ROUNDS} uploads.")
+            self.store.upload(name, path)
+        if self.store.read(name) != path.read_bytes():
+            raise UserError(f"{self.store.address(name)!r} differs from {str(path)!r} after {_ROUNDS} uploads.")
 
 
 def push(folder: str | Path, url: str, verify: bool = False, connections: int = 4, retry: Retry | None = None) -> Pushed:

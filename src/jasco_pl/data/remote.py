@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from jasco_pl.data.cache import FileCache, Held
-from jasco_pl.data.object_store import RemoteFolder, Retry
+from jasco_pl.data.columns import Columns, DamagedColumnsError, Source
+from jasco_pl.data.index import COLUMNS, INDEX, parse_index
+from jasco_pl.data.object_store import RemoteFolder, Retry, told_md5
 from jasco_pl.data.schema import CorruptShardError, read_fields
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
@@ -48,25 +51,24 @@ class Prefetcher:
     """A thread that fetches the shards of a plan up to `ahead` beyond the one last asked for.
 
     Args:
-        fetch: gets a name; false if there was no room, which is tried again when reading has gone on.
-        plan: shards in the order of their first use.
+        fetch: gets a shard by its number; false if there was no room, which is tried again when reading has gone on.
+        plan: numbers of shards in the order of their first use, [P].
         ahead: how many.
         leave: what the thread does last.
     """
 
-    def __init__(self, fetch: Callable[[str], bool], plan: Sequence[str], ahead: int, leave: Callable[[], None]) -> None:
+    def __init__(self, fetch: Callable[[int], bool], plan: NDArray[np.int64], ahead: int, leave: Callable[[], None]) -> None:
         self._fetch, self._plan, self._ahead, self._leave = fetch, plan, ahead, leave
         self.current, self._next, self._stopped = -1, 0, False
-        self._places: dict[str, int] = {}
-        for place, name in enumerate(plan):
-            self._places.setdefault(name, place)
+        self._places = np.full(int(plan.max(initial=-1)) + 1, -1)
+        self._places[plan[::-1]] = np.arange(len(plan))[::-1]  # of several values for one shard the last one stays: its first place
         self._progress = threading.Condition()
         # a daemon: a loader process ends without waiting for a download, whose lock goes with it
         threading.Thread(target=self._run, name="prefetch", daemon=True).start()
 
-    def reached(self, name: str) -> None:
+    def reached(self, shard: int) -> None:
         """A shard of the plan is being read now."""
-        place = self._places.get(name, -1)
+        place = int(self._places[shard]) if shard < len(self._places) else -1
         if place > self.current:
             with self._progress:
                 self.current = place
@@ -90,9 +92,9 @@ class Prefetcher:
                     return self._leave()
                 place, seen = max(self._next, self.current + 1), self.current
             try:
-                fits = self._fetch(self._plan[place])
+                fits = self._fetch(int(self._plan[place]))
             except Exception as error:  # whoever needs the shard will meet the same error, and tells it
-                log.info("could not fetch %s ahead: %s", self._plan[place], error)
+                log.info("could not fetch shard %d ahead: %s", self._plan[place], error)
                 fits = True
             with self._progress:
                 if fits:
@@ -102,7 +104,7 @@ class Prefetcher:
 
 
 class RemoteShards:
-    """Opened shards of a URL by name. Threads and connections belong to the process that reads, never to the one that it was forked from.
+    """Opened shards of a URL by number. Threads and connections belong to the process that reads, never to the one that it was forked from.
 
     Args:
         url: folder that holds the index.
@@ -114,85 +116,103 @@ class RemoteShards:
         self.options = options or CacheOptions()
         self.store = RemoteFolder(url, retry)
         self.cache = FileCache(self.options.folder, int(self.options.gigabytes * 1e9))
-        self.shards: dict[str, dict[str, Any]] = {}
-        self.keys: dict[str, str] = {}
-        self.plan: list[str] = []
+        self.plan: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._index: Held | None = None
         self._forget()
 
     def _forget(self) -> None:
         self._process = os.getpid()
-        self._open: OrderedDict[str, tuple[Held, Any]] = OrderedDict()
+        self._open: OrderedDict[int, tuple[Held, Any]] = OrderedDict()
         self._prefetcher: Prefetcher | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": OrderedDict(), "_prefetcher": None}
+        # the file of the index stays held by the process that opened it, for those that it starts
+        return {**self.__dict__, "_index": None, "_open": OrderedDict(), "_prefetcher": None}
 
-    def index(self, name: str) -> str:
-        """Text of the index, downloaded if the store's version is not the one in the cache. Leaves no connection open.
+    def open_index(self) -> Columns:
+        """The index as columns, mapped from the cache; fetched if the store's `index.json` is not the one that they were made from.
+
+        Columns that the store has are taken if they are of its `index.json`; otherwise they are made from that. Leaves no connection open.
 
         Raises:
-            FileNotFoundError: there is none. UserError: the store cannot be read.
+            FileNotFoundError: there is no index. UserError: it is damaged; the store cannot be read; the cache is too small for the shuffle
+                window and what is fetched ahead.
         """
         try:
-            return self._index(name)
+            self.columns = self._find_index()
         finally:
             self.store.disconnect()
+        self._check_room()
+        return self.columns
 
-    def _index(self, name: str) -> str:
-        version = self.store.version(name)
-        if version is None:
-            return self.store.read(name).decode("utf-8")
-        mark, size = version
-        key = f"index-{stable_hash(self.store.address(name), mark, size):016x}.json"
-        data = b""
+    def _find_index(self) -> Columns:
+        while True:
+            version = self.store.version(INDEX)
+            if version is None:
+                return parse_index(self.store.read(INDEX), self.store.address(INDEX))
+            key = f"index-{stable_hash(self.store.address(INDEX), *version):016x}.columns"
+            if (held := self.cache.find(key)) is None:
+                held = self._fetch_index(key, version[1])
+                if self.store.version(INDEX) != version:  # replaced just now: what came is not what the key says
+                    self.cache.discard(held)
+                    continue
+            try:
+                columns = Columns.open(held.path)
+            except DamagedColumnsError as error:
+                log.warning("%s; fetching the index again", str(error).rstrip("."))
+                self.cache.discard(held)
+                continue
+            self._index = held
+            return columns
 
-        def download(target: Path) -> None:
-            nonlocal data
-            data = self.store.read(name)
-            if len(data) != size or not json.loads(data):  # a damaged one is not kept, nor one that was replaced just now
-                raise ValueError
-            target.write_bytes(data)
-
+    def _fetch_index(self, key: str, size: int) -> Held:
         try:
-            held = self.cache.hold(key, size, download)
-        except ValueError as error:
-            if isinstance(error, UserError):
-                raise
-            return data.decode("utf-8", errors="replace")  # the reader says what is wrong with it
-        try:
-            return held.path.read_text(encoding="utf-8")
-        finally:
-            held.close()
+            length = int(self.store.info(COLUMNS)["size"])
+            return self.cache.hold(key, length, lambda target: self._download_columns(target, length, size))
+        except (FileNotFoundError, UserError) as error:  # a store may refuse to say that something is not there
+            log.info("%s has no columns to be used (%s); they are made from %s", self.store.url, error, INDEX)
+        data = self.store.read(INDEX)
+        made = parse_index(data, self.store.address(INDEX)).packed(Source.of(data))
 
-    def describe(self, shards: Sequence[dict[str, Any]]) -> None:
-        """Take what the index says of the shards.
+        def write(target: Path) -> None:
+            target.write_bytes(made)
 
-        Raises:
-            UserError: the cache is too small for the shuffle window and what is fetched ahead.
-        """
-        self.shards = {shard["file"]: shard for shard in shards}
-        for name, shard in self.shards.items():
-            # from the content alone: a rebuilt shard is another file, an unchanged one stays when the folder moves
-            crcs = [crc for entry in shard["samples"] for crc in (entry["id"], *entry["crc32"].values())]
-            self.keys[name] = f"{Path(name).stem}-{stable_hash(shard['bytes'], *crcs):016x}.safetensors"
-        sizes = sorted((shard["bytes"] for shard in shards), reverse=True)
+        return self.cache.hold(key, len(made), write)
+
+    def _download_columns(self, target: Path, length: int, size: int) -> None:
+        """Fill `target` with the store's columns; raises DamagedColumnsError unless they are whole and of the store's index."""
+        self.store.download(COLUMNS, length, target)
+        source = Columns.open(target).source
+        told = told_md5(self.store.info(INDEX))
+        if source is None or source.size != size or (source.md5 != told and source != Source.of(self.store.read(INDEX))):
+            raise DamagedColumnsError(f"the columns {self.store.address(COLUMNS)!r} are of another {INDEX}.")
+
+    def _check_room(self) -> None:
+        sizes = np.sort(self.columns.bytes)[::-1]
         window = self.options.window or len(sizes)
         # two windows: while one process begins the next, another may still read the last
-        needed = sum(sizes[: 2 * window + self.options.prefetch])
+        needed = int(sizes[: 2 * window + self.options.prefetch].sum())
         if needed > self.cache.limit:
             raise UserError(
                 f"a cache of {self.cache.limit / 1e9:g} GB is too small for {self.store.url!r}: two shuffle windows of {window} shards and "
                 f"{self.options.prefetch} fetched ahead take {needed / 1e9:.3g} GB; raise data.cache_gb or lower data.shuffle_shards."
             )
 
-    def expect(self, plan: Sequence[str]) -> None:
-        """Shards in the order in which they will be read; fetching ahead begins with the first of them that is opened."""
-        self.plan = list(plan)
+    def _key(self, shard: int) -> str:
+        """A shard's name in the cache, from its content alone: a rebuilt one is another file, an unchanged one stays when the folder
+        moves."""
+        found = self.columns.shard(shard)
+        crcs = [crc for entry in found["samples"] for crc in (entry["id"], *entry["crc32"].values())]
+        return f"{Path(found['file']).stem}-{stable_hash(found['bytes'], *crcs):016x}.safetensors"
+
+    def expect(self, plan: NDArray[np.int64]) -> None:
+        """Numbers of shards in the order in which they will be read; fetching ahead begins with the first of them that is opened."""
+        self.plan = plan
         if self._prefetcher is not None and self._process == os.getpid():
             self._prefetcher.stop()
         self._prefetcher = None
 
-    def open(self, name: str) -> tuple[Path, Any]:
+    def open(self, shard: int) -> tuple[Path, Any]:
         """A shard's path in the cache and its handle.
 
         Raises:
@@ -201,27 +221,28 @@ class RemoteShards:
         """
         if self._process != os.getpid():
             self._forget()
-        if name in self._open:
-            self._open.move_to_end(name)
+        if shard in self._open:
+            self._open.move_to_end(shard)
         else:
             while self.options.window and len(self._open) >= self.options.window:
                 self._open.popitem(last=False)[1][0].close()
-            self._open[name] = self._obtain(name)
-        if self.plan and self.options.prefetch:
+            self._open[shard] = self._obtain(shard)
+        if len(self.plan) and self.options.prefetch:
             if self._prefetcher is None:
                 self._prefetcher = Prefetcher(self._ahead, self.plan, self.options.prefetch, self.store.disconnect)
-            self._prefetcher.reached(name)
-        held, handle = self._open[name]
+            self._prefetcher.reached(shard)
+        held, handle = self._open[shard]
         return held.path, handle
 
-    def drop(self, name: str) -> None:
+    def drop(self, shard: int) -> None:
         """Remove the cached copy, which proved damaged."""
-        if name in self._open:
-            self.cache.discard(self._open.pop(name)[0])
+        if shard in self._open:
+            self.cache.discard(self._open.pop(shard)[0])
 
-    def _obtain(self, name: str) -> tuple[Held, Any]:
+    def _obtain(self, shard: int) -> tuple[Held, Any]:
+        size = int(self.columns.bytes[shard])
         for last in (False, True):
-            held = self.cache.hold(self.keys[name], self.shards[name]["bytes"], lambda target: self._download(name, target), self._keep())
+            held = self.cache.hold(self._key(shard), size, lambda target: self._download(shard, target), self._keep())
             try:
                 return held, safe_open(held.path, "pt")
             except (SafetensorError, OSError) as error:
@@ -232,18 +253,21 @@ class RemoteShards:
 
     def _keep(self) -> set[str]:
         place = self._prefetcher.current if self._prefetcher else 0
-        return {self.keys[name] for name in self.plan[max(place, 0) : place + 1 + self.options.prefetch]}
+        return {self._key(shard) for shard in self.plan[max(place, 0) : place + 1 + self.options.prefetch].tolist()}
 
-    def _ahead(self, name: str) -> bool:
-        return self.cache.fetch(self.keys[name], self.shards[name]["bytes"], lambda target: self._download(name, target), self._keep())
+    def _ahead(self, shard: int) -> bool:
+        size = int(self.columns.bytes[shard])
+        return self.cache.fetch(self._key(shard), size, lambda target: self._download(shard, target), self._keep())
 
-    def _download(self, name: str, target: Path) -> None:
+    def _download(self, shard: int, target: Path) -> None:
         """Fill `target` and compare every field with the index; what does not match is fetched once more."""
+        found = self.columns.shard(shard)
+        name = found["file"]
         for last in (False, True):
             try:
-                self.store.download(name, self.shards[name]["bytes"], target)
+                self.store.download(name, found["bytes"], target)
                 handle = safe_open(target, "pt")
-                for entry in self.shards[name]["samples"]:
+                for entry in found["samples"]:
                     read_fields(handle, self.store.address(name), entry)
                 return
             except FileNotFoundError as error:

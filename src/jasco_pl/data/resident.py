@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -24,7 +25,7 @@ def needed_bytes(dataset: CropDataset) -> int:
     sample = dataset.reader.read(0)
     wanted = {*dataset.fields, *(other for other, _ in dataset.alternatives.values())}
     a_frame = sum(tensor.nbytes for name, tensor in sample.tensors.items() if name in wanted) / sample.frames
-    return round(a_frame * sum(entry["frames"] for entry in dataset.reader.entries))
+    return round(a_frame * int(dataset.reader.columns.frames.sum(dtype=np.int64)))
 
 
 def fits(dataset: CropDataset, device: torch.device) -> bool:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jasco_pl.system.draws import below, refined, uniform
 from jasco_pl.system.seeding import generator, stable_hash
 
 
-def epoch_order(samples: int, seed: int, epoch: int) -> list[int]:
+def epoch_order(samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """A permutation of the samples."""
-    return torch.randperm(samples, generator=generator("order", seed, epoch)).tolist()
+    return torch.randperm(samples, generator=generator("order", seed, epoch)).numpy()
 
 
-def windowed_order(shards: Sequence[int], window: int, seed: int, epoch: int) -> list[int]:
+def windowed_order(shards: Sequence[int], window: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """A permutation of the samples that is through with a few shards before it begins others.
 
     Args:
@@ -26,13 +27,15 @@ def windowed_order(shards: Sequence[int], window: int, seed: int, epoch: int) ->
         window: shards whose samples are shuffled together. Which shards meet in a window changes from epoch to epoch.
         seed, epoch: as for `epoch_order`.
     """
-    draw = generator("windows", seed, epoch)
-    firsts = [0, *itertools.accumulate(shards)]
-    turns = torch.randperm(len(shards), generator=draw).tolist()
-    order: list[int] = []
-    for start in range(0, len(turns), window):
-        members = [position for shard in turns[start : start + window] for position in range(firsts[shard], firsts[shard + 1])]
-        order += [members[index] for index in torch.randperm(len(members), generator=draw).tolist()]
+    draw, counts = generator("windows", seed, epoch), np.asarray(shards, np.int64)
+    turns = torch.randperm(len(counts), generator=draw).numpy()
+    ends = np.cumsum(counts[turns])  # of the shards in the order of their turns
+    order = np.repeat(np.cumsum(counts)[turns] - ends, counts[turns]) + np.arange(counts.sum())
+    start = 0
+    for end in [*ends[window - 1 :: window].tolist(), len(order)]:
+        if end > start:
+            order[start:end] = order[start:end][torch.randperm(end - start, generator=draw).numpy()]
+            start = end
     return order
 
 
@@ -86,6 +89,26 @@ class CropDraws:
         return Drawn(keys, starts, choices, taken)
 
 
+@dataclass(frozen=True)
+class EpochBatches:
+    """Batches of one rank and one epoch, each a list of (epoch, sample) pairs; the pairs are made batch by batch.
+
+    Attributes:
+        number: of the epoch.
+        positions: samples of the batches, [B, batch].
+    """
+
+    number: int
+    positions: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for batch in self.positions:
+            yield [(self.number, position) for position in batch.tolist()]
+
+
 class GlobalBatches:
     """Batches of one rank. Global batch g of an epoch is the same set of samples however many ranks share it, in however many parts.
 
@@ -121,18 +144,18 @@ class GlobalBatches:
         """Global batches of an epoch."""
         return max(1, self.samples // self.batch_size)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[tuple[int, int]]]:
-        """(epoch, sample) pairs of this rank's batches from global batch `start` on, `parts` batches each."""
-        order = self._order(epoch)
+    def epoch(self, epoch: int, start: int = 0) -> EpochBatches:
+        """This rank's batches from global batch `start` on, `parts` batches each."""
         share = self.batch_size // (self.world_size * self.parts)
-        for batch in range(start, len(self)):
-            for part in range(self.parts):
-                first = batch * self.batch_size + (self.rank * self.parts + part) * share
-                yield [(epoch, order[position % self.samples]) for position in range(first, first + share)]
+        order, count = self._order(epoch), len(self) * self.batch_size
+        if count > self.samples:
+            order = np.resize(order, count)  # repeated
+        batches = order[:count].reshape(-1, self.world_size, self.parts, share)
+        return EpochBatches(epoch, batches[start:, self.rank].reshape(-1, share))
 
-    def _order(self, epoch: int) -> list[int]:
+    def _order(self, epoch: int) -> NDArray[np.int64]:
         if not self.shuffle:
-            return list(range(self.samples))
+            return np.arange(self.samples)
         if self.window:
             return windowed_order(self.shards, self.window, self.seed, epoch)
         return epoch_order(self.samples, self.seed, epoch)

@@ -1,8 +1,9 @@
-"""Shards: safetensors files and one JSON index; a checksum a field.
+"""Shards: safetensors files and one index, as JSON and as columns; a checksum a field.
 
     DIR/shard-00000.safetensors   tensors "<sample>/<field>"
     DIR/shard-00000.json          what the shard holds (written after it: its presence says that the shard is whole)
     DIR/index.json                all shards together, the codec and its latents' statistics
+    DIR/index.columns             the same as columns, made from it (`data/index.py`)
 
 A reader compares every file's size with the index when it opens the folder, and every field's crc32 when it reads it. The folder may be
 a URL of an object store: then its shards are fetched into a local cache, compared with the index before they count as there.
@@ -11,22 +12,25 @@ a URL of an object store: then its shards are fetched into a local cache, compar
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from jasco_pl.data.columns import Columns, Lazy, Texts
+from jasco_pl.data.index import FORMAT, INDEX, open_index, write_index_files
 from jasco_pl.data.object_store import is_url
 from jasco_pl.data.remote import CacheOptions, FetchError, RemoteShards
 from jasco_pl.data.schema import FIELDS, CorruptShardError, Sample, checksum, read_fields
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, write_json
-
-INDEX = "index.json"
-FORMAT = "jasco-pl-shards/1"
 
 
 def write_shard(folder: str | Path, name: str, samples: Sequence[Sample], codec: int = 0) -> dict[str, Any]:
@@ -76,7 +80,7 @@ def finished(folder: str | Path, name: str, ids: Sequence[str], codec: int = 0) 
 
 
 def write_index(folder: str | Path, codec: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Join the side files of the named shards into the folder's index.
+    """Join the side files of the named shards into the folder's index, as JSON and as columns.
 
     Args:
         folder: where the shards are.
@@ -86,7 +90,7 @@ def write_index(folder: str | Path, codec: dict[str, Any], names: Sequence[str])
     folder = Path(folder)
     shards = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names]
     index = {"format": FORMAT, "codec": codec, "shards": shards}
-    write_json(folder / INDEX, index)
+    write_index_files(folder, index)
     return index
 
 
@@ -106,34 +110,66 @@ class ShardReader:
     def __init__(self, folder: str | Path, check: bool = True, cache: CacheOptions | None = None) -> None:
         self.location, self.folder = str(folder), Path(folder)
         self.remote = RemoteShards(str(folder), cache) if is_url(folder) else None
-        where = self.remote.store.address(INDEX) if self.remote else str(self.folder / INDEX)
         try:
-            index = json.loads(self.remote.index(INDEX) if self.remote else Path(where).read_text(encoding="utf-8"))
+            self.columns: Columns = self.remote.open_index() if self.remote else open_index(self.folder)
         except OSError as error:
             reason = error.strerror or str(error) or "no such file"
             raise UserError(f"no prepared data in {self.location!r}: {INDEX} cannot be read ({reason}).") from error
-        except ValueError as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"{where!r} is damaged: it is not JSON ({error}).") from error
-        if not isinstance(index, dict) or index.get("format") != FORMAT:
-            raise UserError(f"{where!r} is not an index of shards of format {FORMAT!r}.")
-        try:
-            self.codec: dict[str, Any] = index["codec"]
-            self.shards: list[dict[str, Any]] = index["shards"]
-            self.sizes: dict[str, int] = {shard["file"]: shard["bytes"] for shard in index["shards"]}
-            self.counts: list[int] = [len(shard["samples"]) for shard in index["shards"]]
-            self.files: list[str] = [shard["file"] for shard in index["shards"] for _ in shard["samples"]]
-            self.entries: list[dict[str, Any]] = [sample for shard in index["shards"] for sample in shard["samples"]]
-            if self.remote:
-                self.remote.describe(index["shards"])
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{where!r} is damaged: it lacks {error}.") from error
-        for name in self.sizes if check and not self.remote else ():
-            self.check_size(name)
-        if not self.entries:
+        if check and not self.remote:
+            self._check_sizes()
+        if not len(self):
             raise UserError(f"the shards in {self.location!r} hold no samples.")
         self._open: dict[str, Any] = {}
+
+    @property
+    def codec(self) -> dict[str, Any]:
+        """`name`, `frame_rate`, `dim`, `mean`, `std`."""
+        return self.columns.codec
+
+    @property
+    def entries(self) -> Sequence[dict[str, Any]]:
+        """`id`, `frames`, `captions`, `crc32` of every sample; each is made when it is asked for."""
+        return self.columns.entries
+
+    @property
+    def ids(self) -> Texts:
+        """Of all samples."""
+        return self.columns.ids
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The shard of every sample."""
+        columns = self.columns
+        return Lazy(len(columns), lambda position: columns.files[int(columns.shard_of(position))])
+
+    @property
+    def shards(self) -> Sequence[dict[str, Any]]:
+        """`file`, `bytes`, `samples` and perhaps `codec` of every shard; each is made when it is asked for."""
+        return Lazy(len(self.columns.files), self.columns.shard)
+
+    @property
+    def counts(self) -> list[int]:
+        """Samples of every shard."""
+        return self.columns.counts.tolist()
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Shard -> its bytes."""
+        return dict(zip(self.columns.files, self.columns.bytes.tolist(), strict=True))
+
+    @property
+    def hours(self) -> float:
+        """Length of all samples together."""
+        return int(self.columns.frames.sum(dtype=np.int64)) / float(self.codec["frame_rate"]) / 3600
+
+    def _check_sizes(self) -> None:
+        for name, size in zip(self.columns.files, self.columns.bytes.tolist(), strict=True):
+            try:
+                same = os.stat(f"{self.folder}/{name}").st_size == size  # a Path for each would take four times as long
+            except OSError:
+                same = False
+            if not same:
+                self.check_size(name)
 
     def check_size(self, name: str) -> None:
         """Raise CorruptShardError if a file is missing or not as long as the index says."""
@@ -146,10 +182,11 @@ class ShardReader:
             )
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.columns)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}  # handles do not travel to worker processes
+        # neither handles nor what can be made again travel to worker processes
+        return {**{name: value for name, value in self.__dict__.items() if name != "sizes"}, "_open": {}}
 
     def read(self, position: int, fields: Sequence[str] | None = None) -> Sample:
         """The sample at a position of the index, with all its fields or those named (absent ones are left out).
@@ -157,22 +194,23 @@ class ShardReader:
         Raises:
             CorruptShardError: a field's bytes differ from what was written; of a remote shard, after it has been fetched once more.
         """
-        entry, name = self.entries[position], self.files[position]
+        entry, shard = self.entries[position], int(self.columns.shard_of(position))
         try:
-            tensors = self._read(name, entry, fields)
+            tensors = self._read(shard, entry, fields)
         except FetchError:
             raise
         except CorruptShardError:
             if not self.remote:
                 raise
-            self.remote.drop(name)  # the copy was whole when it was made, so that it is worth another
-            tensors = self._read(name, entry, fields)
+            self.remote.drop(shard)  # the copy was whole when it was made, so that it is worth another
+            tensors = self._read(shard, entry, fields)
         return Sample(entry["id"], tensors, list(entry["captions"]))
 
-    def _read(self, name: str, entry: dict[str, Any], fields: Sequence[str] | None) -> dict[str, Tensor]:
+    def _read(self, shard: int, entry: dict[str, Any], fields: Sequence[str] | None) -> dict[str, Tensor]:
         if self.remote:
-            path, handle = self.remote.open(name)
+            path, handle = self.remote.open(shard)
             return read_fields(handle, path, entry, fields)
+        name = self.columns.files[shard]
         path = self.folder / name
         try:
             if name not in self._open:
@@ -184,20 +222,27 @@ class ShardReader:
     def expect(self, *epochs: Iterable[int]) -> None:
         """Announce the positions that will be read, an iterable an epoch: the shards of a URL are fetched ahead in that order."""
         if self.remote:
-            self.remote.expect([name for epoch in epochs for name in dict.fromkeys(self.files[position] for position in epoch)])
+            turns = [self._turns(np.asarray(epoch if isinstance(epoch, np.ndarray) else list(epoch), np.int64)) for epoch in epochs]
+            self.remote.expect(np.concatenate([np.zeros(0, np.int64), *turns]))
+
+    def _turns(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Numbers of the shards of positions [N], each once, in the order of their first use."""
+        counts = self.columns.counts
+        shards = np.repeat(np.arange(len(counts), dtype=np.int32), counts)[positions]  # to search for each would take ten times as long
+        first = np.full(len(counts), len(shards))
+        first[shards[::-1]] = np.arange(len(shards))[::-1]  # of several values for one place the last one stays
+        return np.argsort(first, kind="stable")[: int((first < len(shards)).sum())]
 
     def verify(self) -> Iterator[tuple[int, CorruptShardError | None]]:
         """Read everything: yields (number of samples, None) for sound ones and (number, error) for damaged ones.
 
         A shard that is missing, truncated or, in an object store, at variance with the index is one damage to all its samples.
         """
-        positions: dict[str, list[int]] = {}
-        for position, name in enumerate(self.files):
-            positions.setdefault(name, []).append(position)
-        for name, members in positions.items():
+        for shard, name in enumerate(self.columns.files):
+            members = self.columns.members(shard)
             try:
                 if self.remote:
-                    self.remote.open(name)
+                    self.remote.open(shard)
                 else:
                     self.check_size(name)
             except CorruptShardError as error:

@@ -31,7 +31,7 @@ def find(reader: ShardReader, text: str) -> int:
     Raises:
         UserError: there is none, or more than one.
     """
-    ids = [entry["id"] for entry in reader.entries]
+    ids = list(reader.ids)
     if text in ids:
         return ids.index(text)
     begun = [position for position, name in enumerate(ids) if name.startswith(text)]

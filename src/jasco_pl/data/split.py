@@ -78,7 +78,7 @@ def split(
     groups = _groups(reader, valid, test, seed)
     for name in wanted:
         if not groups[name]:
-            count = len({recording(entry["id"]) for entry in reader.entries})
+            count = len(set(map(recording, reader.ids)))
             raise UserError(f"none of the {count} recordings in {reader.location!r} goes to {name}: change the shares, or the seed.")
     result = {}
     with tqdm(total=len(reader), desc="split", unit="sample") as bar:
@@ -97,12 +97,11 @@ def _groups(reader: ShardReader, valid: float, test: float, seed: int) -> dict[s
     """Split -> positions in the set of the samples of each of its shards."""
     groups: dict[str, list[list[int]]] = defaultdict(list)
     rest: dict[str, list[int]] = defaultdict(list)
-    position = 0
-    for count in reader.counts:
+    sides = (side(name, valid, test, seed) for name in reader.ids)
+    for shard, count in enumerate(reader.counts):
         parts: dict[str, list[int]] = defaultdict(list)
-        for place in range(position, position + count):
-            parts[side(reader.entries[place]["id"], valid, test, seed)].append(place)
-        position += count
+        for place, part in zip(reader.columns.members(shard), sides, strict=False):
+            parts[part].append(place)
         for name, members in parts.items():
             if 2 * len(members) >= count:
                 groups[name].append(members)
@@ -140,8 +139,9 @@ def put(reader: ShardReader, positions: Sequence[int], out: Path, copy: bool = F
     name = f"shard-{stable_hash(codec, json.dumps(entries, sort_keys=True)):016x}"
     if finished(out, name, [entry["id"] for entry in entries], codec):
         return name
-    source = reader.files[positions[0]]
-    if not reader.remote and _is_whole(reader, positions):
+    shard = int(reader.columns.shard_of(positions[0]))
+    if not reader.remote and list(positions) == list(reader.columns.members(shard)):
+        source = reader.columns.files[shard]
         reader.check_size(source)
         _link(reader.folder / source, out / f"{name}.safetensors", copy)
         side = {"file": f"{name}.safetensors", "bytes": reader.sizes[source], "codec": codec, "samples": entries}
@@ -149,14 +149,6 @@ def put(reader: ShardReader, positions: Sequence[int], out: Path, copy: bool = F
     else:
         write_shard(out, name, [reader.read(position) for position in positions], codec)
     return name
-
-
-def _is_whole(reader: ShardReader, positions: Sequence[int]) -> bool:
-    """Whether these are all samples of one shard, in their order."""
-    first, end = positions[0], positions[-1] + 1
-    file = reader.files[first]
-    before, after = reader.files[first - 1 : first], reader.files[end : end + 1]
-    return list(positions) == list(range(first, end)) and set(reader.files[first:end]) == {file} and file not in before + after
 
 
 def _link(source: Path, target: Path, copy: bool) -> None:
@@ -231,11 +223,10 @@ def merge(sources: Sequence[str | Path], out: str | Path, copy: bool = False, sk
     owner: dict[str, str] = {}
     groups: list[tuple[ShardReader, list[int]]] = []
     for reader in readers:
-        position = 0
-        for count in reader.counts:
+        names = iter(reader.ids)
+        for shard in range(len(reader.shards)):
             kept = []
-            for place in range(position, position + count):
-                name = reader.entries[place]["id"]
+            for place, name in zip(reader.columns.members(shard), names, strict=False):
                 if name not in owner:
                     owner[name] = reader.location
                     kept.append(place)
@@ -243,16 +234,15 @@ def merge(sources: Sequence[str | Path], out: str | Path, copy: bool = False, sk
                     raise UserError(
                         f"{owner[name]!r} and {reader.location!r} both hold a sample {name!r}; --skip-duplicates takes the first of such."
                     )
-            position += count
             groups += [(reader, kept)] if kept else []
     if (out / INDEX).exists():
-        foreign = next((entry["id"] for entry in ShardReader(out, check=False).entries if entry["id"] not in owner), None)
+        foreign = next((name for name in ShardReader(out, check=False).ids if name not in owner), None)
         if foreign is not None:
             raise UserError(f"{str(out)!r} holds other samples already, such as {foreign!r}: merge that set too, into a new folder.")
     remove_leftovers(out)
-    names = []
+    shards = []
     with tqdm(total=sum(len(kept) for _, kept in groups), desc="merge", unit="sample") as bar:
         for reader, kept in groups:
-            names.append(put(reader, kept, out, copy))
+            shards.append(put(reader, kept, out, copy))
             bar.update(len(kept))
-    return finish(out, readers[0].codec, names)
+    return finish(out, readers[0].codec, shards)

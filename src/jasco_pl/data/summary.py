@@ -23,21 +23,20 @@ def spread(reader: ShardReader, count: int) -> list[int]:
         return list(range(total))
     if reader.remote is None:
         return [number * total // count for number in range(count)]
-    ends = np.cumsum(reader.counts).tolist()
-    shards = max(1, min(len(ends), round(count * len(ends) / total)))
-    chosen = [number * len(ends) // shards for number in range(shards)]
-    return [position for shard in chosen for position in range(ends[shard] - reader.counts[shard], ends[shard])][:count]
+    have = len(reader.shards)
+    shards = max(1, min(have, round(count * have / total)))
+    return [position for number in range(shards) for position in reader.columns.members(number * have // shards)][:count]
 
 
 def fingerprints(reader: ShardReader) -> list[str]:
     """Of the codecs that made the shards: one, unless sets were mixed by hand; none in sets older than the record of it."""
-    return sorted({f"{shard['codec']:08x}" for shard in reader.shards if shard.get("codec")})
+    return [f"{codec:08x}" for codec in np.unique(reader.columns.codecs).tolist() if codec > 0]
 
 
 def field_counts(reader: ShardReader) -> dict[str, int]:
     """Field -> samples that have it, in the schema's order."""
-    counts = Counter(field for entry in reader.entries for field in entry["crc32"])
-    return {field: counts[field] for field in FIELDS if counts[field]}
+    columns = reader.columns
+    return {field: int(columns.has(field).sum()) for field in FIELDS if field in columns.fields}
 
 
 def summarize(reader: ShardReader, read: int) -> dict[str, Any]:
@@ -56,17 +55,17 @@ def summarize(reader: ShardReader, read: int) -> dict[str, Any]:
     Raises:
         CorruptShardError: a sample looked at is damaged.
     """
-    captions = [len(entry["captions"]) for entry in reader.entries]
+    captions = reader.columns.caption_counts
     return {
         "location": reader.location,
         "samples": len(reader),
         "shards": len(reader.shards),
-        "bytes": sum(reader.sizes.values()),
-        "hours": sum(entry["frames"] for entry in reader.entries) / float(reader.codec["frame_rate"]) / 3600,
+        "bytes": int(reader.columns.bytes.sum()),
+        "hours": reader.hours,
         "codec": {**{key: reader.codec[key] for key in ("name", "dim", "frame_rate")}, "fingerprints": fingerprints(reader)},
         "fields": field_counts(reader),
-        "captions": sum(captions),
-        "without_caption": captions.count(0),
+        "captions": int(captions.sum()),
+        "without_caption": int((captions == 0).sum()),
         "heard": _hear(reader, spread(reader, read)),
     }
 

@@ -216,7 +216,7 @@ class PreparedSet(Source):
 
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)
-        self._positions = {entry["id"]: position for position, entry in enumerate(self.reader.entries)}
+        self._positions = {name: position for position, name in enumerate(self.reader.ids)}
 
     @cached_property
     def ids(self) -> list[str]:
@@ -236,7 +236,7 @@ class PreparedSet(Source):
 
     def lacks(self, control: type[Control]) -> bool:
         fields = self._fields(control)
-        return not all(any(field in entry["crc32"] for field in fields) for entry in self.reader.entries)
+        return not all(any(field in entry["crc32"] for field in fields) for entry in self.reader.columns.kinds())
 
     def long_enough(self, name: str, seconds: float) -> bool:
         return self._entry(name)["frames"] >= round(seconds * float(self.reader.codec["frame_rate"]))
