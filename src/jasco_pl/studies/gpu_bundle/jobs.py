@@ -92,6 +92,8 @@ class Job:
             "compose", "--out", self.pieces(split), "--split", split, "--hours", f"{hours:g}", "--workers", str(self.sizes.workers)
         )
         self.run.stage(f"compose {split}", command, self.run.at(share), part_is_enough=True, threads=1)
+        if not any(self.pieces(split).glob("*.json")):
+            raise StageError(f"compose {split} had not one piece when its time was up.")
 
     def pieces(self, split: str) -> Path:
         """Folder of composed pieces."""
@@ -117,7 +119,14 @@ class Job:
     def until_the_end(self) -> list[str]:
         """Options of a training: it lasts until what follows needs the time."""
         deadline = "--trainer.callbacks+=jasco_pl.training.deadline.Deadline"
-        return ["--trainer.max_steps", "-1", deadline, f"--trainer.callbacks.at={self.run.at(1.0) - EXPORT:.0f}"]
+        return [
+            "--trainer.max_steps",
+            "-1",
+            "--trainer.max_epochs",
+            "-1",
+            deadline,
+            f"--trainer.callbacks.at={self.run.at(1.0) - EXPORT:.0f}",
+        ]
 
     def fit(self, command: Sequence[str]) -> None:
         """Train; where even a stop at the deadline takes too long, with what was saved last."""

@@ -157,13 +157,14 @@ def carry_out(run: Run, job: Callable[[Run], None]) -> int:
 
     Returns: 0, or 1 where a stage failed or was not done in time; what there was by then is saved all the same.
     """
-    failure: StageError | None = None
+    failure, finished = None, False
     try:
         job(run)
+        finished = True
     except StageError as error:
         failure = error
     finally:
-        run.save(finished=failure is None)
+        run.save(finished)
     if failure is not None:
         print(f"the job {run.job} failed: {failure} Its log and what it had are in {run.out}.", flush=True)
-    return int(failure is not None)
+    return int(not finished)
