@@ -76,6 +76,15 @@ def test_a_bug_in_a_job_is_saved_too(make_run: Callable[[float], Run], tmp_path:
     assert json.loads((joined(run, tmp_path) / "job.json").read_text())["finished"] is False
 
 
+def test_what_cannot_be_collected_is_not_finished(make_run: Callable[[float], Run], tmp_path: Path) -> None:
+    run = make_run(60)
+    run.collect = lambda: run.stage("export", python("raise SystemExit('no room')"), run.at(1))
+    assert carry_out(run, lambda run: None) == 1
+    folder = joined(run, tmp_path)
+    assert json.loads((folder / "job.json").read_text())["finished"] is False
+    assert "no room" in (folder / "log.txt").read_text()
+
+
 def test_results_are_saved_before_the_end(make_run: Callable[[float], Run], tmp_path: Path) -> None:
     run = make_run(3)
     calls: list[float] = []

@@ -17,10 +17,10 @@ from jasco_pl.studies.gpu_bundle.run import Run, StageError, carry_out
 from jasco_pl.system.errors import UserError
 
 HOURS = {"train": 12.0, "decoder": 2.0, "bench": 0.2}
-COMPOSING = 0.2  # share of the time; building shards of what is there by then takes about as long again
+COMPOSING = 0.3  # largest share of the time; building shards of what is there by then takes about as long again
 EXPORT = 45.0  # seconds: the last validation, export, packing
 PACKING = 5.0
-EXPORT_LIMIT = 90.0
+EXPORT_LIMIT = 90.0  # of an export alone, where more is left
 # What makes conf/paper.yaml train on composed music with what is here, with shapes that cost the same but for the text's
 PAPER_HERE = f"""--model.config.codec {CODEC} --model.config.codebook_size 1024 --model.config.text_encoder all-MiniLM-L6-v2
     --model.config.text_dim 384"""
@@ -139,11 +139,7 @@ class Job:
             shutil.copytree(fit, self.run.results / "fit", dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoints"))
         last = fit / "checkpoints" / "last.ckpt"
         if last.exists():
-            collecting, self.run.collect = self.run.collect, lambda: None  # the export itself is not to be interrupted by a save
-            try:
-                self.run.stage("export", export(last), time.time() + EXPORT_LIMIT)
-            finally:
-                self.run.collect = collecting
+            self.run.stage("export", export(last), min(time.time() + EXPORT_LIMIT, self.run.at(1.0) - PACKING))
 
 
 class Train(Job):

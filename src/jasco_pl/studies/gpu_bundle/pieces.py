@@ -79,15 +79,13 @@ def find_saves(folder: Path) -> list[Save]:
     Raises:
         UserError: there is none, or a manifest is damaged.
     """
-    last: dict[str, Save] = {}
-    for path in sorted(folder.glob("*.json")):
+    last: dict[str, tuple[int, Path]] = {}
+    for path in folder.glob("*.json"):
         if match := _PART.fullmatch(path.name):
-            found = Save(match["job"], int(match["save"]), path, _read_manifest(path))
-            if found.job not in last or last[found.job].number < found.number:
-                last[found.job] = found
+            last[match["job"]] = max(last.get(match["job"], (0, path)), (int(match["save"]), path))
     if not last:
         raise UserError(f"{str(folder)!r} holds no results: a folder with a manifest such as train-1.json and its pieces is accepted.")
-    return list(last.values())
+    return [Save(job, number, path, _read_manifest(path)) for job, (number, path) in sorted(last.items())]
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

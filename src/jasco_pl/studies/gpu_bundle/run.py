@@ -38,7 +38,7 @@ class Run:
         seconds: it may take, all in all.
         environment: of its processes.
         facts: what the manifest says of the machine.
-        collect: called before results are saved, to put what there is by then into `results`.
+        collect: called before results are saved, to put what there is by then into `results`; it may run stages.
         began: when that time began, in seconds since 1970.
     """
 
@@ -119,13 +119,20 @@ class Run:
                 process.wait(_TICK if now < until else 1.0)
         return time.time() >= until and process.returncode != 0
 
-    def save(self, finished: bool) -> Path:
-        """Collect and hand over what there is; returns the manifest."""
+    def save(self, finished: bool) -> bool:
+        """Collect and hand over what there is.
+
+        Args:
+            finished: whether it is all that was wanted.
+
+        Returns: the same; false where it could not be collected.
+        """
         self._saved = True
         try:
             self.collect()
-        except StageError as error:
-            self._say(f"collecting: {error}")
+        except StageError as error:  # it had its line in the log
+            finished = False
+            print(f"not collected: {error}", flush=True)
         facts = {
             **self.facts,
             "finished": finished,
@@ -136,7 +143,7 @@ class Run:
         (self.results / "job.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         manifest = save(self.results, self.out, self.job, facts)
         self._say(f"saved {manifest}")
-        return manifest
+        return finished
 
     def _say(self, text: str) -> None:
         line = f"[{time.time() - self.began:6.1f} s] {text}"
@@ -164,7 +171,7 @@ def carry_out(run: Run, job: Callable[[Run], None]) -> int:
     except StageError as error:
         failure = error
     finally:
-        run.save(finished)
+        finished = run.save(finished)
     if failure is not None:
         print(f"the job {run.job} failed: {failure} Its log and what it had are in {run.out}.", flush=True)
     return int(not finished)

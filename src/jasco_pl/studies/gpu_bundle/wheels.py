@@ -16,6 +16,7 @@ from pathlib import Path
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path
 
+PYTHONS = ("3.11", "3.12")  # later ones lack modules of the standard library that librosa wants
 # What the jobs import and a bundle has room for. A machine's own packages come before these.
 CARRIED = (
     "audioread",
@@ -94,10 +95,10 @@ def download(folder: Path, python: str, constraints: Path) -> None:
         constraints: pip's file of versions.
 
     Raises:
-        UserError: `python` is no version, or pip could not get them.
+        UserError: `python` is none of `PYTHONS`, or pip could not get them.
     """
-    if not re.fullmatch(r"3\.\d+", python):
-        raise UserError(f"{python!r} is no version of Python to make a bundle for: 3.11 or 3.12 is accepted, say.")
+    if python not in PYTHONS:
+        raise UserError(f"a bundle for Python {python!r} cannot be made: {' and '.join(PYTHONS)} are accepted.")
     tags = [part for tag in _PLATFORMS for part in ("--platform", f"{tag}_{platform.machine()}")]
     target = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python, *tags]
     same = ["--quiet", "--no-deps", "--constraint", str(constraints)]
