@@ -104,11 +104,22 @@ def test_results_are_saved_before_the_end(make_run: Callable[[float], Run], tmp_
 def test_a_stage_is_stopped_when_its_time_is_up(make_run: Callable[[float], Run]) -> None:
     run = make_run(60)
     began = time.time()
-    run.stage("slow", python("import time; time.sleep(30)"), began + 0.5, part_is_enough=True)
+    run.stage("slow", python("import time; time.sleep(30)"), began + 0.5, part=lambda: True)
     with pytest.raises(StageError, match="slow was not done when its time was up"):
         run.stage("slow", python("import time; time.sleep(30)"), time.time() + 0.5)
     assert time.time() - began < 10
     assert [stage["status"] for stage in run.stages] == ["stopped", "stopped"]
+
+
+def test_a_stage_goes_on_until_there_is_something_to_go_on_with(make_run: Callable[[float], Run], tmp_path: Path) -> None:
+    run, made = make_run(60), tmp_path / "made"
+    began = time.time()
+    code = f"import pathlib, time; time.sleep(1.5); pathlib.Path({str(made)!r}).touch(); time.sleep(30)"
+    run.stage("slow", python(code), began + 0.3, part=made.exists)
+    assert 1.5 <= time.time() - began < 10
+    short = make_run(1.0)  # but not beyond the job's end
+    with pytest.raises(StageError, match="slow was not done when its time was up"):
+        short.stage("slow", python("import time; time.sleep(30)"), time.time() + 0.3, part=lambda: False)
 
 
 def test_one_that_will_not_end_is_killed_with_its_children(make_run: Callable[[float], Run], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +130,7 @@ def test_one_that_will_not_end_is_killed_with_its_children(make_run: Callable[[f
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
         "print('child', child.pid, flush=True); time.sleep(60)"
     )
-    run.stage("deaf", python(code), time.time() + 1.5, part_is_enough=True)
+    run.stage("deaf", python(code), time.time() + 1.5, part=lambda: True)
     child = int(run.log.read_text().split("child ")[-1].split()[0])
     deadline = time.time() + 5
     while Path(f"/proc/{child}/stat").exists() and Path(f"/proc/{child}/stat").read_text().split(") ")[1][0] != "Z":
@@ -134,7 +145,7 @@ def test_one_that_saves_when_asked_to_end_has_its_time(make_run: Callable[[float
         "def end(*_): time.sleep(0.5); print('saved', flush=True); sys.exit(143)\n"
         "signal.signal(signal.SIGTERM, end); time.sleep(60)"
     )
-    run.stage("training", python(code), time.time() + 1.0, part_is_enough=True)
+    run.stage("training", python(code), time.time() + 1.0, part=lambda: True)
     assert "saved\n" in run.log.read_text()
 
 

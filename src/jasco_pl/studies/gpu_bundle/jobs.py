@@ -18,9 +18,10 @@ from jasco_pl.system.errors import UserError
 
 HOURS = {"train": 12.0, "decoder": 2.0, "bench": 0.2}
 COMPOSING = 0.3  # largest share of the time; building shards of what is there by then takes about as long again
-EXPORT = 45.0  # seconds: the last validation, export, packing
+EXPORT = 60.0  # seconds: the last validation, export, packing
 PACKING = 5.0
 EXPORT_LIMIT = 90.0  # of an export alone, where more is left
+LAST = Path("runs/fit/checkpoints/last.ckpt")  # in the folder of a job that trains
 # What makes conf/paper.yaml train on composed music with what is here, with shapes that cost the same but for the text's
 PAPER_HERE = f"""--model.config.codec {CODEC} --model.config.codebook_size 1024 --model.config.text_encoder all-MiniLM-L6-v2
     --model.config.text_dim 384"""
@@ -87,13 +88,11 @@ class Job:
         self.run, self.work, self.sizes = run, work, sizes
 
     def compose(self, split: str, hours: float, share: float) -> None:
-        """Music of a split; what is there when that share of the job's time is over is enough."""
+        """Music of a split; what is there when that share of the job's time is over is enough, if it is a piece."""
         command = jasco(
             "compose", "--out", self.pieces(split), "--split", split, "--hours", f"{hours:g}", "--workers", str(self.sizes.workers)
         )
-        self.run.stage(f"compose {split}", command, self.run.at(share), part_is_enough=True, threads=1)
-        if not any(self.pieces(split).glob("*.json")):
-            raise StageError(f"compose {split} had not one piece when its time was up.")
+        self.run.stage(f"compose {split}", command, self.run.at(share), part=lambda: any(self.pieces(split).glob("*.json")), threads=1)
 
     def pieces(self, split: str) -> Path:
         """Folder of composed pieces."""
@@ -130,14 +129,15 @@ class Job:
 
     def fit(self, command: Sequence[str]) -> None:
         """Train; where even a stop at the deadline takes too long, with what was saved last."""
-        self.run.stage("fit", [*command, *self.until_the_end(), *self.sizes.arguments], self.run.at(1.0) - EXPORT / 2, part_is_enough=True)
+        last = self.work / LAST
+        self.run.stage("fit", [*command, *self.until_the_end(), *self.sizes.arguments], self.run.at(1.0) - EXPORT / 2, part=last.exists)
 
     def take_records(self, export: Callable[[Path], list[str]]) -> None:
         """Put what the training has by now into the results: its records, and its last checkpoint by the command that `export` makes."""
-        fit = self.work / "runs" / "fit"
+        last = self.work / LAST
+        fit = last.parents[1]
         if fit.is_dir():
             shutil.copytree(fit, self.run.results / "fit", dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoints"))
-        last = fit / "checkpoints" / "last.ckpt"
         if last.exists():
             self.run.stage("export", export(last), min(time.time() + EXPORT_LIMIT, self.run.at(1.0) - PACKING))
 

@@ -71,7 +71,13 @@ class Run:
         return max(0.0, self.at(1.0) - reserve - time.time())
 
     def stage(
-        self, name: str, command: Sequence[str], until: float, part_is_enough: bool = False, output: Path | None = None, threads: int = 0
+        self,
+        name: str,
+        command: Sequence[str],
+        until: float,
+        part: Callable[[], bool] | None = None,
+        output: Path | None = None,
+        threads: int = 0,
     ) -> None:
         """Run a process to its end.
 
@@ -79,7 +85,8 @@ class Run:
             name: for the log.
             command: what is run.
             until: when it is asked to end (SIGTERM), and killed `GRACE` seconds later, with all its processes.
-            part_is_enough: being stopped so is no failure.
+            part: whether what it has made is enough to go on with, asked from `until` on; while it is not, the process may go on, to the
+                end of the job at most. None: nothing but its own end is enough.
             output: file that gets the standard output, in place of the log.
             threads: of numerical libraries in each process; 0: theirs.
 
@@ -96,28 +103,31 @@ class Run:
                 list(command), cwd=self.folder, env=environment, stdout=stdout, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )
             try:
-                stopped = self._wait(process, until)
+                stopped = self._wait(process, until, part)
             finally:
                 _kill_group(process)
         status = "stopped" if stopped else "done" if process.returncode == 0 else f"failed with status {process.returncode}"
         self.stages.append({"name": name, "seconds": round(time.time() - began, 1), "status": status})
         self._say(f"{name}: {status} after {self.stages[-1]['seconds']:g} s")
-        if status != "done" and not (stopped and part_is_enough):
+        if status != "done" and not (stopped and part is not None and part()):
             raise StageError(f"{name} {'was not done when its time was up' if stopped else status}.")
 
-    def _wait(self, process: subprocess.Popen[bytes], until: float) -> bool:
+    def _wait(self, process: subprocess.Popen[bytes], until: float, part: Callable[[], bool] | None) -> bool:
         """Whether it had to be stopped."""
+        asked: float | None = None
         while process.poll() is None:
             now = time.time()
-            if now >= until + GRACE:
-                _kill_group(process)
-            elif now >= until:
+            if asked is None and now >= until and (part is None or part() or now >= self.at(1.0)):
+                asked = now
+            if asked is not None and now < asked + GRACE:
                 process.terminate()  # itself alone: it ends its workers when it has saved what they are needed for
+            elif asked is not None:
+                _kill_group(process)
             if not self._saved and now >= self.at(EARLY):
                 self.save(finished=False)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_TICK if now < until else 1.0)
-        return time.time() >= until and process.returncode != 0
+                process.wait(_TICK if asked is None else 1.0)
+        return asked is not None and process.returncode != 0
 
     def save(self, finished: bool) -> bool:
         """Collect and hand over what there is.
