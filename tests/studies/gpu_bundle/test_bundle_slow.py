@@ -78,7 +78,7 @@ def test_a_trained_decoder_comes_back(bundle: Path, python: Path, tmp_path: Path
 
 
 def test_tables_come_back(bundle: Path, python: Path, tmp_path: Path) -> None:
-    folder, _ = brought_back(bundle, python, tmp_path, "bench", 9, HOURS="0.02", BATCH="2", TURNS="1", ARGS=SMALL_MODEL)
+    folder, _ = brought_back(bundle, python, tmp_path, "bench", 9, HOURS="0.02", BATCH="2", TURNS="1", STEPS="1", ARGS=SMALL_MODEL)
     tables = {path.stem: path.read_text() for path in folder.glob("*.md")}
     assert set(tables) >= {"mini-eager", "mini-compiled", "paper-eager", "paper-compiled", "paper-checkpointing", "data"}
     for name, table in tables.items():

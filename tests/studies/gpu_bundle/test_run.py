@@ -151,8 +151,8 @@ def test_one_that_saves_when_asked_to_end_has_its_time(make_run: Callable[[float
 
 def test_sizes_come_from_variables() -> None:
     assert (Sizes.of("train", {}).hours, Sizes.of("bench", {}).hours, Sizes.of("bench", {}).batch) == (12.0, 0.2, 0)
-    sizes = Sizes.of("train", {"HOURS": "0.02", "WORKERS": "3", "TURNS": "2", "ARGS": "--model.lr 1e-3"})
-    assert (sizes.hours, sizes.workers, sizes.turns, sizes.arguments) == (0.02, 3, 2, ["--model.lr", "1e-3"])
+    sizes = Sizes.of("train", {"HOURS": "0.02", "WORKERS": "3", "TURNS": "2", "STEPS": "1", "ARGS": "--model.lr 1e-3"})
+    assert (sizes.hours, sizes.workers, sizes.turns, sizes.steps, sizes.arguments) == (0.02, 3, 2, 1, ["--model.lr", "1e-3"])
     for name, text in (("HOURS", "many"), ("HOURS", "0"), ("HOURS", "inf"), ("WORKERS", "1.5"), ("TURNS", "-1")):
         with pytest.raises(UserError, match=f"{name}={text} is not accepted: a positive"):
             Sizes.of("train", {name: text})

@@ -35,7 +35,7 @@ class Sizes:
         hours, valid_hours: of music to compose.
         workers: processes that compose and build shards.
         batch: samples a step in tables of training; 0: each table's own.
-        turns: of either loop in such tables.
+        turns, steps: of either loop in such tables, and of a turn.
         arguments: appended to the commands that train.
     """
 
@@ -44,6 +44,7 @@ class Sizes:
     workers: int
     batch: int
     turns: int
+    steps: int
     arguments: Sequence[str]
 
     @classmethod
@@ -59,6 +60,7 @@ class Sizes:
             workers=int(_positive(environment, "WORKERS", os.cpu_count() or 1, whole=True)),
             batch=int(_positive(environment, "BATCH", 0, whole=True)),
             turns=int(_positive(environment, "TURNS", 10, whole=True)),
+            steps=int(_positive(environment, "STEPS", 10, whole=True)),
             arguments=shlex.split(environment.get("ARGS", "")),
         )
 
@@ -202,7 +204,7 @@ class Bench(Job):
         """Their names and commands, the most wanted first."""
 
         def training(config: str, batch: int, *options: str, overrides: str = "") -> list[str]:
-            numbers = ["--batch-size", str(self.sizes.batch or batch), "--turns", str(self.sizes.turns), "--steps", "10"]
+            numbers = ["--batch-size", str(self.sizes.batch or batch), "--turns", str(self.sizes.turns), "--steps", str(self.sizes.steps)]
             data = ["--data.train", str(self.shards("train")), "--data.valid", str(self.shards("train")), "--trainer.devices", "1"]
             configs = [word for name in config.split() for word in ("-c", f"conf/{name}.yaml")]
             return jasco("bench", "train", *configs, *options, *numbers, "--", *data, *overrides.split(), *self.sizes.arguments)
