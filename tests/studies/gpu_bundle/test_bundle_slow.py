@@ -48,11 +48,11 @@ def brought_back(bundle: Path, python: Path, out: Path, job: str, minutes: float
     """Run a job; returns what was joined of it, and what it says of itself."""
     command = without_network(["sh", str(bundle / "run.sh"), job, str(out / "pieces"), str(minutes)])
     run = subprocess.run(command, env=bare_environment(python, **sizes), capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.returncode in (0, 1), run.stdout + run.stderr
     assert max(path.stat().st_size for path in (out / "pieces").iterdir()) <= PIECE
     (folder,) = join(out / "pieces", out / "joined")
     told = json.loads((folder / "job.json").read_text())
-    assert told["finished"]
+    assert told["finished"] is (run.returncode == 0)
     assert told["seconds"] < minutes * 60 + 15
     assert told["gpu"] is None
     assert told["torch"] == torch.__version__
@@ -61,6 +61,7 @@ def brought_back(bundle: Path, python: Path, out: Path, job: str, minutes: float
 
 def test_a_trained_model_comes_back_and_makes_music(bundle: Path, python: Path, tmp_path: Path) -> None:
     folder, told = brought_back(bundle, python, tmp_path, "train", 6, HOURS="0.03", VALID_HOURS="0.01", ARGS=SMALL_FIT)
+    assert told["finished"]
     assert [stage["name"] for stage in told["stages"]][-2:] == ["fit", "export"]
     assert told["stages"][-1]["status"] == "done"
     assert "soundfile" in told["installed"] or told["installed"] == []  # by the job before
@@ -71,7 +72,8 @@ def test_a_trained_model_comes_back_and_makes_music(bundle: Path, python: Path, 
 
 
 def test_a_trained_decoder_comes_back(bundle: Path, python: Path, tmp_path: Path) -> None:
-    folder, _ = brought_back(bundle, python, tmp_path, "decoder", 5, HOURS="0.02", VALID_HOURS="0.01", ARGS=SMALL_VOCODER)
+    folder, told = brought_back(bundle, python, tmp_path, "decoder", 5, HOURS="0.02", VALID_HOURS="0.01", ARGS=SMALL_VOCODER)
+    assert told["finished"]
     codec = load_codec(str(folder / "codec-mini"))
     assert isinstance(codec.decoder, Vocoder)
     wav = torch.randn(1, 1, codec.sample_rate)
@@ -79,9 +81,12 @@ def test_a_trained_decoder_comes_back(bundle: Path, python: Path, tmp_path: Path
 
 
 def test_tables_come_back(bundle: Path, python: Path, tmp_path: Path) -> None:
-    folder, _ = brought_back(bundle, python, tmp_path, "bench", 9, HOURS="0.02", BATCH="2", TURNS="2", STEPS="1", ARGS=SMALL_MODEL)
+    folder, told = brought_back(bundle, python, tmp_path, "bench", 9, HOURS="0.02", BATCH="2", TURNS="2", STEPS="1", ARGS=SMALL_MODEL)
     tables = {path.stem: path.read_text() for path in folder.glob("*.md")}
-    assert set(tables) >= {"mini-eager", "mini-compiled", "paper-eager", "paper-compiled", "paper-checkpointing", "data"}
+    assert set(tables) >= {"mini-eager", "paper-eager", "data"}
+    stopped = {stage["name"] for stage in told["stages"] if stage["status"] == "stopped"}
+    compiled = {"mini-compiled", "paper-compiled", "paper-checkpointing"}
+    assert set(tables) | stopped >= compiled >= stopped  # compiling may take longer on a CPU than a table's share of the time
     for name, table in tables.items():
         assert "samples/s" in table, name
         assert "|---" in table.replace("|:--", "|---"), name
