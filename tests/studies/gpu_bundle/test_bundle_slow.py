@@ -1,0 +1,93 @@
+"""The way there and back, tiny, on a CPU: a bundle is made here and runs its jobs without network, with a Python that sees PyTorch and the
+like (`bare.ROOTS` and what they require) and nothing else of this environment."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bare import bare_environment, make_bare_python, without_network
+
+from jasco_pl.cli import main
+from jasco_pl.codec import load_codec
+from jasco_pl.codec.decoders import Vocoder
+from jasco_pl.studies.gpu_bundle.build import LIMIT, build
+from jasco_pl.studies.gpu_bundle.pieces import PIECE, join
+
+pytestmark = pytest.mark.slow
+
+_NETWORK = "--model.config.transformer.width 48 --model.config.transformer.layers 2 --model.config.transformer.feed_forward 64"
+SMALL_MODEL = f"{_NETWORK} --model.config.transformer.heads 2 --data.seconds 2 --data.workers 0"
+SMALL_FIT = f"{SMALL_MODEL} --data.batch_size 2 --model.compile false --trainer.precision 32-true --trainer.val_check_interval 1000"
+SMALL_VOCODER = (
+    "--model.width 32 --model.layers 1 --model.discriminator_filters 2 --data.batch_size 2 --data.valid_clips 1 --data.valid_seconds 2"
+)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle") / "gpu-bundle"
+    assert build(folder) <= LIMIT
+    return folder
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    interpreter = make_bare_python(tmp_path_factory.mktemp("bare"))
+    names = ("torch", "jasco_pl", "soundfile", "lightning", "vamp", "chord_extractor")
+    look = f"import importlib.util as u; print([name for name in {names} if u.find_spec(name)])"
+    assert subprocess.run([str(interpreter), "-c", look], capture_output=True, text=True, check=True).stdout == "['torch']\n"
+    return interpreter
+
+
+def brought_back(bundle: Path, python: Path, out: Path, job: str, minutes: float, **sizes: str) -> tuple[Path, dict[str, Any]]:
+    """Run a job; returns what was joined of it, and what it says of itself."""
+    command = without_network(["sh", str(bundle / "run.sh"), job, str(out / "pieces"), str(minutes)])
+    run = subprocess.run(command, env=bare_environment(python, **sizes), capture_output=True, text=True, check=False)
+    assert run.returncode in (0, 1), run.stdout + run.stderr
+    assert max(path.stat().st_size for path in (out / "pieces").iterdir()) <= PIECE
+    (folder,) = join(out / "pieces", out / "joined")
+    told = json.loads((folder / "job.json").read_text())
+    assert told["finished"] is (run.returncode == 0)
+    assert told["seconds"] < minutes * 60 + 15
+    assert told["gpu"] is None
+    assert told["torch"] == torch.__version__
+    return folder, told
+
+
+def test_a_trained_model_comes_back_and_makes_music(bundle: Path, python: Path, tmp_path: Path) -> None:
+    folder, told = brought_back(bundle, python, tmp_path, "train", 6, HOURS="0.03", VALID_HOURS="0.01", ARGS=SMALL_FIT)
+    assert told["finished"]
+    assert [stage["name"] for stage in told["stages"]][-2:] == ["fit", "export"]
+    assert told["stages"][-1]["status"] == "done"
+    assert "soundfile" in told["installed"] or told["installed"] == []  # by the job before
+    request = ["--text", "calm jazz", "--chords", "C | F", "--bpm", "100", "--steps", "2"]
+    assert main(["generate", "--checkpoint", str(folder / "jasco-mini"), *request, "-o", str(tmp_path / "clips")]) == 0
+    assert list((tmp_path / "clips").glob("*.wav"))
+    assert list((folder / "fit").glob("events*"))
+
+
+def test_a_trained_decoder_comes_back(bundle: Path, python: Path, tmp_path: Path) -> None:
+    folder, told = brought_back(bundle, python, tmp_path, "decoder", 5, HOURS="0.02", VALID_HOURS="0.01", ARGS=SMALL_VOCODER)
+    assert told["finished"]
+    codec = load_codec(str(folder / "codec-mini"))
+    assert isinstance(codec.decoder, Vocoder)
+    wav = torch.randn(1, 1, codec.sample_rate)
+    assert bool(torch.isfinite(codec.decode(codec.encode(wav))).all())
+
+
+def test_tables_come_back(bundle: Path, python: Path, tmp_path: Path) -> None:
+    folder, told = brought_back(bundle, python, tmp_path, "bench", 9, HOURS="0.02", BATCH="2", TURNS="2", STEPS="1", ARGS=SMALL_MODEL)
+    tables = {path.stem: path.read_text() for path in folder.glob("*.md")}
+    assert set(tables) >= {"mini-eager", "paper-eager", "data"}
+    stopped = {stage["name"] for stage in told["stages"] if stage["status"] == "stopped"}
+    compiled = {"mini-compiled", "paper-compiled", "paper-checkpointing"}
+    assert set(tables) | stopped >= compiled >= stopped  # compiling may take longer on a CPU than a table's share of the time
+    for name, table in tables.items():
+        assert "samples/s" in table, name
+        assert "|---" in table.replace("|:--", "|---"), name
+    assert "conf/paper.yaml" in tables["paper-eager"]
