@@ -27,7 +27,6 @@ from jasco_pl.data.shards import ShardReader, write_index, write_shard
 from jasco_pl.system.errors import UserError, WriteError
 
 FORK = multiprocessing.get_context("fork")
-SPAWN = multiprocessing.get_context("spawn")
 
 texts = st.text(max_size=12)
 fields = st.dictionaries(st.sampled_from([*FIELDS, "of_an_older_version"]), st.integers(0, 2**32 - 1), max_size=len(FIELDS))
@@ -284,17 +283,12 @@ def test_a_loader_looks_at_one_sample_of_a_kind_before_it_reads(tmp_path, write_
     assert parsed == []
 
 
-def _ids(reader: ShardReader, queue) -> None:
-    queue.put((list(reader.ids), reader.columns.path is not None))
-
-
-def test_a_spawned_process_maps_the_file_and_notices_that_it_became_another(folder):
-    reader, queue = reader_of(folder), SPAWN.Queue()
-    process = SPAWN.Process(target=_ids, args=(reader, queue))
-    process.start()
-    assert queue.get(timeout=60) == (list(reader.ids), True)
-    process.join()
+def test_what_travelled_maps_the_file_and_notices_that_it_became_another(folder):
+    reader = reader_of(folder)
     packed = pickle.dumps(reader)
+    there = pickle.loads(packed)
+    assert there.columns.path == folder / COLUMNS
+    assert as_read(there) == index_of()
     write_index_files(folder, index_of(40))
     assert len(list(reader.ids)) == 60  # who has it open keeps it
     with pytest.raises(UserError, match="became another while it was in use"):
