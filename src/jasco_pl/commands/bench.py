@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train = actions.add_parser("train", help="step time, samples/s, MFU, memory, and what the framework costs against a plain loop")
     train.add_argument("-c", "--config", action="append", metavar="FILE", help="as for jasco fit, may be repeated (default conf/mini.yaml)")
     train.add_argument("--compile", nargs="+", choices=("off", "on"), default=["off"], help="layers compiled or not (default off)")
+    train.add_argument("--data", nargs="+", choices=("loader", "memory"), help="data.resident false, true (default: the configuration's)")
     train.add_argument("--precision", nargs="+", metavar="P", help="32-true, bf16-mixed (default: the configuration's)")
     train.add_argument("--batch-size", type=int, nargs="+", metavar="N", help="samples a step (default: the configuration's)")
     train.add_argument("--turns", type=int, default=20, metavar="N", help="of either loop, that count (default %(default)s)")
@@ -126,18 +127,23 @@ def _train(args: argparse.Namespace) -> int:
     from jasco_pl.system.environment import machine
 
     arguments = [word for name in args.config or ["conf/mini.yaml"] for word in ("-c", name)] + args.overrides
-    title = ["compiled", "precision", "batch", "step", "plain loop", "price (95 %)", "in CPU time", "samples/s", "speed"]
-    table = [[*title, "peak memory", "data wait"]]
-    for precision, batch_size, compiled in itertools.product(args.precision or [None], args.batch_size or [None], args.compile):
-        speed = train_speed(TrainBench(arguments, compiled == "on", precision, batch_size, args.turns, args.steps, args.warmup))
+    title = ["data", "compiled", "precision", "batch", "step", "plain loop", "price (95 %)", "CPU time", "in CPU time"]
+    table = [[*title, "samples/s", "speed", "peak memory", "data wait"]]
+    places = {"loader": False, "memory": True}
+    settings = itertools.product(args.data or ["as configured"], args.precision or [None], args.batch_size or [None], args.compile)
+    for place, precision, batch_size, compiled in settings:
+        counts, resident = (args.turns, args.steps, args.warmup), places.get(place)
+        speed = train_speed(TrainBench(arguments, compiled == "on", precision, batch_size, *counts, resident))
         table.append(
             [
+                place,
                 compiled,
                 speed.precision,
                 str(speed.batch_size),
                 f"{speed.step * 1000:.1f} ms",
                 f"{speed.plain * 1000:.1f} ms",
                 _share(speed.price),
+                f"{speed.computing * 1000:.1f} ms" if speed.computing is not None else "–",
                 _share(speed.computing_price),
                 f"{speed.samples_per_second:.2f}",
                 f"{speed.flops / 1e9:.1f} GFLOP/s" + (f", MFU {speed.mfu:.1%}" if speed.mfu is not None else ""),

@@ -47,6 +47,7 @@ class TrainBench:
         turns: how often either loop has its turn.
         steps: of a turn; above 1 on a GPU, where the end of a turn waits for the device.
         warmup: turns before those that count.
+        resident: whether the data lie in memory, for both loops; None is the configuration's.
     """
 
     arguments: Sequence[str]
@@ -56,6 +57,7 @@ class TrainBench:
     turns: int = 20
     steps: int = 1
     warmup: int = 3
+    resident: bool | None = None
 
 
 @dataclass
@@ -75,6 +77,7 @@ class TrainSpeed:
     Attributes:
         price: median over turns of ours / plain - 1, then its 95 % interval.
         computing_price: the same in the process's CPU time, which other processes hardly disturb; None on a GPU, where it means little.
+        computing: seconds of the process's CPU time, without loader processes; None on a GPU.
         memory: bytes. On a GPU, allocated by Lightning's loop; on a CPU, the peak of the process, with both loops and the text encoder.
         mfu: share of the device's data sheet, None where that is unknown.
     """
@@ -89,6 +92,7 @@ class TrainSpeed:
     samples_per_second: float
     flops: float
     mfu: float | None
+    computing: float | None
     memory: int | None
     wait: float
 
@@ -246,6 +250,7 @@ def summary(
         plain=float(np.median(theirs)),
         price=_price(ours, theirs),
         computing_price=_price(computing, computing_plain) if turns.plain.device.type == "cpu" else None,
+        computing=float(np.median(computing)) if turns.plain.device.type == "cpu" else None,
         samples_per_second=batch_size / step,
         flops=flops / step,
         mfu=flops / step / peak if peak is not None else None,
@@ -272,6 +277,8 @@ def _built(bench: TrainBench, folder: str) -> _Built:
     }
     if bench.precision is not None:
         settings["--trainer.precision"] = bench.precision
+    if bench.resident is not None:
+        settings["--data.resident"] = str(bench.resident).lower()
     if bench.batch_size is not None:
         settings["--data.batch_size"] = str(bench.batch_size)
     arguments = ["fit", *bench.arguments, *(word for pair in settings.items() for word in pair)]
