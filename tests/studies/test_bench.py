@@ -85,17 +85,19 @@ def test_figures_of_the_turns_that_count():
 
 def test_the_command_prints_a_table(arguments, capsys):
     options = [option for option in arguments if option.endswith(".yaml") or option == "-c"]
-    given = ["--precision", "32-true", "bf16-mixed", "--batch-size", "2", "--turns", "2", "--warmup", "1"]
+    given = ["--data", "loader", "memory", "--precision", "32-true", "bf16-mixed", "--batch-size", "2", "--turns", "2", "--warmup", "1"]
     assert main(["bench", "train", *options, *given, "--", "--data.seconds", "0.5"]) == 0
     out = capsys.readouterr().out
     assert "--data.seconds 0.5" in out
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line.startswith("|")]
-    assert rows[0][:5] == ["compiled", "precision", "batch", "step", "plain loop"]
-    assert [row[:3] for row in rows[2:]] == [["off", "32-true", "2"], ["off", "bf16-mixed", "2"]]
+    assert rows[0][:6] == ["data", "compiled", "precision", "batch", "step", "plain loop"]
+    assert [row[:4] for row in rows[2:]] == [
+        [data, "off", precision, "2"] for data in ("loader", "memory") for precision in ("32-true", "bf16-mixed")
+    ]
     for row in rows[2:]:
-        assert all(re.fullmatch(r"\d+\.\d ms", cell) for cell in row[3:5])
-        assert all(re.fullmatch(r"[+-][\d.]+% \([+-][\d.]+% to [+-][\d.]+%\)", cell) for cell in row[5:7])
-        assert row[8].endswith(" GFLOP/s")
+        assert all(re.fullmatch(r"\d+\.\d ms", cell) for cell in (*row[4:6], row[7]))
+        assert all(re.fullmatch(r"[+-][\d.]+% \([+-][\d.]+% to [+-][\d.]+%\)", cell) for cell in (row[6], row[8]))
+        assert row[10].endswith(" GFLOP/s")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import itertools
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -115,8 +114,13 @@ class PlainLoop:
         self.optimizer, self.scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
         self.average = WeightAverage(module.model, module.ema_decay) if module.ema_decay else None
         self.half = precision == "bf16-mixed"
-        epochs = itertools.repeat(data.train_dataloader())
-        self._batches: Iterator[Batch] = itertools.chain.from_iterable(epochs)
+        self._batches = self._read(data)
+
+    def _read(self, data: ShardDataModule) -> Iterator[Batch]:
+        """Begins with the first step: by then the data module knows its trainer, as Lightning's loop has it."""
+        loader = data.train_dataloader()
+        while True:
+            yield from loader
 
     def step(self) -> float:
         """One step; returns how long it waited for its batch, in seconds."""
