@@ -6,6 +6,7 @@ https://pytorch.org/docs/stable/notes/cuda.html#cuda-graphs describes.
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
@@ -66,7 +67,8 @@ class _Replayed:
             with torch.cuda.device(z.device):
                 self._graph = self._capture()
 
-    def _capture(self) -> torch.cuda.CUDAGraph:
+    def _capture(self) -> torch.cuda.CUDAGraph | None:
+        """None where it cannot be captured: then its kernels are launched one by one, slower and the same."""
         current, side = torch.cuda.current_stream(), torch.cuda.Stream()
         side.wait_stream(current)
         with torch.cuda.stream(side):
@@ -74,8 +76,12 @@ class _Replayed:
                 self._evaluate()
         current.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on using the GPU
-            self._evaluate()
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on using the GPU
+                self._evaluate()
+        except RuntimeError as error:
+            warnings.warn(f"no CUDA graph could be captured: {str(error).splitlines()[0]}.", stacklevel=2)
+            return None
         return graph
 
     def _evaluate(self) -> None:

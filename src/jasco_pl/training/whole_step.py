@@ -6,6 +6,7 @@ times as long as they run. Lightning's loop, its callbacks and its checkpoints s
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -124,9 +125,9 @@ class WholeStep:
             if self._steps <= WARM_UP:
                 self._aside()
             else:
-                if self.graph is None:
+                if self._steps == WARM_UP + 1:
                     self._capture()
-                self.graph.replay()  # type: ignore[union-attr]
+                self._compute(self._inputs) if self.graph is None else self.graph.replay()
         assert self.taken is not None
         return self.taken
 
@@ -146,10 +147,16 @@ class WholeStep:
         current.wait_stream(stream)
 
     def _capture(self) -> None:
+        """Without success, steps stay launched one by one: slower, and the same."""
         self.optimizer.zero_grad(set_to_none=True)  # so that gradients come to lie in the graph's own memory
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self._compute(self._inputs)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self._compute(self._inputs)
+        except RuntimeError as error:
+            print(f"a step cannot be captured as one graph (model.graph): {str(error).splitlines()[0]}.", file=sys.stderr)
+        else:
+            self.graph = graph
 
     def _compute(self, batch: Batch) -> None:
         with torch.enable_grad():
