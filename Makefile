@@ -17,6 +17,7 @@ RECIPE     := $(firstword $(filter mini mini-cpu,$(MAKECMDGOALS)))
 MINI       ?= runs/$(or $(RECIPE),mini-cpu)
 MINI_STEPS ?= $(if $(filter mini,$(RECIPE)),17400,8000)
 MINI_LIMIT ?= 128
+MINUTES    ?=
 # The embedded set
 DATA        ?= data
 HOURS       ?= $(if $(RECIPE),$(if $(filter mini,$(RECIPE)),45,6),1)
@@ -55,10 +56,11 @@ help: ## list the targets and variables
 	@echo "  DATA=$(DATA) SEED=$(SEED) WORKERS=$(WORKERS)            data: the folder it goes to, its seed, processes"
 	@echo "  HOURS=$(HOURS) VALID_HOURS=$(VALID_HOURS) TEST_HOURS=$(TEST_HOURS)"
 	@echo "                                  data: hours of music in each split"
-	@echo "  MINI=runs/mini-cpu MINI_STEPS=8000 MINI_LIMIT=128"
+	@echo "  MINI=runs/mini-cpu MINI_STEPS=8000 MINI_LIMIT=128 MINUTES="
 	@echo "                                  mini, mini-cpu: the folder of everything, optimiser steps, clips of the evaluation; HOURS as above, by"
 	@echo "                                  default 45 and 6. On two cores mini-cpu trains for about 2 h; mini has not run on a GPU yet: what"
-	@echo "                                  ships took nine minutes of an H200 in a loop without a loader (checkpoints/jasco-mini/README.md)"
+	@echo "                                  ships took nine minutes of an H200 in a loop of its own (checkpoints/jasco-mini/README.md)."
+	@echo "                                  MINUTES=9: train for nine minutes instead of MINI_STEPS, the learning rate at zero by then"
 	@echo "  BUNDLE=$(BUNDLE) BUNDLE_PYTHON=$(or $(BUNDLE_PYTHON),this one's)"
 	@echo "                                  gpu-bundle: the folder, and the version of the Python that it is for, e.g. 3.12"
 	@echo "  PYTHON= CHORDS=$(CHORDS)                setup: the interpreter .venv is made with; 0 leaves chord recognition out"
@@ -154,10 +156,13 @@ $(MINI)/shards/%/index.json: $(MINI)/checkpoints/codec-mini/config.json
 	$(COMPOSE_MINI) --out $(MINI)/pieces/$* --split $* --hours $(hours)
 	$(JASCO) shards build --pieces $(MINI)/pieces/$* --out $(MINI)/shards/$* --codec $(MINI)/checkpoints/codec-mini --workers $(WORKERS)
 
-# On a CPU, crops of five seconds, and of ten for the last sixteenth of the steps (docs/decisions.md); on a GPU ten all along
+MINI_END = $(if $(MINUTES),--trainer.max_steps -1 --trainer.max_epochs -1 --trainer.callbacks+=jasco_pl.training.deadline.Deadline \
+	--trainer.callbacks.at=$$(($$(date +%s) + 60 * $(MINUTES))),--trainer.max_steps $(MINI_STEPS))
+
+# On a CPU, crops of five seconds, and of ten for the last sixteenth of the steps (docs/decisions.md); on a GPU, or by the clock, ten all along
 $(MINI)/checkpoints/jasco-mini/config.json: $(MINI)/shards/train/index.json $(MINI)/shards/valid/index.json
-	$(if $(filter mini,$(RECIPE)),,$(MINI_FIT) --data.seconds 5 --trainer.max_steps $$(($(MINI_STEPS) * 15 / 16)))
-	$(MINI_FIT) --data.seconds 10 --trainer.max_steps $(MINI_STEPS)
+	$(if $(filter mini,$(RECIPE))$(MINUTES),,$(MINI_FIT) --data.seconds 5 --trainer.max_steps $$(($(MINI_STEPS) * 15 / 16)))
+	$(MINI_FIT) --data.seconds 10 $(MINI_END)
 	$(JASCO) export $(MINI)/fit/checkpoints/last.ckpt -o $(@D) --dtype float16 --guidance $(if $(filter mini,$(RECIPE)),all=2.5,all=3)
 
 $(MINI)/pieces/test.done: | $(STAMP)
