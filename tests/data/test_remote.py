@@ -205,7 +205,8 @@ def module(url: str, tmp_path: Path, cache: str = "shards", rank: int = 0, world
 
     settings = {"batch_size": 16, "seconds": 0.2, "fields": (), "workers": 2, "cache": str(tmp_path / cache), "shuffle_shards": 4}
     data = ShardDataModule(url, url, **{**settings, **changes})
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=world, accumulate_grad_batches=1)  # type: ignore[assignment]
+    device = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=world, accumulate_grad_batches=1, strategy=device)  # type: ignore[assignment]
     return data
 
 

@@ -31,7 +31,7 @@ def former(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name.startswith(("shard-", "index", "rejected"))}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name.startswith(("shard-", "index.json", "rejected"))}
 
 
 def test_a_run_goes_on_with_the_losses_that_it_would_have_had(former):

@@ -19,12 +19,12 @@ from jasco_pl.system.errors import UserError
 class _Guarded(Dataset[Any]):
     """Hands a damaged sample on as a value: raised in a worker process, its sentence would come wrapped in two tracebacks."""
 
-    def __init__(self, dataset: CropDataset) -> None:
+    def __init__(self, dataset: Dataset[Batch]) -> None:
         self.dataset = dataset
 
     def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Any:
         try:
-            return self.dataset.__getitems__(keys)
+            return self.dataset.__getitems__(keys) if isinstance(self.dataset, CropDataset) else [self.dataset[key] for key in keys]
         except UserError as error:
             return error
 
