@@ -1,4 +1,4 @@
-"""A quarter of an hour on a GPU machine that has PyTorch and no network: one folder goes there, results come back in pieces.
+"""A short time on a GPU machine that has PyTorch and no network: one folder goes there, results come back in pieces.
 
 jasco gpu-bundle build --out out/gpu-bundle --python 3.12
 sh out/gpu-bundle/run.sh train results 12        # there: compose, build shards, train until 12 minutes are over; also decoder, bench
