@@ -29,6 +29,7 @@ NOISE = (
     r".*args parameter is intended to run from within Python.*",  # it is
     r".*there is no last checkpoint available.*",  # the first start of a run that the same command resumes
     r".*Checkpoint directory .* exists and is not empty.*",  # every later start
+    r".*To copy construct from a tensor.*",  # Lightning's monitor of a learning rate that is one
 )
 ADVERTISEMENT = ("💡 Tip", "TPU available")
 
