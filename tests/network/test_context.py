@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from jasco_pl.network import transformer
+from jasco_pl.network.blocks import ConvolutionalPositions
 from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.model import JascoModel, ModelConfig
-from jasco_pl.network.transformer import ConvolutionalPositions
 
 VARIANTS: list[dict[str, Any]] = [
     {},

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jasco_pl.network import transformer
-from jasco_pl.network.transformer import ConvolutionalPositions, TimeEmbedding, Transformer, TransformerConfig, alibi_bias, sinusoid
+from jasco_pl.network.blocks import ConvolutionalPositions, TimeEmbedding, alibi_bias, sinusoid
+from jasco_pl.network.transformer import Transformer, TransformerConfig
 
 IN, OUT, TEXT = 10, 6, 12
 SMALL = TransformerConfig(width=32, layers=4, heads=4, feed_forward=48, convolution_kernel=8, convolution_groups=4)

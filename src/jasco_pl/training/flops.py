@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from jasco_pl.controls import CONTROLS
+from jasco_pl.network.blocks import TimeEmbedding
 from jasco_pl.network.model import ModelConfig
-from jasco_pl.network.transformer import TimeEmbedding
 
 Numbers = Literal["float32", "tf32", "half"]
 

@@ -1,0 +1,97 @@
+"""What the velocity network is built of: positions, flow time, attention. Shapes as in `network.transformer`."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def sinusoid(position: Tensor, dim: int) -> Tensor:
+    """[cos, sin] features of `position` [...] at dim / 2 geometric frequencies from 1 to 1/10000 -> [..., dim]."""
+    half = dim // 2
+    frequency = torch.exp(-math.log(10000.0) * torch.arange(half, device=position.device) / (half - 1))
+    angle = position.float()[..., None] * frequency
+    return torch.cat([angle.cos(), angle.sin()], dim=-1)
+
+
+def alibi_bias(heads: int, length: int, device: torch.device | None = None) -> Tensor:
+    """Symmetric ALiBi: -slope_h |i - j| with slopes 2^(-8h/H), h = 1..H -> [1, heads, length, length] (paper's [24])."""
+    slopes = 2.0 ** (-8.0 * torch.arange(1, heads + 1, device=device) / heads)
+    position = torch.arange(length, device=device)
+    distance = (position[:, None] - position[None, :]).abs()
+    return (-slopes[:, None, None] * distance)[None]
+
+
+class TimeEmbedding(nn.Module):
+    """Flow time t [B] in [0, 1] -> [B, width]."""
+
+    def __init__(self, width: int, scale: float, features: int = 128, hidden: int = 512) -> None:
+        super().__init__()
+        self.scale, self.features = scale, features
+        self.hidden = nn.Linear(features, hidden)
+        self.middle = nn.Linear(hidden, hidden)
+        self.output = nn.Linear(hidden, width)
+
+    def forward(self, t: Tensor) -> Tensor:
+        cosine, sine = sinusoid(t * self.scale, self.features).chunk(2, dim=-1)
+        embedded = torch.cat([sine, cosine], dim=-1).to(self.hidden.weight.dtype)
+        return self.output(self.middle(functional.silu(self.hidden(embedded))))
+
+
+class ConvolutionalPositions(nn.Module):
+    """Positions from a wide grouped convolution, added to the tokens [B, N, D] (wav2vec 2.0, the paper's [23])."""
+
+    def __init__(self, width: int, kernel: int, groups: int) -> None:
+        super().__init__()
+        convolution = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=groups)
+        nn.init.normal_(convolution.weight, std=math.sqrt(4.0 / (kernel * width)))
+        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        self.convolution = nn.utils.parametrizations.weight_norm(convolution, dim=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels_first = x.transpose(1, 2)
+        if x.device.type == "cpu":  # oneDNN's grouped convolutions in bfloat16 are wrong at some sizes where the CPU has AMX (PyTorch 2.13)
+            with torch.autocast("cpu", enabled=False):
+                positions = self.convolution(channels_first.to(self.convolution.bias.dtype))
+        else:
+            positions = self.convolution(channels_first)
+        positions = functional.gelu(positions[..., : x.shape[1]]).transpose(1, 2)  # an even kernel gives one token too many
+        return x + (positions if torch.is_autocast_enabled("cpu") else positions.to(x.dtype))
+
+
+KeysAndValues = tuple[Tensor, Tensor]
+
+
+class Attention(nn.Module):
+    """Multi-head scaled dot-product attention without biases in its projections."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+
+    def keys_and_values(self, source: Tensor) -> KeysAndValues:
+        """What is attended to of a source [B, M, D]: two of [B, H, M, D / H]."""
+        key, value = self.key_value(source).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return key, value
+
+    def forward(self, x: Tensor, source: Tensor | KeysAndValues, bias: Tensor | None) -> Tensor:
+        """x [B, N, D] attends to source [B, M, D], or to its keys and values; bias broadcastable to [B, H, N, M] (additive float or boolean
+        keep).
+
+        A bias of more than M columns hides the rest, and the source is filled up with zeros to them.
+        """
+        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        if isinstance(source, Tensor):
+            if bias is not None and (spare := bias.shape[-1] - source.shape[1]):
+                source = functional.pad(source, (0, 0, 0, spare))
+            source = self.keys_and_values(source)
+        key, value = source
+        dropout = self.dropout if self.training else 0.0
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+        return self.output(mixed.transpose(1, 2).flatten(2))
