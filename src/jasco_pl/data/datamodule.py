@@ -77,7 +77,6 @@ class ShardDataModule(lightning.LightningDataModule):
         self.train_folder, self.valid_folder, self.test_folder = train, valid, test
         self.batch_size, self.seconds, self.workers, self.seed, self.resident = batch_size, seconds, workers, seed, resident
         self.fields = ["latents", *fields]
-        self._train: ResumableLoader | None = None
         self.alternatives = {"chords": ("chords_heard", heard_chords)} if heard_chords and "chords" in fields else {}
 
     def _batches(self, folder: str, shuffle: bool) -> tuple[CropDataset, GlobalBatches]:
@@ -100,11 +99,6 @@ class ShardDataModule(lightning.LightningDataModule):
         encode = getattr(self.trainer.lightning_module, "text_encoder", None) if self.trainer else None
         return ResidentLoader(ResidentSet(dataset, device, encode), batches)
 
-    @property
-    def is_resident(self) -> bool:
-        """Whether the training batches come out of memory; known once there is a loader."""
-        return isinstance(self._train, ResidentLoader)
-
     def prepare_data(self) -> None:
         """Look at the data before the run writes anything.
 
@@ -121,8 +115,7 @@ class ShardDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Shuffled random crops."""
-        self._train = self._loader(self.train_folder, shuffle=True)
-        return self._train
+        return self._loader(self.train_folder, shuffle=True)
 
     def val_dataloader(self) -> Any:
         """The beginning of every validation sample."""

@@ -6,7 +6,6 @@ https://pytorch.org/docs/stable/notes/cuda.html#cuda-graphs describes.
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
@@ -17,9 +16,9 @@ from torch import Tensor
 
 from jasco_pl.network.model import JascoModel
 from jasco_pl.network.transformer import Context
+from jasco_pl.system.cuda_graph import WARM_UP, aside, captured
 
 KEPT = 4  # shapes: each graph holds memory for all that lies between its layers
-WARM_UP = 3  # evaluations before a capture, in which libraries choose kernels and allocate
 
 
 class Velocity:
@@ -65,24 +64,8 @@ class _Replayed:
         self._graph: torch.cuda.CUDAGraph | None = None
         if z.is_cuda:
             with torch.cuda.device(z.device):
-                self._graph = self._capture()
-
-    def _capture(self) -> torch.cuda.CUDAGraph | None:
-        """None where it cannot be captured: then its kernels are launched one by one, slower and the same."""
-        current, side = torch.cuda.current_stream(), torch.cuda.Stream()
-        side.wait_stream(current)
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UP):
-                self._evaluate()
-        current.wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on using the GPU
-                self._evaluate()
-        except RuntimeError as error:
-            warnings.warn(f"no CUDA graph could be captured: {str(error).splitlines()[0]}.", stacklevel=2)
-            return None
-        return graph
+                aside(self._evaluate, z.device, WARM_UP)
+                self._graph = captured(self._evaluate, "an evaluation of the network")
 
     def _evaluate(self) -> None:
         self._velocity = self._model.velocity(self._z, self._t, self._context)

@@ -23,7 +23,6 @@ from tqdm import tqdm
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.data.schema import Batch
 from jasco_pl.metrics.report import bootstrap_interval
-from jasco_pl.network.flow.path import loss_weight
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.memory import forget_peak, peak
 from jasco_pl.training.cli import JascoCLI, quiet
@@ -129,8 +128,7 @@ class PlainLoop:
         waited = time.perf_counter() - began
         moved = {key: value.to(self.device, non_blocking=True) if torch.is_tensor(value) else value for key, value in batch.items()}
         with torch.autocast(self.device.type, torch.bfloat16) if self.half else contextlib.nullcontext():
-            losses, t = self.module.item_losses(moved, self.module.condition_dropout)
-            loss = (loss_weight(t, self.module.weighting) * losses).mean()
+            loss, *_ = self.module.weighted_loss(moved, self.module.condition_dropout)
         self.optimizer.zero_grad()
         loss.backward()
         if self.clip:

@@ -103,17 +103,15 @@ class GradientGuard(Callback):
         if due:
             module.log("train/grad_norm", norm, batch_size=1)
         if not (bad_loss or bad_norm or spiked):
-            self.norms.append(size)
-            self.in_a_row = 0
+            self._count(size)
             module.gradient_norm = norm  # type: ignore[assignment]  # clipping needs it again
         else:
             for parameter in module.parameters():
                 parameter.grad = None  # an optimiser passes over parameters without gradient, and leaves their state alone
-            self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
             reason = "the loss is not finite" if bad_loss else "the gradient norm is not finite"
             if not (bad_loss or bad_norm):
                 reason = f"the gradient norm {size:.3g} is {size / (usual or 1):.0f} times the median of the last {len(self.norms)}"
-            self._report(trainer, reason, losses if bad_loss else None, trainer.global_step + 1)
+            self._left_out(trainer, reason, losses if bad_loss else None, trainer.global_step + 1)
         if due:
             module.log("train/skipped", float(self.skipped), batch_size=1)
 
@@ -131,13 +129,12 @@ class GradientGuard(Callback):
             return
         for (step, ids, _, losses), (bad, norm) in zip(unread, torch.stack([one[2] for one in unread]).tolist(), strict=True):
             if not bad:
-                self.norms.append(norm)
-                self.in_a_row = 0
+                self._count(norm)
                 continue
-            self.skipped, self.in_a_row, self._ids = self.skipped + 1, self.in_a_row + 1, ids
+            self._ids = ids
             finite = bool(losses.isfinite().all())
             reason = "the gradient norm is not finite" if finite else "the loss is not finite"
-            self._report(trainer, reason, None if finite else losses, step)
+            self._left_out(trainer, reason, None if finite else losses, step)
 
     def on_save_checkpoint(self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict[str, Any]) -> None:
         """What is saved knows of every step; Lightning has asked for the state before."""
@@ -148,7 +145,13 @@ class GradientGuard(Callback):
         """Nothing stays untold."""
         self._read(trainer)
 
-    def _report(self, trainer: lightning.Trainer, reason: str, losses: Tensor | None, step: int) -> None:
+    def _count(self, norm: float) -> None:
+        """A step that was taken."""
+        self.norms.append(norm)
+        self.in_a_row = 0
+
+    def _left_out(self, trainer: lightning.Trainer, reason: str, losses: Tensor | None, step: int) -> None:
+        self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
         ids = self._ids if losses is None else [name for name, loss in zip(self._ids, losses.tolist(), strict=True) if not _finite(loss)]
         names = gathered(trainer, ids)
         shown = ", ".join(names[:SHOWN_IDS]) + (f" and {len(names) - SHOWN_IDS} more" if len(names) > SHOWN_IDS else "")

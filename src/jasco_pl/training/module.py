@@ -6,7 +6,8 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 import lightning
 import torch
@@ -25,6 +26,7 @@ from jasco_pl.system.resources import locate
 from jasco_pl.system.seeding import stable_hash
 from jasco_pl.training.checkpoint_io import network_weights
 from jasco_pl.training.ema import WeightAverage
+from jasco_pl.training.guard import GradientGuard
 from jasco_pl.training.sharded import is_sharded, shard
 from jasco_pl.training.whole_step import StepAdam, WholeStep, what_forbids
 
@@ -126,6 +128,11 @@ class JascoModule(lightning.LightningModule):
         predicted = self.model(self.path.point(noise, latents, t), t, conditions)
         return flow_matching_loss(predicted, self.path.target(noise, latents, t), batch["mask"]), t
 
+    def weighted_loss(self, batch: Batch, dropout: ConditionDropout | None) -> tuple[Tensor, Tensor, Tensor]:
+        """What is trained on: the mean weighted loss; and what `item_losses` gives."""
+        losses, t = self.item_losses(batch, dropout)
+        return (loss_weight(t, self.weighting) * losses).mean(), losses, t
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """The network's own dropout, if it has any, must not depend on what ran before in this process either."""
         parts = self.trainer.accumulate_grad_batches
@@ -135,8 +142,7 @@ class JascoModule(lightning.LightningModule):
         """Mean weighted loss of the batch; where steps are taken whole, the step itself."""
         if self.whole_step is not None:
             return self._take_whole(batch)
-        losses, t = self.item_losses(batch, self.condition_dropout)
-        loss = (loss_weight(t, self.weighting) * losses).mean()
+        loss, losses, t = self.weighted_loss(batch, self.condition_dropout)
         self.last_losses = losses.detach()
         size = len(losses)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
@@ -171,8 +177,7 @@ class JascoModule(lightning.LightningModule):
         self._evaluate("test", batch)
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
-        losses, t = self.item_losses(batch, None)
-        loss = (loss_weight(t, self.weighting) * losses).mean()
+        loss, losses, _ = self.weighted_loss(batch, None)
         self.log(f"{stage}/loss", loss, sync_dist=True, prog_bar=True, batch_size=len(losses))
 
     def _log_buckets(self, stage: str, losses: Tensor, t: Tensor, size: int) -> None:
@@ -262,20 +267,17 @@ class JascoModule(lightning.LightningModule):
 
     def _whole_step(self) -> WholeStep | None:
         """The step as one function; None, and a sentence, where that cannot be."""
-        trainer = self.trainer
-        optimizer = trainer.optimizers[0]
-        spike = next((callback.spike for callback in trainer.callbacks if hasattr(callback, "spike")), None)  # type: ignore[attr-defined]
-        forbidden = what_forbids(trainer, spike, self.config.transformer.dropout)
-        if forbidden is None and self.device.type == "cuda" and not trainer.datamodule.is_resident:  # type: ignore[attr-defined]
-            forbidden = "its data come through a loader (data.resident)"
-        if forbidden is not None or not isinstance(optimizer, StepAdam):
+        trainer, optimizer = self.trainer, cast(StepAdam, self.trainer.optimizers[0])
+        guards = [callback for callback in trainer.callbacks if isinstance(callback, GradientGuard)]  # type: ignore[attr-defined]
+        spike = next((guard.spike for guard in guards), None)
+        forbidden = what_forbids(trainer, spike, self.config.transformer.dropout, self.captures)
+        if forbidden is not None:
             if trainer.is_global_zero:
                 print(f"a step is not taken as one graph (model.graph): {forbidden}.", file=sys.stderr)
             return None
         clip, context = trainer.gradient_clip_val, trainer.precision_plugin.forward_context
-        return WholeStep(
-            self.model, self.item_losses, self.condition_dropout, self.weighting, optimizer, clip, self.ema, context, self.device
-        )
+        compute = partial(self.weighted_loss, dropout=self.condition_dropout)
+        return WholeStep(list(self.model.parameters()), compute, optimizer, clip, self.ema, context, self.device)
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:

@@ -1,27 +1,24 @@
 """An optimiser step as one function of a batch, and on a GPU as one CUDA graph: forward, backward, guard, clipping, Adam, average.
 
-At the size that ships, a step is some two thousand kernels of a few microseconds each: launched one by one from Python they take several
-times as long as they run. Lightning's loop, its callbacks and its checkpoints stay as they are around it.
+At the size that ships, a step is so many small kernels that launching them one by one from Python can take longer than running them.
+Lightning's loop, its callbacks and its checkpoints stay as they are around it.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
-from jasco_pl.controls.conditions import ConditionDropout
+from jasco_pl.data.loader import ResidentLoader
 from jasco_pl.data.schema import Batch
-from jasco_pl.network.flow.path import Weighting, loss_weight
-from jasco_pl.network.model import JascoModel
+from jasco_pl.system.cuda_graph import WARM_UP, aside, captured
 from jasco_pl.training.ema import WeightAverage
-
-WARM_UP = 3  # steps before the capture, on a stream of their own, as PyTorch asks: they compile, and choose kernels
 
 
 class StepAdam(torch.optim.Adam):
@@ -40,8 +37,8 @@ class StepAdam(torch.optim.Adam):
         return super().step(closure)
 
 
-def what_forbids(trainer: Trainer, spike: float | None, dropout: float) -> str | None:
-    """Why a step cannot be one function of a batch in this training; None if it can."""
+def what_forbids(trainer: Trainer, spike: float | None, dropout: float, captures: bool) -> str | None:
+    """Why a step cannot be one function of a batch in this training, or not be captured where that is wanted; None if it can."""
     if trainer.accumulate_grad_batches > 1:
         return f"it is accumulated from {trainer.accumulate_grad_batches} parts"
     if trainer.world_size > 1:
@@ -54,6 +51,8 @@ def what_forbids(trainer: Trainer, spike: float | None, dropout: float) -> str |
         return "the guard compares its norm with those before it"
     if dropout:
         return "the network itself has dropout"
+    if captures and not isinstance(trainer.train_dataloader, ResidentLoader):  # whose batches have one shape, texts included
+        return "its data come through a loader (data.resident)"
     return None
 
 
@@ -78,10 +77,8 @@ class WholeStep:
     """Takes optimiser steps.
 
     Args:
-        model: is trained.
-        losses: batch and dropout -> unweighted losses [B] and flow times [B].
-        dropout: of conditions.
-        weighting: of the loss over flow time.
+        parameters: are trained; those that ask for no gradient have none.
+        compute: batch -> mean weighted loss, unweighted losses [B] and flow times [B].
         optimizer: with `fused`, on a GPU with `capturable` too; its learning rate becomes a tensor.
         clip: largest norm of the gradients; None or 0 for any.
         average: of the weights, if there is one.
@@ -91,19 +88,16 @@ class WholeStep:
 
     def __init__(
         self,
-        model: JascoModel,
-        losses: Callable[[Batch, ConditionDropout | None], tuple[Tensor, Tensor]],
-        dropout: ConditionDropout,
-        weighting: Weighting,
+        parameters: Sequence[nn.Parameter],
+        compute: Callable[[Batch], tuple[Tensor, Tensor, Tensor]],
         optimizer: StepAdam,
         clip: float | None,
         average: WeightAverage | None,
         forward_context: Callable[[], Any],
         device: torch.device,
     ) -> None:
-        self.model, self.losses, self.dropout, self.weighting, self.optimizer = model, losses, dropout, weighting, optimizer
+        self.parameters, self.compute, self.optimizer = parameters, compute, optimizer
         self.clip, self.average, self.forward_context, self.device = clip, average, forward_context, device
-        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.graph: torch.cuda.CUDAGraph | None = None
         self._inputs: Batch = {}
         self._share = torch.zeros((), device=device)
@@ -122,12 +116,14 @@ class WholeStep:
             self._compute(batch)
         else:
             self._keep(batch)
+            work = partial(self._compute, self._inputs)
             if self._steps <= WARM_UP:
-                self._aside()
+                aside(work, self.device)
             else:
                 if self._steps == WARM_UP + 1:
-                    self._capture()
-                self._compute(self._inputs) if self.graph is None else self.graph.replay()
+                    self.optimizer.zero_grad(set_to_none=True)  # so that gradients come to lie in the graph's own memory
+                    self.graph = captured(work, "an optimiser step")
+                work() if self.graph is None else self.graph.replay()
         assert self.taken is not None
         return self.taken
 
@@ -139,30 +135,10 @@ class WholeStep:
         for name, kept in self._inputs.items():
             kept.copy_(tensors[name], non_blocking=True)
 
-    def _aside(self) -> None:
-        stream, current = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            self._compute(self._inputs)
-        current.wait_stream(stream)
-
-    def _capture(self) -> None:
-        """Without success, steps stay launched one by one: slower, and the same."""
-        self.optimizer.zero_grad(set_to_none=True)  # so that gradients come to lie in the graph's own memory
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph):
-                self._compute(self._inputs)
-        except RuntimeError as error:
-            print(f"a step cannot be captured as one graph (model.graph): {str(error).splitlines()[0]}.", file=sys.stderr)
-        else:
-            self.graph = graph
-
     def _compute(self, batch: Batch) -> None:
         with torch.enable_grad():
             with self.forward_context():
-                losses, t = self.losses(batch, self.dropout)
-                loss = (loss_weight(t, self.weighting) * losses).mean()
+                loss, losses, t = self.compute(batch)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]

@@ -1,0 +1,33 @@
+"""CUDA graphs: work whose kernels are all launched at once (https://pytorch.org/docs/stable/notes/cuda.html#cuda-graphs)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+
+WARM_UP = 3
+"""How often work is done before it is captured: libraries choose kernels, compile and allocate."""
+
+
+def aside(work: Callable[[], object], device: torch.device, times: int = 1) -> None:
+    """Do work on a stream of its own, as is asked for before a capture."""
+    current, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    side.wait_stream(current)
+    with torch.cuda.stream(side):
+        for _ in range(times):
+            work()
+    current.wait_stream(side)
+
+
+def captured(work: Callable[[], object], what: str) -> torch.cuda.CUDAGraph | None:
+    """Work as a graph, not done yet; None, and a warning about `what`, where it cannot be captured: kernel by kernel it is the same."""
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on using the GPU
+            work()
+    except RuntimeError as error:
+        warnings.warn(f"{what} cannot be captured as a CUDA graph: {str(error).splitlines()[0]}.", stacklevel=2)
+        return None
+    return graph
