@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from untrained import stir
 
 from jasco_pl.codec import BandCodec
 from jasco_pl.compose import compose_set
@@ -33,9 +34,7 @@ def tiny_settings(tiny_model_config: ModelConfig, tiny_codec_folder: Path, tiny_
     controls = {**tiny_model_config.controls, "painting": {}}
     config = replace(tiny_model_config, text_encoder=str(tiny_text_folder), text_dim=32, seconds=2.0, controls=controls)
     model = JascoModel(config, codec.latent_mean, codec.latent_std, codec.normalized_codebook, codec.normalized_silence)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+    stir(model)
     model.save_pretrained(tmp_path / "model")
     return Settings(str(tmp_path / "model"), "all=1.5 text=0.5", SolverConfig("euler", steps=2), seconds=2.0)
 

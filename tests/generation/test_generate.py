@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from untrained import stir
 
 from jasco_pl.audio.files import read_audio, write_audio
 from jasco_pl.audio.long_audio import bandpass
@@ -34,9 +35,7 @@ def build(config: ModelConfig, codec_folder: Path, encoder: TextEncoder) -> Jasc
     torch.manual_seed(0)
     codec = BandCodec.from_pretrained(codec_folder)
     model = JascoModel(config, codec.latent_mean, codec.latent_std, codec.normalized_codebook, codec.normalized_silence)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+    stir(model)
     return Jasco(model, codec, encoder)
 
 

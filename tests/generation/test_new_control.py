@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from untrained import stir
 
 from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec
@@ -71,9 +72,7 @@ def config(tiny_model_config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> M
 def jasco(config: ModelConfig, tiny_codec_folder: Path, offline_encoder: TextEncoder) -> Jasco:
     torch.manual_seed(0)
     model = JascoModel(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+    stir(model)
     return Jasco(model, BandCodec.from_pretrained(tiny_codec_folder), offline_encoder)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from untrained import stir
 
 from jasco_pl.codec import BandCodec
 from jasco_pl.generation import velocity as module
@@ -26,9 +27,7 @@ def checkpoint(tiny_model_config: ModelConfig, tiny_codec_folder: Path, tmp_path
     torch.manual_seed(0)
     codec = BandCodec.from_pretrained(tiny_codec_folder)
     model = JascoModel(tiny_model_config, codec.latent_mean, codec.latent_std, codec.normalized_codebook, codec.normalized_silence)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+    stir(model)
     model.save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 

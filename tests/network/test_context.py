@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from untrained import stir
 
 from jasco_pl.network import transformer
 from jasco_pl.network.blocks import ConvolutionalPositions
@@ -28,9 +29,7 @@ VARIANTS: list[dict[str, Any]] = [
 def build(config: ModelConfig, **changes: Any) -> JascoModel:
     torch.manual_seed(0)
     model = JascoModel(replace(config, transformer=replace(config.transformer, **changes)), latent_std=2.0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+    stir(model)
     return model.eval()
 
 

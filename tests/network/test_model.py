@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from untrained import stir
 
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.network.flow.guidance import parse_guidance
@@ -20,9 +21,7 @@ def build(config: ModelConfig) -> JascoModel:
     torch.manual_seed(0)
     codebook = torch.randn(config.codebook_size, config.latent_dim)
     model = JascoModel(config, torch.linspace(-8, -4, 128), torch.linspace(1, 3, 128), codebook)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+    stir(model)
     return model.eval()
 
 

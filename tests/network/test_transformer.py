@@ -10,6 +10,7 @@ import torch
 import torch._dynamo.testing
 from torch import Tensor, nn
 from torch.nn import functional
+from untrained import stir
 
 from jasco_pl.network import transformer
 from jasco_pl.network.blocks import ConvolutionalPositions, TimeEmbedding, alibi_bias, sinusoid
@@ -34,9 +35,7 @@ def build(config: TransformerConfig = SMALL, trained: bool = True) -> Transforme
     torch.manual_seed(0)
     network = Transformer(config, IN, OUT, TEXT)
     if trained:
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.add_(0.05 * torch.randn_like(parameter))
+        stir(network)
     return network.eval()
 
 
@@ -299,9 +298,7 @@ def with_controls(injection: str, trained: bool = True, **options: Any) -> Trans
     torch.manual_seed(0)
     network = Transformer(replace(SMALL, injection=injection, **options), IN, OUT, TEXT, CONTROLS)  # type: ignore[arg-type]
     if trained:
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.add_(0.05 * torch.randn_like(parameter))
+        stir(network)
     return network.eval()
 
 

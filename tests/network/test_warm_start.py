@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from untrained import stir
 
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.network.model import JascoModel, ModelConfig, read_config, start_from
@@ -22,9 +23,7 @@ def build(config: ModelConfig, seed: int = 0) -> JascoModel:
 
 
 def shaken(model: JascoModel) -> JascoModel:
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+    stir(model)
     return model
 
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from jasco_pl.system import files
-from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_path, write_json
+from jasco_pl.system.errors import UserError, WriteError
+from jasco_pl.system.files import atomic_folder, atomic_path, replaceable, write_json
 
 
 def write(path: Path, text: str = "new") -> None:
@@ -105,3 +105,34 @@ def test_json_keeps_other_scripts_readable(tmp_path):
     assert "Müller, 音楽" in text
     assert text.endswith("}\n")
     assert json.loads(text) == {"text": "Müller, 音楽"}
+
+
+def test_a_folder_takes_the_place_of_another_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "made"
+    for text in ("first", "second"):
+        with atomic_folder(target) as fresh:
+            (fresh / "mark").write_text(text)
+        assert [path.name for path in tmp_path.iterdir()] == ["made"]
+        assert (target / "mark").read_text() == text
+
+    def fail() -> None:
+        with atomic_folder(target) as fresh:
+            (fresh / "mark").write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert (target / "mark").read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    with pytest.raises(WriteError, match="cannot write"), atomic_folder(target / "mark" / "x"):
+        pass
+
+
+def test_only_what_was_made_here_or_holds_nothing_may_be_replaced(tmp_path: Path) -> None:
+    assert replaceable(tmp_path / "absent", "mark")
+    assert replaceable(tmp_path, "mark")
+    (tmp_path / "letter.txt").touch()
+    assert not replaceable(tmp_path, "mark")
+    assert not replaceable(tmp_path / "letter.txt", "mark")
+    (tmp_path / "mark").touch()
+    assert replaceable(tmp_path, "mark")

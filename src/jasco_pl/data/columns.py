@@ -187,13 +187,13 @@ class Columns:
         return cls(
             {
                 "about": np.frombuffer(_encode(about), np.uint8),
-                **_joined("ids", "id_ends", ids),
+                **joined("ids", "id_ends", ids),
                 "frames": np.array(frames, np.int32),
                 "stored": stored,
                 "crc32": table,
-                **_joined("captions", "caption_ends", captions),
+                **joined("captions", "caption_ends", captions),
                 "caption_stops": np.cumsum(counts, dtype=np.int64),
-                **_joined("files", "file_ends", files),
+                **joined("files", "file_ends", files),
                 "bytes": np.array(sizes, np.int64),
                 "codecs": np.array(codecs, np.int64),
                 "stops": np.cumsum(samples, dtype=np.int64),
@@ -297,7 +297,8 @@ def _decode(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
-def _joined(name: str, ends: str, texts: Sequence[bytes]) -> dict[str, NDArray[Any]]:
+def joined(name: str, ends: str, texts: Sequence[bytes]) -> dict[str, NDArray[Any]]:
+    """Two columns of texts, so named: their bytes one behind another, and where each ends."""
     return {name: np.frombuffer(b"".join(texts), np.uint8), ends: np.cumsum([len(text) for text in texts], dtype=np.int64)}
 
 

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jasco_pl.data.columns import Columns, Source
+from jasco_pl.data.columns import Columns, Source, joined
 from jasco_pl.data.index import COLUMNS, FORMAT, INDEX, open_index
 from jasco_pl.data.sampler import GlobalBatches
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path
+from jasco_pl.system.memory import told
 
 SEED = 0
 PER_SHARD = 16
@@ -121,9 +122,7 @@ def _columns(samples: int) -> Columns:
     arrays: dict[str, Any] = {"about": json.dumps({"codec": {"name": "simulated", "frame_rate": 50.0, "dim": 128}, "fields": FIELDS})}
     arrays["about"] = np.frombuffer(arrays["about"].encode(), np.uint8)
     for kind, name in (("id", "ids"), ("caption", "captions"), ("file", "files")):
-        parts = [text.encode() for text in texts[kind]]
-        arrays[name] = np.frombuffer(b"".join(parts), np.uint8)
-        arrays[f"{kind}_ends"] = np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)))
+        arrays |= joined(name, f"{kind}_ends", [text.encode() for text in texts[kind]])
     return Columns(
         {
             **arrays,
@@ -206,7 +205,8 @@ def _free() -> int:
 
 def _told(path: str, name: str) -> int:
     try:
-        lines = Path(path).read_text(encoding="ascii").splitlines()
+        found = told(path, name)
     except OSError as error:
         raise UserError(f"memory is measured through {path}, which is Linux's and cannot be read here ({error.strerror}).") from error
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+    assert found is not None
+    return found

@@ -25,7 +25,7 @@ from jasco_pl.data.schema import Batch
 from jasco_pl.metrics.report import bootstrap_interval
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.memory import forget_peak, peak
-from jasco_pl.training.cli import JascoCLI, quiet
+from jasco_pl.training.cli import Unstarted, quiet
 from jasco_pl.training.ema import WeightAverage
 from jasco_pl.training.flops import TEXT_TOKENS, TRAINING, flops_per_sample, peak_flops
 from jasco_pl.training.module import JascoModule
@@ -197,13 +197,6 @@ class TakeTurns(Callback):
         laps.waited.append(waited)
 
 
-class _Built(JascoCLI):
-    """Module, data and trainer of `jasco fit`, which does not begin."""
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
-
-
 def train_speed(bench: TrainBench) -> TrainSpeed:
     """Measure one setting.
 
@@ -266,7 +259,7 @@ def _price(ours: np.ndarray, plain: np.ndarray) -> tuple[float, float, float]:
     return float(np.median(ours / plain)) - 1, low - 1, high - 1
 
 
-def _built(bench: TrainBench, folder: str) -> _Built:
+def _built(bench: TrainBench, folder: str) -> Unstarted:
     settings = {
         "--ckpt_path": "null",
         "--trainer.default_root_dir": folder,
@@ -283,13 +276,4 @@ def _built(bench: TrainBench, folder: str) -> _Built:
         settings["--data.resident"] = str(bench.resident).lower()
     if bench.batch_size is not None:
         settings["--data.batch_size"] = str(bench.batch_size)
-    arguments = ["fit", *bench.arguments, *(word for pair in settings.items() for word in pair)]
-    return _Built(
-        "fit",
-        JascoModule,
-        ShardDataModule,
-        args=arguments,
-        save_config_callback=None,
-        auto_configure_optimizers=False,
-        parser_kwargs={"prog": "jasco bench train"},
-    )
+    return Unstarted("jasco bench train", [*bench.arguments, *(word for pair in settings.items() for word in pair)])

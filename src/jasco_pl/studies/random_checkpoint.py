@@ -12,37 +12,24 @@ from transformers import EncodecConfig, EncodecModel, T5Config, T5EncoderModel
 
 from jasco_pl.codec import Codec, load_codec
 from jasco_pl.codec.encodec import OFFICIAL, EncodecCodec
-from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.network.text import TextEncoder
-from jasco_pl.training.cli import JascoCLI, quiet
-from jasco_pl.training.module import JascoModule
+from jasco_pl.training.cli import Unstarted, quiet
 
 T5 = "t5-base"
 
 
-class _Read(JascoCLI):
-    """The configuration of `jasco fit`, of which nothing is built."""
+class _Read(Unstarted):
+    """The configuration, of which nothing is built."""
 
     def instantiate_classes(self) -> None:
-        pass
-
-    def _run_subcommand(self, subcommand: str) -> None:
         pass
 
 
 def read_model_config(arguments: Sequence[str]) -> ModelConfig:
     """What `jasco fit` would make of its arguments, configurations and overrides."""
     quiet()
-    cli = _Read(
-        "fit",
-        JascoModule,
-        ShardDataModule,
-        args=["fit", *arguments],
-        save_config_callback=None,
-        auto_configure_optimizers=False,
-        parser_kwargs={"prog": "jasco bench generate"},
-    )
+    cli = _Read("jasco bench generate", arguments)
     return ModelConfig.from_dict(cli.config["fit"]["model"]["config"].as_dict())
 
 

@@ -65,6 +65,33 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def replaceable(folder: str | os.PathLike[str], mark: str) -> bool:
+    """Whether nothing would be lost with a folder: it is not there, it is empty, or a file `mark` says that it was made here."""
+    path = Path(folder)
+    return not path.exists() or (path / mark).is_file() or (path.is_dir() and not any(path.iterdir()))
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new folder beside `folder`; on success it takes the place of what is there, on any error it is removed.
+
+    Raises:
+        UserError: it cannot be made or written, or the disk is full.
+    """
+    target = Path(folder)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".part") as name:
+            fresh, former = Path(name) / "fresh", Path(name) / "former"
+            fresh.mkdir()
+            yield fresh
+            if target.exists():
+                target.rename(former)
+            fresh.rename(target)
+    except OSError as error:
+        raise explain_os_error(error, target) from error
+
+
 def _disk_is_full(error: Exception, folder: Path) -> bool:
     """Whether a library's own exception means that; torch and libsndfile do not say why a write failed."""
     return "os error 28" in str(error) or shutil.disk_usage(folder).free < 2**16

@@ -22,7 +22,12 @@ def peak(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
-        status = Path("/proc/self/status").read_text()
+        return told("/proc/self/status", "VmHWM:")
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), None)
+
+
+def told(path: str, name: str) -> int | None:
+    """Bytes that a file of Linux's /proc gives under that name, None where it does not; raises OSError where there is no such file."""
+    lines = Path(path).read_text(encoding="ascii").splitlines()
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name)), None)

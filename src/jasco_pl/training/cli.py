@@ -79,6 +79,29 @@ class JascoCLI(LightningCLI):
             print(f"training into {self.trainer.log_dir}; watch it with `make tensorboard`", file=sys.stderr)
 
 
+class Unstarted(JascoCLI):
+    """Module, data and trainer of `jasco fit` with these arguments, configurations and overrides; it does not begin.
+
+    Args:
+        prog: command that speaks where an argument is not accepted.
+        arguments: of `jasco fit`.
+    """
+
+    def __init__(self, prog: str, arguments: Sequence[str]) -> None:
+        super().__init__(
+            "fit",
+            JascoModule,
+            ShardDataModule,
+            args=["fit", *arguments],
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            parser_kwargs={"prog": prog},
+        )
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
 def quiet() -> None:
     """Drop the messages that are understood and need no action."""
     for message in NOISE:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import tempfile
 from pathlib import Path
 
 from jasco_pl.compose.render import find_soundfont
@@ -14,7 +13,7 @@ from jasco_pl.studies.gpu_bundle.encoder import needed_texts, reduce_encoder
 from jasco_pl.studies.gpu_bundle.layout import ABOUT, CODEC, MARK, SOUNDFONT, STAND_INS, WHEELS
 from jasco_pl.system.environment import project_root
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import explain_os_error, write_json
+from jasco_pl.system.files import atomic_folder, replaceable, write_json
 
 LIMIT = 60 * 2**20
 PLUGIN = "chord_extractor/_lib/nnls-chroma.so"
@@ -37,24 +36,14 @@ def build(out: str | Path, python: str | None = None, soundfont: str | Path | No
     root, out, python = project_root(), Path(out), python or wheels.running_python()
     if root is None:
         raise UserError("a bundle is made from a checkout, which this package was not installed from.")
-    if out.exists() and not (out / MARK).is_file() and not (out.is_dir() and not any(out.iterdir())):
+    if not replaceable(out, MARK):
         raise UserError(f"{str(out)!r} holds something else than a bundle: name another folder, or remove it.")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".part") as name:
-            fresh, former = Path(name) / "fresh", Path(name) / "former"
-            _fill(fresh, root, python, find_soundfont(soundfont))
-            size = check_size(fresh, limit)
-            if out.exists():
-                out.rename(former)
-            fresh.rename(out)
-    except OSError as error:
-        raise explain_os_error(error, out) from error
-    return size
+    with atomic_folder(out) as fresh:
+        _fill(fresh, root, python, find_soundfont(soundfont))
+        return check_size(fresh, limit)
 
 
 def _fill(folder: Path, root: Path, python: str, soundfont: Path) -> None:
-    folder.mkdir()
     for name in ("src", "conf"):
         shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", ".*"))
     shutil.copytree(root / CODEC, folder / CODEC)

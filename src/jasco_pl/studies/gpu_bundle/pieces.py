@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_path, explain_os_error, write_json
+from jasco_pl.system.files import atomic_folder, atomic_path, replaceable, write_json
 
 PIECE = 15 * 2**20
 _PART = re.compile(r"(?P<job>[a-z]+)-(?P<save>\d+)\.(json|\d+)")
@@ -135,31 +135,21 @@ def join(folder: str | Path, out: str | Path) -> list[Path]:
         raise UserError(f"nothing was joined from {str(folder)!r}: {'; '.join(wrong)}; bring what is named from the machine again.")
     for found in saves:
         target = out / found.job
-        if target.exists() and not (target / RECEIPT).is_file() and not (target.is_dir() and not any(target.iterdir())):
+        if not replaceable(target, RECEIPT):
             raise UserError(f"{str(target)!r} holds something else than joined results: name another folder, or remove it.")
     return [_unpack(found, out / found.job) for found in saves]
 
 
 def _unpack(found: Save, target: Path) -> Path:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".part") as name,
-            tempfile.TemporaryFile() as tar,
-        ):
+        with atomic_folder(target) as fresh, tempfile.TemporaryFile() as tar:
             for piece in found.manifest["pieces"]:
                 with open(found.path.with_name(piece["name"]), "rb") as file:
                     shutil.copyfileobj(file, tar, _BLOCK)
             tar.seek(0)
-            fresh, former = Path(name) / "fresh", Path(name) / "former"
             with tarfile.open(fileobj=tar) as archive:
                 archive.extractall(fresh, filter="data")
             write_json(fresh / RECEIPT, found.manifest)
-            if target.exists():
-                target.rename(former)
-            fresh.rename(target)
-    except OSError as error:
-        raise explain_os_error(error, target) from error
     except tarfile.TarError as error:
         raise UserError(f"what {found.path.name} describes cannot be unpacked: {str(error).rstrip('.')}.") from error
     return target
