@@ -5,8 +5,9 @@ from itertools import pairwise
 
 from vocabulary import ALL_CHORDS, CHORDS
 
-from jasco_pl.compose.composer import Clock, compose, monophonic
+from jasco_pl.compose.composer import compose
 from jasco_pl.compose.parts import Span, comp_part, voicing
+from jasco_pl.compose.perform import Clock, monophonic
 from jasco_pl.compose.song import Chord, Event, Song, generator
 
 

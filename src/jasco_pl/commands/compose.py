@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from jasco_pl.compose.edition import EDITIONS
 from jasco_pl.compose.pieces import SPLITS, compose_set
 
 
@@ -14,7 +15,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hours", type=float, default=0.5, help="hours of audio (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the set (default %(default)s); splits never share music")
     parser.add_argument("--split", choices=SPLITS, default="train", help="which split to compose (default %(default)s)")
-    parser.add_argument("--soundfont", metavar="FILE", help=".sf2 or .sf3 file (default: look for FluidR3, fetch it if need be)")
+    parser.add_argument(
+        "--soundfont",
+        action="append",
+        metavar="FILE",
+        help=".sf2 or .sf3 file (default: look for FluidR3, fetch it if need be); of several, each piece of edition 2 gets one",
+    )
+    parser.add_argument(
+        "--edition",
+        type=int,
+        choices=sorted(EDITIONS),
+        default=1,
+        metavar="N",
+        help="1: even pieces, as ever; 2: sections that differ and have captions of their own, levels and tempi that move, drums that"
+        " may lie far behind, fuller styles (default %(default)s)",
+    )
     parser.add_argument(
         "--arrangement",
         type=int,
@@ -22,13 +37,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="0: the pieces; 1, 2, ...: the same chords, melodies and drum hits by other bands, under the same names (default %(default)s)",
     )
+    parser.add_argument(
+        "--bands",
+        type=int,
+        default=1,
+        metavar="N",
+        help="each piece by N bands in one set, under names of their own, so that sounds come apart from controls; all count as hours"
+        " (default %(default)s)",
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes (default %(default)s); the result is the same")
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry out `jasco compose`."""
     paths = compose_set(
-        args.out, args.hours, args.seed, args.split, args.soundfont, args.workers, progress=True, arrangement=args.arrangement
+        args.out,
+        args.hours,
+        args.seed,
+        args.split,
+        args.soundfont,
+        args.workers,
+        progress=True,
+        arrangement=args.arrangement,
+        edition=args.edition,
+        bands=args.bands,
     )
     print(f"{len(paths)} pieces of the {args.split} split are in {args.out}", file=sys.stderr)
     return 0

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from jasco_pl.compose.edition import Edition
 from jasco_pl.compose.parts import Motif, Span
 from jasco_pl.compose.song import Chord
-from jasco_pl.compose.tables import FAMILIES, GROOVES, PULSES, STYLES, Groove, Style
+from jasco_pl.compose.tables import FAMILIES, GROOVES, PULSES, Groove, Style
 from jasco_pl.notation.harmony import TYPES
 
 # Colours that keep a chord's function; drawn in proportion to a style's liking for them.
@@ -118,16 +119,16 @@ class Section:
         return spans
 
 
-def draw_frame(rng: Random) -> Frame:
+def draw_frame(rng: Random, edition: Edition) -> Frame:
     """Choose style, metre, tempo, key and parts. About one piece in five wanders freely through all chord types."""
-    name = rng.choice(sorted(STYLES))
-    style = STYLES[name]
+    name = rng.choice(sorted(edition.styles))
+    style = edition.styles[name]
     meter = rng.choices(list(style.meters), list(style.meters.values()))[0]
     low, high = style.compound_bpm if meter == "6/8" else style.bpm
     bpm = rng.randint(low, high)
     key = rng.randrange(12)
     mode = "minor" if rng.random() < style.minor else "major"
-    swing = 0.5 if meter == "6/8" else round(rng.uniform(*style.swing), 3)
+    swing = 0.5 if meter == "6/8" else edition.swing(rng, style)
     layout = _layout(rng, style)
     return Frame(name, style, meter, bpm, key, mode, swing, layout, wander=rng.random() < 0.2)
 

@@ -157,14 +157,15 @@ def comp_part(
     return _without_collisions(notes)
 
 
-def pad_part(spans: list[Span], centre: int, rng: Random) -> list[Note]:
-    """Sustained chords."""
+def pad_part(spans: list[Span], centre: int, rng: Random, *, with_bass: bool = False) -> list[Note]:
+    """Sustained chords; `with_bass` as of `comp_part`."""
     notes: list[Note] = []
     previous: list[int] | None = None
     for span in spans:
         previous = voicing(span.chord, centre, previous)
         level = 0.62 + rng.uniform(-0.05, 0.05)
-        notes += [Note(pitch, span.start, span.end - 0.02, level) for pitch in previous]
+        low = [near(span.chord.bass, 43)] if with_bass else []
+        notes += [Note(pitch, span.start, span.end - 0.02, level) for pitch in low + previous]
     return notes
 
 

@@ -10,9 +10,10 @@ import io
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from jasco_pl.audio.files import read_audio
-from jasco_pl.compose.captions import captions
+from jasco_pl.compose.captions import captions, section_captions
 from jasco_pl.compose.composer import compose
+from jasco_pl.compose.edition import EDITIONS
 from jasco_pl.compose.render import SAMPLE_RATE, Renderer, find_soundfont, produce
 from jasco_pl.compose.song import Song, generator
 from jasco_pl.notation import harmony
@@ -33,26 +35,50 @@ from jasco_pl.system.files import atomic_path, write_json
 from jasco_pl.system.seeding import stable_hash
 
 SPLITS = ("train", "valid", "test")
-_renderer: Renderer | None = None
 
 
-def piece_id(split: str, seed: int, index: int) -> str:
-    """The file stem of a piece."""
-    return f"{split}-{seed}-{index:06d}"
+@dataclass(frozen=True)
+class Which:
+    """A piece of a set.
+
+    Attributes:
+        band: 0 where the set has each piece once; of sets with several bands a piece, which of them, from 1, as a part of the name.
+    """
+
+    seed: int
+    split: str
+    index: int
+    arrangement: int = 0
+    edition: int = 1
+    band: int = 0
+
+    @property
+    def id(self) -> str:
+        """The file stem."""
+        return f"{self.split}-{self.seed}-{f'band{self.band}-' if self.band else ''}{self.index:06d}"
+
+    def compose(self) -> Song:
+        """The piece."""
+        return compose(self.seed, self.split, self.index, self.arrangement, self.edition)
+
+    def generator(self, name: str) -> Random:
+        """The generator of a purpose beside composing."""
+        purpose = f"{name} of band {self.arrangement}" if self.arrangement else name
+        return generator(self.seed, self.split, self.index, EDITIONS[self.edition].purpose(purpose))
+
+    def draw_font(self, fonts: int) -> int:
+        """Which of so many fonts it is played with: by hash, whatever the pieces before it have."""
+        return self.generator("soundfont").randrange(fonts)
 
 
-def _purpose(name: str, arrangement: int) -> str:
-    return f"{name} of band {arrangement}" if arrangement else name
-
-
-def describe(song: Song, split: str, seed: int, index: int, arrangement: int = 0) -> dict[str, Any]:
+def describe(song: Song, which: Which, soundfont: str = "") -> dict[str, Any]:
     """The JSON of a piece (times in seconds, rounded to 0.1 ms)."""
     roles = {part.role for part in song.parts}
-    return {
-        "id": piece_id(split, seed, index),
-        "split": split,
-        "seed": seed,
-        "arrangement": arrangement,
+    note = {
+        "id": which.id,
+        "split": which.split,
+        "seed": which.seed,
+        "arrangement": which.arrangement,
         "style": song.style,
         "duration": song.duration,
         "bpm": song.bpm,
@@ -65,42 +91,94 @@ def describe(song: Song, split: str, seed: int, index: int, arrangement: int = 0
         "melody": [[pitch, round(start, 4), round(end, 4)] for pitch, start, end in song.melody],
         "drums": [[name, round(time, 4), velocity] for name, time, velocity in song.drums],
         "beats": [[round(time, 4), beat] for time, beat in song.beats],
-        "captions": captions(song, generator(seed, split, index, _purpose("captions", arrangement))),
+        "captions": captions(song, which.generator("captions")),
     }
+    if which.band:
+        note["band"] = which.band
+    if which.edition == 1:
+        return note
+    rng = which.generator("captions of sections")
+    sections = [
+        {"start": round(passage.start, 4), "name": passage.name, "captions": section_captions(song, passage, rng)}
+        for passage in song.sections
+    ]
+    dynamics = [[round(time, 4), level] for time, level in song.dynamics]
+    return note | {"edition": which.edition, "soundfont": soundfont, "sections": sections, "dynamics": dynamics}
 
 
-def _start_worker(soundfont: str) -> None:
-    global _renderer
-    _renderer = Renderer(Path(soundfont))
+class _Orchestra:
+    """The fonts of a set, each loaded when a piece needs it."""
+
+    def __init__(self, fonts: Sequence[str]) -> None:
+        self.fonts = fonts
+        self._loaded: dict[str, Renderer] = {}
+
+    def of(self, which: Which) -> tuple[Renderer, str]:
+        """The font of a piece, by the hash of what it is, and its file's name."""
+        font = self.fonts[which.draw_font(len(self.fonts))]
+        if font not in self._loaded:
+            self._loaded[font] = Renderer(Path(font))
+        return self._loaded[font], Path(font).name
 
 
-def _write_piece(job: tuple[str, str, int, int, int]) -> int:
-    out, split, seed, index, arrangement = job
-    if _renderer is None:
+_orchestra: _Orchestra | None = None
+
+
+def _start_worker(fonts: Sequence[str]) -> None:
+    global _orchestra
+    _orchestra = _Orchestra(fonts)
+
+
+def _write_piece(job: tuple[str, Which]) -> Which:
+    out, which = job
+    if _orchestra is None:
         raise RuntimeError("the worker has no SoundFont")
-    song = compose(seed, split, index, arrangement)
-    rng = np.random.default_rng(generator(seed, split, index, _purpose("room", arrangement)).getrandbits(64))
-    mix, drums, drumless = produce(_renderer, song, rng)
-    folder = Path(out)
-    name = piece_id(split, seed, index)
+    song = which.compose()
+    renderer, font = _orchestra.of(which)
+    mix, drums, drumless = produce(renderer, song, np.random.default_rng(which.generator("room").getrandbits(64)))
     for stem, samples in (("mix", mix), ("drums", drums), ("drumless", drumless)):
         # Encoded in memory: libsndfile reports a full disk in its own way, a plain write as the OSError that `atomic_path` explains.
         encoded = io.BytesIO()
         soundfile.write(encoded, samples, SAMPLE_RATE, subtype="PCM_16", format="FLAC")
-        with atomic_path(folder / f"{name}.{stem}.flac") as temporary:
+        with atomic_path(Path(out) / f"{which.id}.{stem}.flac") as temporary:
             temporary.write_bytes(encoded.getbuffer())
-    write_json(folder / f"{name}.json", describe(song, split, seed, index, arrangement))
-    return index
+    write_json(Path(out) / f"{which.id}.json", describe(song, which, font))
+    return which
 
 
-def plan(hours: float, seed: int, split: str) -> list[int]:
-    """How many pieces make `hours`: their indices. Composing is cheap beside rendering, so durations are exact."""
-    indices: list[int] = []
-    seconds = 0.0
+def plan(hours: float, first: Which, bands: int = 1) -> list[Which]:
+    """Which pieces make `hours`, in order; with several bands all versions of a piece stand together, and count.
+
+    Composing is cheap beside rendering, so durations are exact.
+    """
+    pieces: list[Which] = []
+    seconds, index = 0.0, 0
     while seconds < hours * 3600:
-        seconds += compose(seed, split, len(indices)).duration
-        indices.append(len(indices))
-    return indices
+        piece = replace(first, index=index)
+        duration = piece.compose().duration
+        pieces += [replace(piece, arrangement=band, band=band + 1) for band in range(bands)] if bands > 1 else [piece]
+        seconds += duration * bands
+        index += 1
+    return pieces
+
+
+def _check_same(folder: Path, note: dict[str, Any], wanted: Which, fonts: Sequence[str]) -> None:
+    """Raises UserError where a folder that holds a piece with that description must not get pieces like `wanted`."""
+    edition, band = note.get("edition", 1), note.get("band", 0)
+    if edition != wanted.edition:
+        raise UserError(f"{str(folder)!r} holds edition {edition} of these pieces: edition {wanted.edition} wants a folder of its own.")
+    if bool(band) != bool(wanted.band):
+        has, other = ("several bands", "one band") if band else ("one band", "several bands")
+        raise UserError(f"{str(folder)!r} holds these pieces by {has}: those by {other} want a folder of their own.")
+    if not band and note.get("arrangement", 0) != wanted.arrangement:
+        raise UserError(
+            f"{str(folder)!r} holds arrangement {note.get('arrangement', 0)} of these pieces: "
+            f"arrangement {wanted.arrangement} wants a folder of its own."
+        )
+    if "soundfont" in note:
+        same = replace(wanted, index=int(note["id"][-6:]), arrangement=note["arrangement"], band=band)
+        if (font := Path(fonts[same.draw_font(len(fonts))]).name) != note["soundfont"]:
+            raise UserError(f"{str(folder)!r} holds these pieces with other SoundFonts: {note['id']} has {note['soundfont']}, not {font}.")
 
 
 def compose_set(
@@ -108,10 +186,12 @@ def compose_set(
     hours: float,
     seed: int,
     split: str,
-    soundfont: str | os.PathLike[str] | None = None,
+    soundfont: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     workers: int = 1,
     progress: bool = True,
     arrangement: int = 0,
+    edition: int = 1,
+    bands: int = 1,
 ) -> list[Path]:
     """Compose and render a split into a folder; a piece whose JSON exists is skipped.
 
@@ -120,16 +200,18 @@ def compose_set(
         hours: amount of audio wanted; the last piece goes over it.
         seed: any whole number; splits of one seed share nothing.
         split: `train`, `valid` or `test`.
-        soundfont: .sf2 or .sf3 file; None looks for one (see `find_soundfont`).
+        soundfont: .sf2 or .sf3 file; of several each piece gets one by its hash; None looks for one (see `find_soundfont`).
         workers: processes; the result does not depend on it.
         progress: show a bar.
         arrangement: 0 for the pieces, 1, 2, ... for other bands that play them (`compose`); a folder holds one arrangement.
+        edition: see `EDITIONS`; a folder holds one.
+        bands: versions of each piece, by so many bands, under names of their own: `arrangement` 0 to `bands` - 1.
 
     Returns: the JSON files of the set, in order.
 
     Raises:
-        UserError: unknown split, hours or workers not positive, arrangement negative, no SoundFont, a folder that cannot be written or that
-            holds another arrangement.
+        UserError: unknown split or edition, hours, workers or bands not positive, arrangement negative or together with several bands, no
+            SoundFont, a folder that cannot be written or that holds another arrangement, edition or font.
     """
     if split not in SPLITS:
         raise UserError(f"unknown split {split!r}: one of {', '.join(SPLITS)} is accepted.")
@@ -139,29 +221,37 @@ def compose_set(
         raise UserError(f"workers is {workers}: 1 or more is accepted.")
     if arrangement < 0:
         raise UserError(f"arrangement is {arrangement}: 0 (the pieces) or more (other bands) is accepted.")
+    if edition not in EDITIONS:
+        raise UserError(f"unknown edition {edition}: one of {', '.join(map(str, EDITIONS))} is accepted.")
+    if bands < 1 or (bands > 1 and arrangement):
+        raise UserError(
+            f"{bands} bands a piece and arrangement {arrangement}: 1 or more is accepted, and more than 1 without an arrangement."
+        )
     folder = Path(out)
-    font = str(find_soundfont(soundfont))
-    indices = plan(hours, seed, split)
-    paths = [folder / f"{piece_id(split, seed, index)}.json" for index in indices]
-    there = next((path for path in paths if path.exists()), None)
-    if there and (found := json.loads(there.read_text(encoding="utf-8")).get("arrangement", 0)) != arrangement:
-        raise UserError(f"{str(folder)!r} holds arrangement {found} of these pieces: arrangement {arrangement} wants a folder of its own.")
-    jobs = [(str(folder), split, seed, index, arrangement) for index, path in zip(indices, paths, strict=True) if not path.exists()]
-    bar = tqdm(total=len(indices), initial=len(indices) - len(jobs), desc=f"compose {split}", unit="piece", disable=not progress)
+    named = soundfont if isinstance(soundfont, Sequence) and not isinstance(soundfont, str) else [soundfont]
+    fonts = [str(find_soundfont(font)) for font in named]
+    if len(fonts) > 1 and edition == 1:
+        raise UserError("pieces of edition 1 have one SoundFont: give a single one, or another edition.")
+    pieces = plan(hours, Which(seed, split, 0, arrangement, edition), bands)
+    paths = [folder / f"{piece.id}.json" for piece in pieces]
+    if there := next(folder.glob(f"{split}-{seed}-*.json"), None):
+        _check_same(folder, json.loads(there.read_text(encoding="utf-8")), pieces[0], fonts)
+    jobs = [(str(folder), piece) for piece, path in zip(pieces, paths, strict=True) if not path.exists()]
+    bar = tqdm(total=len(pieces), initial=len(pieces) - len(jobs), desc=f"compose {split}", unit="piece", disable=not progress)
     with bar:
-        for _ in _run(jobs, font, workers):
+        for _ in _run(jobs, fonts, workers):
             bar.update()
     return paths
 
 
-def _run(jobs: list[tuple[str, str, int, int, int]], font: str, workers: int) -> Iterator[int]:
+def _run(jobs: list[tuple[str, Which]], fonts: Sequence[str], workers: int) -> Iterator[Which]:
     if not jobs:
         return
     if workers == 1:
-        _start_worker(font)
+        _start_worker(fonts)
         yield from map(_write_piece, jobs)
         return
-    with multiprocessing.get_context("spawn").Pool(workers, _start_worker, (font,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, _start_worker, (fonts,)) as pool:
         yield from pool.imap_unordered(_write_piece, jobs)
 
 

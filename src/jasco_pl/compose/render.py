@@ -17,6 +17,7 @@ import numpy as np
 import scipy.signal
 import tinysoundfont
 
+from jasco_pl.compose.motion import TOUCH
 from jasco_pl.compose.song import Part, Song
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, user_cache
@@ -219,14 +220,18 @@ def produce(renderer: Renderer, song: Song, rng: np.random.Generator) -> tuple[n
 
     Returns: mix, drums, drumless as int16 [S]; mix = drums + drumless exactly, peak at most 0.97.
     """
-    drums, rest = renderer.render(song)
+    dry = renderer.render(song)
     response = room(rng)
     loudness = 10 ** (float(rng.uniform(-24.0, -13.0)) / 20)
     balance = 10 ** (next((part.level for part in song.parts if part.role == "drums"), 0.0) / 20)
+    faders = _faders(song, len(dry[0]))
     stems = []
-    for stem in (drums, rest):
+    for stem in dry:
+        stem = stem if faders is None else stem * faders
         stems.append(scipy.signal.oaconvolve(stem, response)[: len(stem)] if stem.any() else stem)
-    levels = [float(np.sqrt(np.mean(stem**2))) for stem in stems]
+    # Drums that come and go are balanced where they play.
+    among = slice(None) if faders is None else _sounding(stems[0])
+    levels = [float(np.sqrt(np.mean(stem[among] ** 2))) if stem[among].size else 0.0 for stem in stems]
     if levels[0] and levels[1]:
         stems[0] = stems[0] * (balance * levels[1] / levels[0])
     mix = stems[0] + stems[1]
@@ -237,3 +242,21 @@ def produce(renderer: Renderer, song: Song, rng: np.random.Generator) -> tuple[n
     fade[-edge:] = np.linspace(1.0, 0.0, edge) ** 2
     drums16, rest16 = (np.round(stem * gain * fade * 32767).astype(np.int16) for stem in stems)
     return drums16 + rest16, drums16, rest16
+
+
+def _faders(song: Song, samples: int) -> np.ndarray | None:
+    """What of the level over time is not in the velocities already, as a factor [S]; None where it stays the same."""
+    if not song.dynamics:
+        return None
+    times, levels = zip(*song.dynamics, strict=True)
+    # By the hundredth of a second, and linear in amplitude between.
+    grid = np.arange(0, samples + 320, 320)
+    gains = 10 ** ((1 - TOUCH) * np.interp(grid / SAMPLE_RATE, times, levels) / 20)
+    return np.interp(np.arange(samples), grid, gains).astype(np.float32)
+
+
+def _sounding(stem: np.ndarray) -> np.ndarray:
+    """Whether a stem is within 40 dB of its loudest tenth of a second, by sample [S]; nowhere where it is silent."""
+    hop = SAMPLE_RATE // 10
+    power = np.array([float(np.mean(stem[i : i + hop] ** 2)) for i in range(0, len(stem), hop)])
+    return np.repeat(power > 1e-4 * power.max(), hop)[: len(stem)]

@@ -79,6 +79,27 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """A section of a piece, as it is played.
+
+    Attributes:
+        start: in seconds; it lasts until the next one, or to the end.
+        name: kind of section, a key of `SCENES`.
+        roles: parts that play in it.
+        lead_out: whether drums, which do not play in it, lead from it to the next.
+        level: mean level in dB against the piece's loudest.
+        change: level at its end against its beginning, dB.
+    """
+
+    start: float
+    name: str
+    roles: frozenset[str]
+    lead_out: bool
+    level: float
+    change: float
+
+
+@dataclass(frozen=True)
 class Song:
     """A composed piece.
 
@@ -89,6 +110,9 @@ class Song:
         melody: (MIDI pitch, start, end), never overlapping.
         drums: (drum name, time, velocity 0..1).
         beats: (time, number in the bar from 1), one a pulse.
+        sections: in order; none where they do not differ (edition 1).
+        dynamics: (time, dB) of the level, linear between; empty for an even one (edition 1).
+        edition: see `compose.edition`.
     """
 
     style: str
@@ -103,6 +127,9 @@ class Song:
     melody: list[tuple[int, float, float]]
     drums: list[tuple[str, float, float]]
     beats: list[tuple[float, int]]
+    sections: tuple[Passage, ...] = ()
+    dynamics: tuple[tuple[float, float], ...] = ()
+    edition: int = 1
 
 
 def generator(seed: int, split: str, index: int, purpose: str) -> Random:

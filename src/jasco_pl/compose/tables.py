@@ -17,6 +17,7 @@ from jasco_pl.compose.song import SCALES, Chord
 from jasco_pl.notation.harmony import TYPES
 
 PULSES = {"4/4": 4, "3/4": 3, "6/8": 2}
+PLAYERS = ("comp", "second", "pad", "bass", "melody", "drums", "light", "rise")  # as sections ask for them
 # One bar of a groove: drum name -> steps.
 Groove = dict[str, str]
 _DEGREE = re.compile(r"^([b#]?)([1-7])(.*)$")
@@ -61,6 +62,25 @@ class Style:
     drums_chance: float = 0.85
     melody_density: float = 0.5
     compound_bpm: tuple[int, int] = (60, 100)
+    rubato: float = 0.5
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of section, e.g. a verse: see `forms.yaml`."""
+
+    energy: tuple[float, float]
+    material: str
+    players: tuple[str, ...]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Forms:
+    """`forms.yaml`."""
+
+    scenes: dict[str, Kind]
+    forms: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,11 @@ class _Captions:
     meters: dict[str, tuple[str, ...]]
     tempi: dict[int, tuple[str, ...]]
     absent: dict[str, tuple[str, ...]]
+    sections: tuple[str, ...]
+    levels: dict[str, tuple[str, ...]]
+    motions: dict[str, tuple[str, ...]]
+    full: tuple[str, ...]
+    alone: tuple[str, ...]
 
 
 def typed(value: Any, kind: Any, where: str) -> Any:
@@ -157,7 +182,7 @@ def check_style(style: Style, where: str) -> None:
     }
     for name, table in tables.items():
         _check_known(getattr(style, name), table, f"{where}: {name}")
-    for name in ("pad_chance", "minor", "sevenths", "slash", "tail", "drums_chance", "melody_density"):
+    for name in ("pad_chance", "minor", "sevenths", "slash", "tail", "drums_chance", "melody_density", "rubato"):
         if not 0 <= getattr(style, name) <= 1:
             raise ValueError(f"{where}: {name} is {getattr(style, name)}, not within 0..1")
 
@@ -214,5 +239,17 @@ STYLES: dict[str, Style] = _read("styles.yaml", dict[str, Style])
 for _name, _style in STYLES.items():
     check_style(_style, f"styles.yaml: {_name}")
 
+_forms: _Forms = _read("forms.yaml", _Forms)
+SCENES = _forms.scenes
+FORMS = tuple(tuple(form.split()) for form in _forms.forms)
+for _kind in SCENES.values():
+    _check_known(_kind.material, "ABC", "forms.yaml: material")
+    for _line in _kind.players:
+        _check_known(_line.split(), PLAYERS, "forms.yaml: players")
+for _form in FORMS:
+    _check_known(_form, SCENES, "forms.yaml: forms")
+
 _captions: _Captions = _read("captions.yaml", _Captions)
 TEMPLATES, METER_WORDS, TEMPI, ABSENT = _captions.templates, _captions.meters, _captions.tempi, _captions.absent
+SECTION_TEMPLATES, LEVEL_WORDS, MOTION_WORDS = _captions.sections, _captions.levels, _captions.motions
+FULL_WORDS, ALONE_WORDS = _captions.full, _captions.alone

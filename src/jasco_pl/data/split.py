@@ -28,17 +28,19 @@ from jasco_pl.system.seeding import stable_hash
 SPLITS = ("train", "valid", "test")
 # <name>-<hash of the recording>-<segment>, as `jasco prepare` names samples; composed pieces end in six digits
 _SEGMENT = re.compile(r".*-([0-9a-f]{8})-\d{3,5}")
+# What the versions of a composed piece by several bands differ in
+_BAND = re.compile(r"-band\d+(?=-\d{6}$)")
 
 
 def recording(sample: str) -> str:
-    """What a sample was cut from: the hash of the recording in its id, or the id where it is a piece of its own."""
+    """What a sample was cut from: the hash of the recording in its id, or of a composed piece the id without its band."""
     match = _SEGMENT.fullmatch(sample)
-    return match[1] if match else sample
+    return match[1] if match else _BAND.sub("", sample)
 
 
 def is_recorded(sample: str) -> bool:
     """Whether `jasco prepare` cut a sample of that id from a recording; otherwise it is a composed piece."""
-    return recording(sample) != sample
+    return _SEGMENT.fullmatch(sample) is not None
 
 
 def side(sample: str, valid: float, test: float, seed: int) -> str:
