@@ -94,6 +94,8 @@ def tiny_sample(name: str, frames: int) -> Sample:
         "chords": torch.randint(193, (frames,), generator=draw).short(),
         "chords_heard": torch.randint(193, (frames,), generator=draw).short(),
         "melody": torch.randint(-1, 53, (frames,), generator=draw).to(torch.int8),
+        "beats": torch.rand(frames, 2, generator=draw).half(),
+        "dynamics": (-30 * torch.rand(frames, generator=draw)).half(),
     }
     return Sample(name, tensors, [f"song {name}", f"tune called {name}", f"music for {name}"])
 

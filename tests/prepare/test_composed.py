@@ -47,6 +47,7 @@ def write_piece(folder: Path, number: int, seconds: float = 1.5) -> Path:
         "id": f"piece-{number:03d}",
         "chords": [["A", 0.0], ["Dm7", 0.75]],
         "melody": [[69, 0.1, 0.5], [71, 0.5, 0.9]],
+        "beats": [[0.0, 1], [0.5, 2], [1.0, 1]],
         "captions": [f"piece {number}", "a sine and noise"],
     }
     path = folder / f"piece-{number:03d}.json"
@@ -134,60 +135,60 @@ def test_a_field_that_could_not_be_had_is_added_later(pieces, tiny_codec_folder,
     assert "added" not in capsys.readouterr().err
 
 
-class Beats(Stage):
-    """What a new control would bring: beat and downbeat of composed pieces, 0.25 for nothing said."""
+class Accents(Stage):
+    """What a new control would bring: accent and strong accent of composed pieces, 0.25 for nothing said."""
 
-    name = "beat"
-    fields = (Field("beats", torch.float32, 0.25),)
-    annotations = ("beats",)
+    name = "accents"
+    fields = (Field("accents", torch.float32, 0.25),)
+    annotations = ("accents",)
 
     def of_piece(self, piece: Piece) -> dict[str, torch.Tensor]:
         out = torch.zeros(piece.frames, 2)
-        for time_, number in piece.note["beats"]:
+        for time_, number in piece.note["accents"]:
             out[harmony.first_frame(time_, self.codec.frame_rate)] = torch.tensor([1.0, float(number == 1)])
-        return {"beats": out}
+        return {"accents": out}
 
 
 @pytest.fixture
-def beats(monkeypatch):
-    """`Beats` in the registry, as one line would put it there."""
-    monkeypatch.setitem(STAGES, Beats.name, Beats)
-    monkeypatch.setitem(FIELDS, "beats", Beats.fields[0])
+def accents(monkeypatch):
+    """`Accents` in the registry, as one line would put it there."""
+    monkeypatch.setitem(STAGES, Accents.name, Accents)
+    monkeypatch.setitem(FIELDS, "accents", Accents.fields[0])
 
 
-def test_one_stage_is_all_that_a_new_field_takes(pieces, tiny_codec_folder, tmp_path, beats, capsys):
+def test_one_stage_is_all_that_a_new_field_takes(pieces, tiny_codec_folder, tmp_path, accents, capsys):
     """It comes into shards that are there, is padded, checked, shown; pieces whose description lacks it go without."""
     out = tmp_path / "out"
     build_shards(pieces, out, str(tiny_codec_folder), pieces_per_shard=3)
-    assert "left out: beats of 5 pieces, whose descriptions lack beats" in capsys.readouterr().err
-    assert not any("beats" in entry["crc32"] for entry in ShardReader(out).entries)
+    assert "left out: accents of 5 pieces, whose descriptions lack accents" in capsys.readouterr().err
+    assert not any("accents" in entry["crc32"] for entry in ShardReader(out).entries)
     for number in range(3):
         path = pieces / f"piece-{number:03d}.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "beats": [[0.0, 1], [0.5, 2], [1.0, 3]]}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), "accents": [[0.0, 1], [0.5, 2], [1.0, 3]]}))
     kept = content(out)["shard-00001.safetensors"]
     build_shards(pieces, out, str(tiny_codec_folder), pieces_per_shard=3)
     said = capsys.readouterr().err
-    assert "added: beats" in said
-    assert "beats of 2 pieces" in said
+    assert "added: accents" in said
+    assert "accents of 2 pieces" in said
     assert content(out)["shard-00001.safetensors"] == kept
     reader = ShardReader(out)
-    assert ["beats" in entry["crc32"] for entry in reader.entries] == [True] * 3 + [False] * 2
+    assert ["accents" in entry["crc32"] for entry in reader.entries] == [True] * 3 + [False] * 2
     assert all(error is None for _, error in reader.verify())
-    assert reader.read(0).tensors["beats"][[0, 24, 25, 50]].tolist() == [[1.0, 1.0], [0.0, 0.0], [1.0, 0.0], [1.0, 0.0]]
+    assert reader.read(0).tensors["accents"][[0, 24, 25, 50]].tolist() == [[1.0, 1.0], [0.0, 0.0], [1.0, 0.0], [1.0, 0.0]]
     padded = crop(reader.read(0), 70, 10)
-    assert padded["beats"][:5].eq(0).all()
-    assert padded["beats"][5:].eq(0.25).all()
-    assert field_counts(reader)["beats"] == 3
-    with pytest.raises(UserError, match=r"lack the field 'beats': sample 'piece-003' .*`jasco shards build "):
-        CropDataset(out, 50, 0, ["latents", "beats"])
+    assert padded["accents"][:5].eq(0).all()
+    assert padded["accents"][5:].eq(0.25).all()
+    assert field_counts(reader)["accents"] == 3
+    with pytest.raises(UserError, match=r"lack the field 'accents': sample 'piece-003' .*`jasco shards build "):
+        CropDataset(out, 50, 0, ["latents", "accents"])
 
 
-def test_a_damaged_shard_that_lacks_a_field_is_made_anew(pieces, tiny_codec_folder, tmp_path, beats, capsys):
+def test_a_damaged_shard_that_lacks_a_field_is_made_anew(pieces, tiny_codec_folder, tmp_path, accents, capsys):
     out, path = tmp_path / "out", pieces / "piece-000.json"
     build_shards(pieces, out, str(tiny_codec_folder))
     whole = content(out)["shard-00000.safetensors"]
     (out / "shard-00000.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    path.write_text(json.dumps({**json.loads(path.read_text()), "beats": [[0.0, 1]]}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "accents": [[0.0, 1]]}))
     build_shards(pieces, out, str(tiny_codec_folder))
     assert "fails its checksum. It is made anew." in capsys.readouterr().err
     assert all(error is None for _, error in ShardReader(out).verify())

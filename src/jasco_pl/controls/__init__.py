@@ -5,12 +5,14 @@ from collections.abc import Iterable
 from jasco_pl.controls.adherence import Adherence
 from jasco_pl.controls.audio import AudioControl, BandpassedDrums, Drumless, Drums, Mix
 from jasco_pl.controls.base import Control, Option
+from jasco_pl.controls.beat import Beat
 from jasco_pl.controls.chords import Chords
+from jasco_pl.controls.dynamics import Dynamics
 from jasco_pl.controls.melody import Melody
 from jasco_pl.controls.painting import Painting
 
 CONTROLS: dict[str, type[Control]] = {
-    control.name: control for control in (Chords, Melody, Drums, BandpassedDrums, Mix, Drumless, Painting)
+    control.name: control for control in (Chords, Melody, Drums, BandpassedDrums, Mix, Drumless, Painting, Beat, Dynamics)
 }
 
 ADHERENCES: tuple[Adherence, ...] = tuple(dict.fromkeys(control.adherence for control in CONTROLS.values() if control.adherence))
@@ -33,10 +35,12 @@ __all__ = [
     "Adherence",
     "AudioControl",
     "BandpassedDrums",
+    "Beat",
     "Chords",
     "Control",
     "Drumless",
     "Drums",
+    "Dynamics",
     "Melody",
     "Mix",
     "Option",

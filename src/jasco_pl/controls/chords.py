@@ -13,6 +13,11 @@ from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
 from jasco_pl.notation import harmony
 from jasco_pl.notation.chord_text import parse_chords
 
+BPM = Option(
+    "bpm", "tempo to follow (control beat), and that of the chord line; without it, chords are spread evenly over the clip", kind="number"
+)
+METER = Option("meter", "meter of both (default %(default)s)", default="4/4")
+
 
 class Chords(Control):
     """Chord index of every frame -> embedding; row `harmony.NULL` stands for "no chord given".
@@ -25,10 +30,7 @@ class Chords(Control):
 
     name = field = "chords"
     option = Option("chords", 'chord line or .lab file, e.g. "C | G7 | Am F"', metavar="LINE")
-    details = (
-        Option("bpm", "tempo of the chord line; without it, the chords are spread evenly over the clip", kind="number"),
-        Option("meter", "meter of the chord line (default %(default)s)", default="4/4"),
-    )
+    details = (BPM, METER)
     dtype = torch.long
     null = harmony.NULL
     adherence = CHORDS

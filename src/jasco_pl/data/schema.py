@@ -12,14 +12,18 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from jasco_pl.extract.beats import Beats
 from jasco_pl.extract.chordino import ComposedChords, HeardChords
+from jasco_pl.extract.dynamics import Dynamics
 from jasco_pl.extract.latents import Latents
 from jasco_pl.extract.salience import MelodyBins
 from jasco_pl.extract.separation import DrumCodes
 from jasco_pl.extract.stage import Field, Stage
 from jasco_pl.system.errors import UserError
 
-STAGES: dict[str, type[Stage]] = {stage.name: stage for stage in (Latents, ComposedChords, HeardChords, MelodyBins, DrumCodes)}
+STAGES: dict[str, type[Stage]] = {
+    stage.name: stage for stage in (Latents, ComposedChords, HeardChords, MelodyBins, DrumCodes, Beats, Dynamics)
+}
 """All that is extracted, in the order in which it is stored. Whoever adds a field adds its stage here, and nothing else in this package."""
 
 FIELDS: dict[str, Field] = {field.name: field for stage in STAGES.values() for field in stage.fields}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from jasco_pl.codec import Codec, load_codec
 from jasco_pl.controls import CONTROLS, Control, Painting, all_options
-from jasco_pl.controls.base import FrameGrid
+from jasco_pl.controls.base import FrameGrid, Option
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.generation.painting import paint, splice
 from jasco_pl.generation.velocity import Velocity
@@ -88,6 +88,17 @@ def _asked_of(request: Request, control: Control | type[Control]) -> dict[str, A
     return {option.name: getattr(request, option.name) for option in control.options()}
 
 
+def _said(request: Request, option: Option) -> bool:
+    """Whether a request says something of its own."""
+    value = getattr(request, option.name)
+    return value is not None and (option.default is None or value != option.default)
+
+
+def _followers(options: Sequence[str]) -> str:
+    """Which controls would follow some options of a request, in words."""
+    return ", ".join(kind.name for kind in CONTROLS.values() if {option.name for option in kind.options()} & set(options)) + " would"
+
+
 class Jasco:
     """A model with its codec and text encoder.
 
@@ -153,17 +164,22 @@ class Jasco:
         grid = FrameGrid(frames, self.codec, self.model.normalize, self.frames(self.model.config.seconds))
         for kind in CONTROLS.values():
             asked = _asked_of(request, kind)
-            if asked[kind.option.name] is not None and kind.option.name not in self.accepts:
+            shared = any(kind.option in other.details for other in CONTROLS.values())
+            if asked[kind.option.name] is not None and kind.option.name not in self.accepts and not shared:
                 raise UserError(f"this model has no control {kind.name!r}; it has: {', '.join(self.model.controls.names) or 'text only'}.")
             kind.check(asked)
+        used: set[str] = set()
         for name, control in self.model.controls.by_name.items():
             asked = _asked_of(request, control)
             if asked[control.option.name] is not None:
+                used |= asked.keys()
                 reading = control.read(asked, grid)
                 clip.asked[name] = reading.raw
                 clip.notes += reading.notes
                 clip.changes += reading.changes
                 clip.recording = clip.recording if reading.recording is None else reading.recording
+        if idle := [name for name, option in all_options().items() if name not in used and _said(request, option)]:
+            clip.notes.append(f"nothing in this model follows {' and '.join(idle)} here: {_followers(idle)}")
         return clip
 
     @property

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jasco_pl.notation import harmony
+from jasco_pl.notation.beats import read_meter, read_tempo
 from jasco_pl.notation.chord_symbol import parse_chord
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path
@@ -78,9 +79,9 @@ def parse_chords(text: str | os.PathLike[str], bpm: float | None = None, meter: 
     """
     if not (math.isfinite(duration) and duration > 0):
         raise UserError(f"the duration must be a positive number of seconds, not {duration}.")
-    if bpm is not None and not 20 <= bpm <= 400:
-        raise UserError(f"the tempo must lie between 20 and 400 bpm, not {bpm:g}.")
-    bar_quarters, per_beat = _read_meter(meter)
+    if bpm is not None:
+        bpm = read_tempo(bpm)
+    bar_quarters, per_beat = read_meter(meter)
     if isinstance(text, os.PathLike) or (text.strip().lower().endswith((".lab", ".txt")) and "\n" not in text.strip()):
         content, path = _read_file(text), os.fspath(text).strip()
         timed = _read_lab(content, path, duration)
@@ -96,15 +97,6 @@ def parse_chords(text: str | os.PathLike[str], bpm: float | None = None, meter: 
     slots, bars = _read_bars(text) if "|" in text else _read_list(text)
     seconds = duration / bars if bpm is None else bar_quarters / per_beat * 60 / bpm
     return _play(slots, bars, seconds, duration)
-
-
-def _read_meter(meter: str) -> tuple[float, float]:
-    """Quarter notes in a bar and in a beat of the tempo."""
-    match = re.fullmatch(r"\s*(\d{1,2})\s*/\s*(2|4|8|16)\s*", meter)
-    if match is None or int(match[1]) == 0:
-        raise UserError(f"meter {meter!r} is not understood; write for example 4/4, 3/4 or 6/8.")
-    count, unit = int(match[1]), int(match[2])
-    return 4 * count / unit, 1.5 if unit == 8 and count % 3 == 0 else 1.0
 
 
 def _play(slots: Sequence[_Slot], bars: int, bar_seconds: float, duration: float) -> list[ChordChange]:

@@ -255,9 +255,10 @@ def _given(request: Request, control: type[Control], folder: Path) -> str:
 
 
 def _asked(request: Request) -> list[type[Control]]:
-    """The controls that a request asks for, one of those that follow the same thing."""
+    """The controls that a request asks for, one of those that follow the same thing or say it in a detail."""
     asked = {control.option.name: control for control in CONTROLS.values() if getattr(request, control.option.name) is not None}
-    return list(asked.values())
+    details = {detail.name for control in asked.values() for detail in control.details}
+    return [control for name, control in asked.items() if name not in details]  # what is said beside another stands there
 
 
 def _written(request: Request, option: Option) -> str:

@@ -46,7 +46,7 @@ def test_the_prepared_requests_name_files_that_are_there() -> None:
         ("requests: {a: {chords: C, bpm: yes}}\n", "bpm: True, where a number is accepted"),
         ("requests: {a: {chords: [C, G]}}\n", r"chords: \['C', 'G'\], where text is accepted"),
         ("requests: {a: {drums: }}\n", "drums: None, where text is accepted"),
-        ("requests: {a: {text: rock}}\n", "has nothing to follow: give it chords, melody, drums, .* or paint"),
+        ("requests: {a: {text: rock}}\n", "has nothing to follow: give it chords, melody, drums, .* or dynamics"),
         ("requests: {a: C}\n", "has no fields"),
         ("requests: {../a: {chords: C}}\n", "cannot name files"),
         ("requests: {a: {chords: 'C}\n", "is not YAML"),
