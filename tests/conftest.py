@@ -102,10 +102,15 @@ def tiny_sample(name: str, frames: int) -> Sample:
 
 @pytest.fixture(scope="session")
 def write_tiny_shards() -> Callable[..., list[Sample]]:
-    """write(folder, samples=20, per_shard=8) prepares random samples of 1.2 to 1.8 seconds and returns them."""
+    """write(folder, samples=20, per_shard=8, sections=False) prepares random samples of 1.2 to 1.8 seconds and returns them; with sections,
+    every fourth has none, others have up to three, some of which are short, begin late, or have no caption.
+    """
 
-    def write(folder: Path, samples: int = 20, per_shard: int = 8) -> list[Sample]:
+    def write(folder: Path, samples: int = 20, per_shard: int = 8, sections: bool = False) -> list[Sample]:
         made = [tiny_sample(f"{folder.name}-{number:03d}", 60 + 7 * (number % 5)) for number in range(samples)]
+        for number, sample in enumerate(made if sections else []):
+            captions = (["piano"], ["full band", f"all of {number}"], [] if number % 3 else ["drums alone"])
+            sample.sections = list(zip((number % 2 * 9, 20 + number, 47), captions, strict=True))[: number % 4]
         names = []
         for start in range(0, samples, per_shard):
             names.append(f"shard-{start // per_shard:05d}")

@@ -5,6 +5,7 @@ import torch
 from jasco_pl.controls import CONTROLS, Chords, Drums, Melody, all_options, stored_fields
 from jasco_pl.controls.conditions import Conditions, ControlSet, drop_text
 from jasco_pl.data.schema import FIELDS
+from jasco_pl.notation.timed_text import ALWAYS
 
 
 def controls() -> ControlSet:
@@ -84,6 +85,21 @@ def test_dropped_text_is_one_zero_state() -> None:
     assert not text[0].any()
     assert not text[2].any()
     assert torch.equal(text[1], given.text[1])
+
+
+def test_texts_over_time_are_cut_with_their_frames_and_dropped_with_their_states() -> None:
+    wanted, given = controls(), conditions()
+    assert given.window(2, 5).text_frames is None
+    given.text_frames = torch.tensor([[0, 4], [4, 6], [6, 8], [6, 8], [6, 8]]).expand(3, -1, -1).clone()
+    part = given.window(3, 7)
+    assert part.local["melody"].shape == (3, 4)
+    assert part.text_frames[0].tolist() == [[-3, 1], [1, 3], [3, 5], [3, 5], [3, 5]]
+    assert given.items(slice(1, 2)).text_frames.tolist() == [[[0, 4], [4, 6]]]
+    kept = wanted.keep(given, {"text": torch.tensor([False, True, False])})
+    assert kept.text_frames[:, 0].tolist() == [[0, ALWAYS], [0, 4], [0, ALWAYS]]
+    assert torch.equal(wanted.keep(given, {"chords": torch.zeros(3, dtype=torch.bool)}).text_frames, given.text_frames)
+    assert torch.equal(wanted.only(given, frozenset(["text"])).text_frames, given.text_frames)
+    assert given.to("cpu").text_frames is not None
 
 
 def test_only_keeps_what_a_guidance_term_names() -> None:

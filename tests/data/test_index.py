@@ -30,8 +30,10 @@ FORK = multiprocessing.get_context("fork")
 
 texts = st.text(max_size=12)
 fields = st.dictionaries(st.sampled_from([*FIELDS, "of_an_older_version"]), st.integers(0, 2**32 - 1), max_size=len(FIELDS))
+section = st.tuples(st.integers(0, 2**31 - 1), st.lists(texts, max_size=2)).map(list)
 samples = st.fixed_dictionaries(
-    {"id": texts, "frames": st.integers(0, 2**31 - 1), "captions": st.lists(texts, max_size=3), "crc32": fields}
+    {"id": texts, "frames": st.integers(0, 2**31 - 1), "captions": st.lists(texts, max_size=3), "crc32": fields},
+    optional={"sections": st.lists(section, min_size=1, max_size=3)},
 )
 shard_lists = st.lists(
     st.fixed_dictionaries(
@@ -111,6 +113,26 @@ def test_columns_hold_what_the_index_holds(shards, tmp_path_factory):
             assert columns.has(field).tolist() == [field in entry["crc32"] for entry in entries]
         owners = [number for number, shard in enumerate(shards) for _ in shard["samples"]]
         assert columns.shard_of(np.arange(len(entries))).tolist() == owners
+
+
+def test_columns_of_a_set_without_sections_are_what_they_were(folder):
+    columns = ShardReader(folder, check=False).columns
+    assert not columns.has_sections
+    assert list(columns.arrays) == list(columns_module.DTYPES)
+    assert columns.sections(3) == []
+    assert "sections" not in columns.entries[3]
+
+
+def test_a_damaged_column_of_sections_is_noticed(tmp_path):
+    index = index_of(3)
+    index["shards"][0]["samples"][1]["sections"] = [[0, ["piano"]], [250, ["full band", "drums"]]]
+    write_index_files(tmp_path, index)
+    data = (tmp_path / COLUMNS).read_bytes()
+    (tmp_path / COLUMNS).write_bytes(data.replace(b"full band", b"full hand"))
+    with pytest.raises(DamagedColumnsError, match="'section_captions' fails its checksum"):
+        Columns.open(tmp_path / COLUMNS)
+    columns = open_index(tmp_path)  # made again
+    assert columns.sections(1) == index["shards"][0]["samples"][1]["sections"]
 
 
 def test_fields_stand_in_the_schemas_order_whichever_sample_is_the_first():

@@ -51,6 +51,21 @@ def two(tmp_path) -> tuple[Path, Path]:
     return first, write(tmp_path / "b", [f"b-{number}" for number in range(6)], melody=True)
 
 
+def test_sections_stay_with_their_samples(tmp_path, write_tiny_shards):
+    """Through whole shards that are linked, and through those that are written anew."""
+    samples = write_tiny_shards(tmp_path / "parts", sections=True)
+    write(tmp_path / "b", ["b-0", samples[1].id])
+    merge([tmp_path / "b", tmp_path / "parts"], tmp_path / "all", skip_duplicates=True)
+    entries = {entry["id"]: entry.get("sections", []) for entry in ShardReader(tmp_path / "all").entries}
+    assert entries.pop("b-0") == entries.pop(samples[1].id) == []
+    assert entries == {one.id: [list(section) for section in one.sections] for one in samples if one is not samples[1]}
+    split(tmp_path / "parts", tmp_path / "split", valid=0.3, test=0.2)
+    found = [entry for part in ("train", "valid", "test") for entry in ShardReader(tmp_path / "split" / part).entries]
+    assert {entry["id"]: entry.get("sections", []) for entry in found} == {
+        one.id: [list(section) for section in one.sections] for one in samples
+    }
+
+
 def test_a_merged_set_holds_all_samples_in_order_and_no_second_copy(two, tmp_path, capsys):
     first, second = two
     before = content(first) | content(second)

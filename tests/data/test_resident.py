@@ -12,6 +12,7 @@ from jasco_pl.data.resident import ResidentSet, fits, needed_bytes
 from jasco_pl.data.sampler import GlobalBatches
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import CorruptShardError, write_index, write_shard
+from jasco_pl.notation.timed_text import ALWAYS, throughout
 
 FIELDS = ("latents", "chords", "melody", "codes_drums")
 HEARD = {"chords": ("chords_heard", 0.4)}
@@ -23,14 +24,29 @@ def folder(tmp_path, write_tiny_shards):
     return tmp_path / "train"
 
 
-def datasets(folder, length: int = 50, shuffle: bool = True, alternatives=HEARD) -> CropDataset:
-    return CropDataset(folder, length, 3, FIELDS, alternatives, random_crop=shuffle)
+def datasets(folder, length: int = 50, shuffle: bool = True, alternatives=HEARD, by_section: float = 0.0) -> CropDataset:
+    return CropDataset(folder, length, 3, FIELDS, alternatives, shuffle, by_section)
 
 
-def both(folder, batch: int = 5, rank: int = 0, world: int = 1, shuffle: bool = True) -> tuple[ResumableLoader, ResidentLoader]:
+@pytest.fixture
+def sectioned(tmp_path, write_tiny_shards):
+    write_tiny_shards(tmp_path / "parts", sections=True)
+    return tmp_path / "parts"
+
+
+def spell(texts):
+    """A text encoder of one state a letter."""
+    (text,) = texts
+    text = text or "-"
+    return torch.tensor([[float(ord(letter))] * 2 for letter in text])[None], torch.ones(1, len(text), dtype=torch.bool)
+
+
+def both(
+    folder, batch: int = 5, rank: int = 0, world: int = 1, shuffle: bool = True, by_section: float = 0.0
+) -> tuple[ResumableLoader, ResidentLoader]:
     made = []
     for resident in (False, True):
-        dataset = datasets(folder, shuffle=shuffle, alternatives=HEARD if shuffle else {})
+        dataset = datasets(folder, shuffle=shuffle, alternatives=HEARD if shuffle else {}, by_section=by_section)
         batches = GlobalBatches(len(dataset), batch, 3, rank, world, shuffle)
         made.append(ResidentLoader(ResidentSet(dataset, "cpu"), batches) if resident else ResumableLoader(dataset, batches, 0))
     return made[0], made[1]
@@ -65,6 +81,49 @@ def test_a_run_goes_on_with_the_other_kind_where_one_was_left(folder):
     assert expected
     for one, other in zip(loader, expected, strict=True):
         assert_same(one, other)
+
+
+def test_texts_of_sections_are_the_loaders(sectioned):
+    loader, resident = both(sectioned, by_section=0.6)
+    told = []
+    for _ in range(3):
+        for one, other in zip(loader, resident, strict=True):
+            assert_same(one, other)
+            told += [len(spans) for spans in one["spans"]]
+            for caption, spans in zip(one["caption"], one["spans"], strict=True):
+                if spans != throughout(caption):
+                    edges = [0, *(span.last for span in spans)]
+                    assert [span.first for span in spans] == edges[:-1]  # without gaps
+                    assert edges[-1] == 50
+    assert {1, 2, 3} <= set(told)
+
+
+def test_sections_change_nothing_but_texts_and_not_even_these_where_there_are_none(folder, sectioned):
+    for where, share in ((folder, 0.6), (sectioned, 0.0)):
+        for one, other in zip(both(where)[0], both(where, by_section=share)[0], strict=True):
+            assert_same(one, other)
+    for one, other in zip(both(sectioned)[0], both(sectioned, by_section=0.6)[0], strict=True):
+        assert_same(one, {name: value for name, value in other.items() if name != "spans"})
+
+
+@pytest.mark.parametrize("length", [8, 50, 90])
+def test_states_of_sections_stand_one_behind_another_and_fit_into_what_a_gpu_keeps_for_them(sectioned, length):
+    dataset = datasets(sectioned, length, by_section=0.7)
+    resident = ResidentSet(dataset, "cpu", spell)
+    longest = 0
+    for epoch in range(12):
+        keys = [(epoch, position) for position in range(len(dataset))]
+        batch = resident(keys)
+        assert "spans" not in batch
+        longest = max(longest, batch["text"].shape[1])
+        for row, item in enumerate(dataset.__getitems__(keys)):
+            expected = [(ord(letter), span.first, span.last) for span in item["spans"] for letter in span.text or "-"]
+            mask = batch["text_mask"][row]
+            found = torch.cat([batch["text"][row, :, :1].long(), batch["text_frames"][row]], dim=1)[mask]
+            assert found.tolist() == list(map(list, expected))
+            assert not batch["text"][row][~mask].any()
+            assert batch["text_frames"][row][~mask].tolist() == [[0, ALWAYS]] * int((~mask).sum())
+    assert longest <= resident._longest <= longest + 3  # whose longest captions may not have met
 
 
 def test_two_processes_share_the_batches_of_one(folder):

@@ -78,6 +78,21 @@ def test_what_is_drawn_never_changes():
     assert (drawn.starts.item(), drawn.captions.item(), drawn.alternatives["chords"].item()) == (376, 5, False)
 
 
+def test_captions_by_section_are_drawn_apart_from_all_else():
+    names, counts = torch.tensor([stable_hash("a"), stable_hash("b")]), torch.tensor([900, 700])
+    plain, drawn = (CropDraws(500, 3, {}, by_section=share)(names, 7, counts, counts) for share in (0.0, 0.7))
+    assert plain.by_section is None
+    assert all(torch.equal(getattr(plain, name), getattr(drawn, name)) for name in ("keys", "starts", "captions"))
+    choices = drawn.section_captions(torch.tensor([[3, 5, 2], [4, 0, 1]]))
+    assert (drawn.by_section.tolist(), choices.tolist()) == ([False, True], [[1, 4, 1], [2, 0, 0]])  # in every release
+    assert torch.equal(choices[:, :2], drawn.section_captions(torch.tensor([[3, 5], [4, 0]])))  # whatever sections others have
+    many = CropDraws(500, 3, {}, by_section=0.3)(torch.arange(2000), 0, counts[:1], counts[:1])
+    assert 0.26 < many.by_section.float().mean() < 0.34
+    spread = many.section_captions(torch.full((2000, 2), 4))
+    assert all(0.2 < (spread[:, section] == choice).float().mean() < 0.3 for section in (0, 1) for choice in range(4))
+    assert 0.2 < (spread[:, 0] == spread[:, 1]).float().mean() < 0.3
+
+
 def test_crops_lie_inside_and_spread_evenly():
     starts = [start for epoch in range(10) for start in crop_starts(700, 500, 0, epoch, *(f"song-{number}" for number in range(200)))]
     assert min(starts) >= 0

@@ -47,6 +47,16 @@ def test_what_is_written_is_read_back(prepared):
             assert torch.equal(sample.tensors[name], tensor)
 
 
+def test_sections_are_read_back_and_checked(tmp_path, write_tiny_shards):
+    samples = write_tiny_shards(tmp_path / "train", sections=True)
+    reader = ShardReader(tmp_path / "train")
+    assert [reader.read(position).sections for position in range(20)] == [sample.sections for sample in samples]
+    assert ["sections" in entry for entry in reader.entries] == [bool(number % 4) for number in range(20)]
+    for sections in ([(0, []), (0, [])], [(5, []), (3, [])], [(-1, [])], [(samples[0].frames, [])]):
+        with pytest.raises(ValueError, match="sections do not begin one after another within its 60 frames"):
+            Sample("a", samples[0].tensors, [], sections).check()
+
+
 def test_only_the_fields_that_are_asked_for_are_read(prepared):
     sample = ShardReader(prepared[0]).read(3, ["latents", "melody"])
     assert set(sample.tensors) == {"latents", "melody"}

@@ -14,6 +14,7 @@ from jasco_pl.network import transformer
 from jasco_pl.network.blocks import ConvolutionalPositions
 from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.model import JascoModel, ModelConfig
+from jasco_pl.notation.timed_text import ALWAYS
 
 VARIANTS: list[dict[str, Any]] = [
     {},
@@ -41,11 +42,14 @@ def conditions_of(model: JascoModel, frames: int = 13) -> Any:
     return conditions
 
 
+@pytest.mark.parametrize("timed", [False, True])
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 @torch.inference_mode()
-def test_a_generation_is_the_training_forward_bit_for_bit(tiny_model_config: ModelConfig, changes: dict[str, Any]) -> None:
+def test_a_generation_is_the_training_forward_bit_for_bit(tiny_model_config: ModelConfig, changes: dict[str, Any], timed: bool) -> None:
     model = build(tiny_model_config, **changes)
     conditions, z = conditions_of(model), torch.randn(2, 13, 128)
+    if timed:
+        conditions.text_frames = torch.tensor([[0, 6], [0, 6], [6, ALWAYS], [6, ALWAYS], [6, ALWAYS]]).expand(2, -1, -1)
     context = model.context(conditions, parse_guidance("all=1", model.controls.names), 13)
     assert (context.heard is None) == (changes.get("time") == "text")
     for t in (torch.tensor([0.0, 0.0]), torch.tensor([0.3, 0.8])):
@@ -70,6 +74,10 @@ def test_text_is_padded_where_that_spares_graphs(tiny_model_config: ModelConfig,
     context = model.context(conditions, terms, 13)
     assert context.memory.shape[1] == 8
     torch.testing.assert_close(model.velocity(z, torch.full((2,), 0.4), context), expected, atol=1e-5, rtol=1e-5)
+    timed = replace(conditions, text_frames=torch.tensor([[0, 6], [0, 6], [6, 13], [6, 13], [6, 13]]).expand(2, -1, -1))
+    longer = model.context(timed, terms, 13)
+    assert [tensor.shape for tensor in longer.tensors()] == [tensor.shape for tensor in context.tensors()]  # one graph serves both
+    torch.testing.assert_close(model.velocity(z, torch.full((2,), 0.4), longer), model(z, torch.full((2,), 0.4), timed))
     heard = build(tiny_model_config, mask_text=False).context(conditions, terms, 13)
     assert heard.memory.shape[1] == 5  # padding that is attended to must not depend on the device
 

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
 from jasco_pl.network.text import MAX_TOKENS, TextEncoder, resolve
+from jasco_pl.notation.timed_text import ALWAYS, Span, throughout
 from jasco_pl.system.errors import UserError
 
 SHORT, LONG = "slow piano", "driving rock with distorted guitars, heavy drums and a walking bass in E minor at 140 bpm"
@@ -42,6 +43,17 @@ def test_no_text_is_one_zero_state(offline_encoder: TextEncoder) -> None:
     mixed, mask = offline_encoder([None, SHORT])
     assert mask.tolist() == [[True, False, False, False], [True] * 4]
     assert not mixed[0].any()
+
+
+def test_texts_over_time_stand_one_behind_another_with_their_frames(offline_encoder: TextEncoder) -> None:
+    calm, full = (offline_encoder([text])[0][0] for text in ("calm piano", "full band with drums"))
+    spans = [[Span(0, 250, "calm piano"), Span(250, 300, ""), Span(300, 500, "full band with drums")], throughout("calm piano")]
+    states, mask, frames = offline_encoder.timed(spans)
+    assert torch.equal(states[0], torch.cat([calm, torch.zeros(1, 384), full]))
+    assert frames[0].tolist() == [[0, 250]] * len(calm) + [[250, 300]] + [[300, 500]] * len(full)
+    assert torch.equal(states[1, : len(calm)], calm)
+    assert mask.sum(dim=1).tolist() == [len(calm) + 1 + len(full), len(calm)]
+    assert frames[1].unique(dim=0).tolist() == [[0, ALWAYS]]
 
 
 def test_texts_keep_their_order_and_may_repeat(offline_encoder: TextEncoder) -> None:

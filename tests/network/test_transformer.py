@@ -15,6 +15,7 @@ from untrained import stir
 from jasco_pl.network import transformer
 from jasco_pl.network.blocks import ConvolutionalPositions, TimeEmbedding, alibi_bias, sinusoid
 from jasco_pl.network.transformer import Transformer, TransformerConfig
+from jasco_pl.notation.timed_text import ALWAYS
 
 IN, OUT, TEXT = 10, 6, 12
 SMALL = TransformerConfig(width=32, layers=4, heads=4, feed_forward=48, convolution_kernel=8, convolution_groups=4)
@@ -184,6 +185,46 @@ def test_unmasked_text_pads_with_zeros_that_take_part() -> None:
     out = network(x, t, text, mask)
     torch.testing.assert_close(network(x, t, text.masked_fill(~mask[..., None], 100.0), mask), out)
     assert not torch.allclose(network(x, t, functional.pad(text, (0, 0, 0, 4)), functional.pad(mask, (0, 4))), out, atol=1e-4)
+
+
+WHOLE = torch.tensor([0, ALWAYS]).expand(3, 5, -1)
+
+
+@pytest.mark.parametrize("config", [*VARIANTS, replace(SMALL, mask_text=False)], ids=variant_name)
+def test_texts_that_hold_throughout_are_ordinary_bit_for_bit(config: TransformerConfig) -> None:
+    network = build(config)
+    assert torch.equal(network(*inputs(), text_frames=WHOLE), network(*inputs()))
+
+
+@pytest.mark.parametrize("injection", ["cross_attention", "zero_convolution"])
+def test_texts_that_hold_throughout_are_ordinary_beside_other_controls(injection: str) -> None:
+    network = with_controls(injection)
+    assert torch.equal(network(*inputs(), some_controls(), text_frames=WHOLE), network(*inputs(), some_controls()))
+
+
+@pytest.mark.parametrize("options", [{}, {"mask_text": False}, {"frames_per_token": 2}, {"injection": "cross_attention"}], ids=str)
+def test_a_text_is_seen_in_its_frames_alone(options: dict[str, Any]) -> None:
+    """By cross-attention; self-attention carries on what it says."""
+    config = replace(SMALL, **options)
+    network = with_controls("cross_attention") if "injection" in options else build(config)
+    controls = some_controls() if "injection" in options else None
+    x, t, text, _ = inputs()
+    mask, frames = torch.ones(3, 5, dtype=torch.bool), torch.tensor([[0, 5], [0, 5], [5, 8], [8, ALWAYS], [3, 3]]).expand(3, -1, -1)
+    said: list[Tensor] = []
+    network.layers[0].cross_attention.register_forward_hook(lambda module, args, out: said.append(out.detach()))
+    outs = []
+    for changed in (None, 1, 2, 3, 4):
+        other = text.clone()
+        if changed is not None:
+            other[:, changed] += 1.0
+        outs.append(network(x, t, other, mask, controls, frames))
+    patch = config.frames_per_token
+    seen = {1: range(5), 2: range(5, 8), 3: range(8, 11), 4: range(0)}
+    for number, (one, out) in enumerate(zip(said[1:], outs[1:], strict=True), 1):
+        moved = (one - said[0]).abs().amax(dim=-1) > 1e-6
+        expected = torch.tensor([place * patch in seen[number] for place in range(moved.shape[1])])
+        assert torch.equal(moved, expected.expand(3, -1)), number
+        assert torch.equal(out, outs[0]) == (number == 4)
 
 
 def test_two_frames_a_token_fill_an_odd_clip_with_silence() -> None:

@@ -70,6 +70,28 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+def test_sections_of_a_piece_are_stored_from_their_first_frame(pieces, tmp_path, tiny_codec_folder):
+    path = pieces / "piece-001.json"
+    note = json.loads(path.read_text())
+    parts = [
+        {"start": 0.0, "name": "A", "captions": ["piano"]},
+        {"start": 0.51, "captions": ["full band", "all"]},
+        {"start": 9, "captions": []},
+    ]
+    path.write_text(json.dumps({**note, "sections": parts}))
+    assert encoded(path, tiny_codec_folder).sections == [(0, ["piano"]), (26, ["full band", "all"])]  # the last begins after the end
+    assert encoded(pieces / "piece-002.json", tiny_codec_folder).sections == []
+    build_shards(pieces, tmp_path / "shards", str(tiny_codec_folder))
+    assert ShardReader(tmp_path / "shards").read(1).sections == [(0, ["piano"]), (26, ["full band", "all"])]
+    for broken, sentence in (
+        ([{"captions": []}], "'piece-001' cannot be read.*'start'"),
+        (parts[::-1], "'piece-001' do not begin one after"),
+    ):
+        path.write_text(json.dumps({**note, "sections": broken}))
+        with pytest.raises(UserError, match=sentence):
+            encoded(path, tiny_codec_folder)
+
+
 def test_the_drum_band_is_kept_and_the_rest_is_not():
     time_ = torch.arange(RATE) / RATE
     for frequency, least, most in ((400.0, -1.0, 0.5), (80.0, -100.0, -25.0), (2000.0, -100.0, -25.0)):

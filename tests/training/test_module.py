@@ -11,7 +11,9 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from jasco_pl.controls.conditions import ConditionDropout
+from jasco_pl.data.crops import CropDataset, collate
 from jasco_pl.data.datamodule import ShardDataModule
+from jasco_pl.data.resident import ResidentSet
 from jasco_pl.system.errors import UserError
 from jasco_pl.training.checkpoint_io import AtomicCheckpointIO
 from jasco_pl.training.module import JascoModule
@@ -71,6 +73,19 @@ def test_what_a_sample_has_to_paint_does_not_depend_on_its_batch(make_module, ti
     assert torch.equal(seen[~masked], latents[~masked])
     other = {**batch, "key": batch["key"] + 1}
     assert not torch.equal(module.conditions(other, latents).local["painting"].isnan().all(dim=-1), masked)
+
+
+@torch.no_grad()
+def test_losses_of_texts_by_section_are_the_same_from_either_loader(make_module, tmp_path, write_tiny_shards):
+    write_tiny_shards(tmp_path / "parts", sections=True)
+    module = make_module().eval()
+    dataset = CropDataset(tmp_path / "parts", 50, 3, ["latents", "chords", "melody", "codes_drums"], section_captions=0.8)
+    keys = [(1, position) for position in range(8)]
+    batches = collate(dataset.__getitems__(keys)), ResidentSet(dataset, "cpu", module.text_encoder)(keys)
+    told, resident = (module.item_losses(batch, ConditionDropout(0.2, 0.3))[0] for batch in batches)
+    assert torch.equal(told, resident)
+    whole = {name: value for name, value in batches[0].items() if name != "spans"}
+    assert ((told == module.item_losses(whole, ConditionDropout(0.2, 0.3))[0]).float().mean() - 0.5).abs() < 0.4  # some are, some are not
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ class Steps(lightning.Callback):
 @pytest.fixture
 def fit(make_module, tmp_path, write_tiny_shards):
     """fit(graph, steps, poisoned, **options) -> (module, what the steps left, the guard, the trainer)."""
-    write_tiny_shards(tmp_path / "train", samples=12)
+    write_tiny_shards(tmp_path / "train", samples=12, sections=True)
 
     def run(graph: bool, steps: int = 7, poisoned: tuple[int, ...] = (), module: Any = None, **options: Any) -> Any:
         watch, guard = Steps(poisoned), GradientGuard(**options.pop("guard", {}))

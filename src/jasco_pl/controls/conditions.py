@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from jasco_pl.controls.base import Control
 from jasco_pl.controls.painting import Painting
+from jasco_pl.notation.timed_text import ALWAYS
 from jasco_pl.system.draws import uniform
 from jasco_pl.system.errors import UserError
 
@@ -23,25 +24,32 @@ class Conditions:
         local: name of a control -> raw frames, [B, T] or [B, T, C] of the control's dtype.
         text: states of the text encoder, [B, L, D].
         text_mask: true where a state belongs to a text, [B, L].
+        text_frames: frames [first, last) in which a state is seen, int64 [B, L, 2]; every frame has to see one. None: all are seen in all.
     """
 
     local: dict[str, Tensor]
     text: Tensor
     text_mask: Tensor
+    text_frames: Tensor | None = None
 
     def items(self, index: slice) -> Conditions:
         """Conditions of some items of the batch, without the text padding that only the others needed."""
         mask = self.text_mask[index]
         length = int(mask.sum(dim=1).max())
-        return Conditions({name: raw[index] for name, raw in self.local.items()}, self.text[index, :length], mask[:, :length])
+        frames = None if self.text_frames is None else self.text_frames[index, :length]
+        return Conditions({name: raw[index] for name, raw in self.local.items()}, self.text[index, :length], mask[:, :length], frames)
 
     def window(self, first: int, last: int) -> Conditions:
         """The same for a stretch of frames."""
-        return Conditions({name: raw[:, first:last] for name, raw in self.local.items()}, self.text, self.text_mask)
+        frames = None if self.text_frames is None else self.text_frames - first
+        return Conditions({name: raw[:, first:last] for name, raw in self.local.items()}, self.text, self.text_mask, frames)
 
     def to(self, device: torch.device | str) -> Conditions:
         """The same on another device."""
-        return Conditions({name: raw.to(device) for name, raw in self.local.items()}, self.text.to(device), self.text_mask.to(device))
+        frames = None if self.text_frames is None else self.text_frames.to(device)
+        return Conditions(
+            {name: raw.to(device) for name, raw in self.local.items()}, self.text.to(device), self.text_mask.to(device), frames
+        )
 
 
 def drop_text(text: Tensor, mask: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,6 +57,15 @@ def drop_text(text: Tensor, mask: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]
     nothing = torch.zeros_like(mask)
     nothing[:, 0] = True
     return torch.where(keep[:, None, None], text, torch.zeros_like(text)), torch.where(keep[:, None], mask, nothing)
+
+
+def drop_text_frames(frames: Tensor | None, keep: Tensor) -> Tensor | None:
+    """The frames [B, L, 2] in which states are seen, where keep [B] is false those of the null text: all."""
+    if frames is None:
+        return None
+    always = torch.zeros_like(frames)
+    always[..., 1] = ALWAYS
+    return torch.where(keep[:, None, None], frames, always)
 
 
 class ControlSet(nn.ModuleDict):
@@ -84,10 +101,12 @@ class ControlSet(nn.ModuleDict):
         for name, control in self.by_name.items():
             if name in masks:
                 local[name] = control.drop(local[name], masks[name].to(local[name].device))
-        text, text_mask = conditions.text, conditions.text_mask
+        text, text_mask, text_frames = conditions.text, conditions.text_mask, conditions.text_frames
         if "text" in masks:
-            text, text_mask = drop_text(text, text_mask, masks["text"].to(text.device))
-        return Conditions(local, text, text_mask)
+            kept = masks["text"].to(text.device)
+            text, text_mask = drop_text(text, text_mask, kept)
+            text_frames = drop_text_frames(text_frames, kept)
+        return Conditions(local, text, text_mask, text_frames)
 
     def only(self, conditions: Conditions, names: frozenset[str]) -> Conditions:
         """The same batch seen with these conditions alone (one row of the guidance)."""

@@ -7,6 +7,11 @@
     crc32 [N, F]                     of that field; 0 where it has none
     captions, caption_ends [C]       of all samples one behind another
     caption_stops [N]                how many captions there are up to and with this sample
+    sections [K]                     first frames of the sections of all samples; this and the next four only where some sample has sections
+    section_stops [N]                how many sections there are up to and with this sample
+    section_captions, section_caption_ends
+                                     captions of all sections one behind another
+    section_caption_stops [K]        how many of them there are up to and with this section
     files, file_ends [S]             names of the shards
     bytes, codecs, stops [S]         size, fingerprint of the codec (-1: not recorded), samples up to and with this shard
 
@@ -52,6 +57,14 @@ DTYPES = {
     "codecs": np.int64,
     "stops": np.int64,
 }
+SECTIONS = {
+    "sections": np.int32,
+    "section_stops": np.int64,
+    "section_captions": np.uint8,
+    "section_caption_ends": np.int64,
+    "section_caption_stops": np.int64,
+}
+"""Columns of sets whose samples have sections."""
 _BLOCK = 2**14  # texts that are decoded at a time
 T = TypeVar("T")
 
@@ -139,6 +152,8 @@ class Columns:
         self.ids = Texts(self.arrays["ids"], self.arrays["id_ends"])
         self.captions = Texts(self.arrays["captions"], self.arrays["caption_ends"])
         self.files = Texts(self.arrays["files"], self.arrays["file_ends"])
+        self.has_sections = "sections" in self.arrays
+        self.section_captions = Texts(self.arrays["section_captions"], self.arrays["section_caption_ends"]) if self.has_sections else []
         self.entries: Lazy[dict[str, Any]] = Lazy(len(self.ids), self._entry)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -150,12 +165,14 @@ class Columns:
         """The columns of an index.
 
         Args:
-            index: `codec`, and `shards` of `file`, `bytes`, perhaps `codec`, and `samples` of `id`, `frames`, `captions`, `crc32`.
+            index: `codec`, and `shards` of `file`, `bytes`, perhaps `codec`, and `samples` of `id`, `frames`, `captions`, perhaps
+                `sections`, `crc32`.
 
         Raises:
             KeyError, TypeError, ValueError, OverflowError: it lacks something, or holds something else.
         """
         codec, frames, counts, sizes, codecs, samples = index["codec"], [], [], [], [], []
+        parts = _Sections()
         ids: list[bytes] = []
         captions: list[bytes] = []
         files: list[bytes] = []
@@ -174,6 +191,7 @@ class Columns:
                 frames.append(entry["frames"])
                 counts.append(len(entry["captions"]))
                 captions += map(_encode, entry["captions"])
+                parts.add(entry.get("sections", ()))
         fields = [name for name, (places, _) in crcs.items() if places]
         if len(fields) > 32:
             raise ValueError(f"{len(fields)} kinds of fields")
@@ -193,6 +211,7 @@ class Columns:
                 "crc32": table,
                 **joined("captions", "caption_ends", captions),
                 "caption_stops": np.cumsum(counts, dtype=np.int64),
+                **parts.columns(),
                 **joined("files", "file_ends", files),
                 "bytes": np.array(sizes, np.int64),
                 "codecs": np.array(codecs, np.int64),
@@ -227,12 +246,13 @@ class Columns:
         try:
             handle = safe_open(path, "pt")  # as torch's tensors the columns are mapped; as numpy's they would be copied
             note = json.loads(handle.metadata()["columns"])
-            if note["format"] != FORMAT or set(note["crc32"]) != set(DTYPES):
+            dtypes = DTYPES | (SECTIONS if "sections" in note["crc32"] else {})
+            if note["format"] != FORMAT or set(note["crc32"]) != set(dtypes):
                 raise ValueError(f"it is not of format {FORMAT!r}")
-            arrays = {name: handle.get_tensor(name).numpy() for name in DTYPES}
+            arrays = {name: handle.get_tensor(name).numpy() for name in dtypes}
             for name, array in arrays.items():
                 array.flags.writeable = False
-                if array.dtype != DTYPES[name] or (check and _crc32(array) != note["crc32"][name]):
+                if array.dtype != dtypes[name] or (check and _crc32(array) != note["crc32"][name]):
                     raise ValueError(f"the column {name!r} fails its checksum")
             return cls(arrays, path, Source(**note["made_from"]))
         except FileNotFoundError:
@@ -245,13 +265,22 @@ class Columns:
 
     def _entry(self, position: int) -> dict[str, Any]:
         mask, crcs = int(self.stored[position]), self.crc32[position].tolist()
-        stops = self.arrays["caption_stops"]
+        sections = self.sections(position)
         return {
             "id": self.ids[position],
             "frames": int(self.frames[position]),
-            "captions": self.captions[int(stops[position - 1]) if position else 0 : int(stops[position])],
+            "captions": self.captions[_between(self.arrays["caption_stops"], position)],
+            **({"sections": sections} if sections else {}),
             "crc32": {name: crc for number, (name, crc) in enumerate(zip(self.fields, crcs, strict=True)) if mask >> number & 1},
         }
+
+    def sections(self, position: int) -> list[list[Any]]:
+        """[first frame, captions] of every section of a sample; none of one that has none."""
+        if not self.has_sections:
+            return []
+        within, stops = _between(self.arrays["section_stops"], position), self.arrays["section_caption_stops"]
+        firsts = self.arrays["sections"][within].tolist()
+        return [[first, self.section_captions[_between(stops, within.start + number)]] for number, first in enumerate(firsts)]
 
     @cached_property
     def caption_counts(self) -> NDArray[np.int64]:
@@ -287,6 +316,40 @@ class Columns:
         members, codec = self.members(number), int(self.codecs[number])
         found = {"file": self.files[number], "bytes": int(self.bytes[number]), "samples": self.entries[members.start : members.stop]}
         return found if codec < 0 else {**found, "codec": codec}
+
+
+class _Sections:
+    """The columns of sections while they are gathered."""
+
+    def __init__(self) -> None:
+        self._counts: list[int] = []
+        self._firsts: list[int] = []
+        self._captions: list[bytes] = []
+        self._caption_counts: list[int] = []
+
+    def add(self, sections: Sequence[Sequence[Any]]) -> None:
+        """Those of the next sample."""
+        self._counts.append(len(sections))
+        for first, captions in sections:
+            self._firsts.append(first)
+            self._captions += map(_encode, captions)
+            self._caption_counts.append(len(captions))
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """None where no sample has any: then a file is what it was before there were sections."""
+        if not self._firsts:
+            return {}
+        return {
+            "sections": np.array(self._firsts, np.int32),
+            "section_stops": np.cumsum(self._counts, dtype=np.int64),
+            **joined("section_captions", "section_caption_ends", self._captions),
+            "section_caption_stops": np.cumsum(self._caption_counts, dtype=np.int64),
+        }
+
+
+def _between(stops: NDArray[np.int64], number: int) -> slice:
+    """Where something's own lie, of which `stops` says how many there are up to and with each."""
+    return slice(int(stops[number - 1]) if number else 0, int(stops[number]))
 
 
 def _encode(text: str) -> bytes:

@@ -14,6 +14,7 @@ from jasco_pl.data.sampler import CropDraws, Drawn
 from jasco_pl.data.schema import FIELDS, STAND_INS, Batch, Sample, stage_of
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.data.split import is_recorded
+from jasco_pl.notation.timed_text import Span, covering, spans_of, throughout
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
 
@@ -46,6 +47,8 @@ class CropDataset(Dataset[Batch]):
         fields: which stored fields to read; a field that a sample lacks is an error.
         alternatives: field -> (other field, share): that share of the crops takes the other field in its place.
         random_crop: false takes every sample's beginning and its first caption (validation).
+        section_captions: share of the crops of samples with sections that take the captions of those sections that they touch, each for
+            its frames, in place of one of the whole. Batches have `spans` then; in a set without sections nothing changes.
 
     Raises:
         UserError: a sample lacks a field; the sentence names it and what adds the field.
@@ -59,10 +62,13 @@ class CropDataset(Dataset[Batch]):
         fields: Sequence[str],
         alternatives: dict[str, tuple[str, float]] | None = None,
         random_crop: bool = True,
+        section_captions: float = 0.0,
     ) -> None:
         self.reader = folder if isinstance(folder, ShardReader) else ShardReader(folder)
         self.alternatives = alternatives or {}
-        self.draws = CropDraws(frames, seed, {field: share for field, (_, share) in self.alternatives.items()}, random_crop)
+        shares = {field: share for field, (_, share) in self.alternatives.items()}
+        by_section = section_captions if self.reader.columns.has_sections else 0.0
+        self.draws = CropDraws(frames, seed, shares, random_crop, by_section)
         self.fields = list(fields)
         for entry in self.reader.columns.kinds():
             if missing := next(self._lacking(entry["crc32"]), None):
@@ -120,10 +126,19 @@ class CropDataset(Dataset[Batch]):
         sample = Sample(stored.id, {field: stored.tensors[source] for field, source in sources.items()}, stored.captions)
         item: Batch = dict(crop(sample, int(drawn.starts[index]), self.draws.length))
         item["caption"] = sample.captions[int(drawn.captions[index])] if sample.captions else ""
+        if drawn.by_section is not None:
+            by_section = bool(drawn.by_section[index]) and bool(stored.sections)
+            item["spans"] = self._spans(stored.sections, drawn, index) if by_section else throughout(item["caption"])
         item["id"] = sample.id
         item["key"] = drawn.keys[index]
         item["start"] = drawn.starts[index]
         return item
+
+    def _spans(self, sections: Sequence[tuple[int, list[str]]], drawn: Drawn, index: int) -> list[Span]:
+        whole = covering(sections)
+        choices = drawn.section_captions(torch.tensor([len(captions) for _, captions in whole]).expand(len(drawn.keys), -1))[index]
+        chosen = [(first, captions[choice]) for (first, captions), choice in zip(whole, choices.tolist(), strict=True)]
+        return spans_of(chosen, int(drawn.starts[index]), self.draws.length)
 
 
 def collate(items: Sequence[Batch]) -> Batch:

@@ -34,6 +34,8 @@ class ShardDataModule(lightning.LightningDataModule):
         fields: stored fields to read besides the latents; `jasco fit` takes those of the model's controls.
         heard_chords: share of the crops that take Chordino's labels (`chords_heard`) in place of exact annotations; for models with chords.
             A recording has no exact ones: it gives Chordino's whatever this says, in training, validation and test.
+        section_captions: share of the crops of music with sections that are told what happens in the sections that they touch, each at its
+            time, in place of a caption of the whole. Nothing changes for music without.
         workers: loader processes a device.
         seed: of order, crops, captions, noise.
         cache: local folder for the shards of URLs; null is jasco_pl/shards in the user's cache folder. Processes and runs may share it.
@@ -54,6 +56,7 @@ class ShardDataModule(lightning.LightningDataModule):
         seconds: float = 10.0,
         fields: Sequence[str] = ("chords", "melody", "codes_drums"),
         heard_chords: float = 0.0,
+        section_captions: float = 0.5,
         workers: int = 2,
         seed: int = 0,
         cache: str | None = None,
@@ -70,13 +73,15 @@ class ShardDataModule(lightning.LightningDataModule):
             raise UserError(f"batch_size {batch_size} and seconds {seconds:g} must be positive, workers {workers} not negative.")
         if not 0 <= heard_chords <= 1:
             raise UserError(f"heard_chords is a share from 0 to 1, not {heard_chords:g}.")
+        if not 0 <= section_captions <= 1:
+            raise UserError(f"section_captions is a share from 0 to 1, not {section_captions:g}.")
         if cache_gb <= 0 or prefetch_shards < 0 or (shuffle_shards or 0) < 0:
             counts = f"prefetch_shards {prefetch_shards} and shuffle_shards {shuffle_shards}"
             raise UserError(f"cache_gb {cache_gb:g} must be positive, {counts} not negative.")
         self.cache, self.cache_gb, self.prefetch_shards, self.shuffle_shards = cache, cache_gb, prefetch_shards, shuffle_shards
         self.train_folder, self.valid_folder, self.test_folder = train, valid, test
         self.batch_size, self.seconds, self.workers, self.seed, self.resident = batch_size, seconds, workers, seed, resident
-        self.fields = ["latents", *fields]
+        self.fields, self.section_captions = ["latents", *fields], section_captions
         self.alternatives = {"chords": ("chords_heard", heard_chords)} if heard_chords and "chords" in fields else {}
 
     def _batches(self, folder: str, shuffle: bool) -> tuple[CropDataset, GlobalBatches]:
@@ -88,7 +93,8 @@ class ShardDataModule(lightning.LightningDataModule):
         window = self.shuffle_shards if self.shuffle_shards is not None else REMOTE_WINDOW if is_url(folder) else 0
         reader = ShardReader(folder, cache=CacheOptions(self.cache, self.cache_gb, self.prefetch_shards, window if shuffle else 1))
         frames = round(self.seconds * float(reader.codec["frame_rate"]))
-        dataset = CropDataset(reader, frames, self.seed, self.fields, self.alternatives if shuffle else {}, random_crop=shuffle)
+        alternatives, by_section = (self.alternatives, self.section_captions) if shuffle else ({}, 0.0)
+        dataset = CropDataset(reader, frames, self.seed, self.fields, alternatives, shuffle, by_section)
         return dataset, GlobalBatches(len(dataset), self.batch_size, self.seed, rank, world, shuffle, parts, reader.counts, window)
 
     def _loader(self, folder: str, shuffle: bool) -> ResumableLoader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -10,7 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from jasco_pl.data.crops import CropDataset
+from jasco_pl.data.sampler import Drawn
 from jasco_pl.data.schema import FIELDS, Batch
+from jasco_pl.notation.timed_text import ALWAYS, Span, covering
 from jasco_pl.system.seeding import stable_hash
 
 Encode = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
@@ -60,6 +63,55 @@ class _Rows:
         return torch.where(inside.view(*inside.shape, *[1] * (found.ndim - 2)), found, torch.full_like(found, null))
 
 
+Numbered = Sequence[tuple[int, Sequence[int]]]
+"""Sections of a sample as `covering` gives them, with numbers for their texts."""
+
+
+class _Sections:
+    """First frames of all sections, and the numbers of the texts that each may have."""
+
+    def __init__(self, samples: Sequence[Numbered], device: torch.device | str) -> None:
+        self.firsts = _Rows([len(sections) for sections in samples], device)
+        self.texts = _Rows([len(texts) for sections in samples for _, texts in sections], device)
+        for item, sections in enumerate(samples):
+            self.firsts.put(item, torch.tensor([first for first, _ in sections], dtype=torch.int64))
+        for number, texts in enumerate(texts for sections in samples for _, texts in sections):
+            self.texts.put(number, torch.tensor(texts))
+
+    def take(self, positions: Tensor, drawn: Drawn, whole: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """The texts of crops of `length` frames, where `whole` [B] is that of a crop that is not told by section.
+
+        Returns:
+            Their numbers [B, S] and frames [first, last) in the crop [B, S, 2], one behind another; those with first = last are none.
+        """
+        none = torch.zeros_like(positions)
+        firsts = self.firsts.take(positions, none, self.firsts.longest, ALWAYS)
+        edges = (torch.cat([firsts, torch.full_like(firsts[:, :1], ALWAYS)], dim=1) - drawn.starts[:, None]).clamp(0, length)
+        frames = torch.stack([edges[:, :-1], edges[:, 1:]], dim=-1)
+        numbers = self.firsts.firsts[positions, None] + torch.arange(self.firsts.longest, device=positions.device)
+        numbers = numbers.clamp(max=len(self.texts.lengths) - 1)  # behind an item's last section come other items', with no frames
+        choices = drawn.section_captions(self.texts.lengths[numbers])
+        texts = self.texts.take(numbers.flatten(), choices.flatten(), 1, 0).view_as(numbers)
+        assert drawn.by_section is not None
+        told = drawn.by_section & (self.firsts.lengths[positions] > 0)
+        always = torch.zeros_like(frames)
+        always[:, 0, 1] = ALWAYS
+        return torch.where(told[:, None], texts, whole[:, None]), torch.where(told[:, None, None], frames, always)
+
+
+def _most_states(sections: Numbered, states: Sequence[int], length: int) -> int:
+    """States of the longest texts, by number, that a crop of `length` frames can have of these sections."""
+    lasts = [*(first for first, _ in sections[1:]), ALWAYS]
+    longest = [max(states[number] for number in texts) for _, texts in sections]
+    runs = (
+        sum(longest[begin : end + 1])
+        for begin in range(len(sections))
+        for end in range(begin, len(sections))
+        if begin == end or sections[end][0] - lasts[begin] <= length - 2
+    )
+    return max(runs, default=0)
+
+
 class ResidentSet:
     """All that a `CropDataset` reads, on one device.
 
@@ -67,7 +119,7 @@ class ResidentSet:
         dataset: its samples and what is drawn of them: a batch here is the collated batch there.
         device: where it lies.
         encode: the text encoder; then a batch has `text` [B, L, D] and `text_mask` [B, L], padded to the longest caption of the batch, on a
-            GPU of the set.
+            GPU of the set; and `text_frames` [B, L, 2] in place of `spans`.
 
     Raises:
         CorruptShardError: a sample is damaged.
@@ -79,7 +131,10 @@ class ResidentSet:
         self.ids = [entry["id"] for entry in entries]
         self._names = torch.tensor([stable_hash(name) for name in self.ids], device=device)
         captions = [entry["captions"] or [""] for entry in entries]
-        self._texts = list(dict.fromkeys(caption for several in captions for caption in several))
+        by_section = bool(dataset.draws.by_section)
+        sections = [covering(entry.get("sections", [])) if by_section else [] for entry in entries]
+        several = itertools.chain(captions, (texts for parts in sections for _, texts in parts))
+        self._texts = list(dict.fromkeys(itertools.chain.from_iterable(several)))
         number = {caption: index for index, caption in enumerate(self._texts)}
         self._captions = _Rows([len(several) for several in captions], device)
         frames = [entry["frames"] for entry in entries]
@@ -92,6 +147,12 @@ class ResidentSet:
                 self._fields[name].put(position, stored.tensors[source])
             self._captions.put(position, torch.tensor([number[caption] for caption in captions[position]]))
         self._states = self._encoded()
+        numbered = [[(first, [number[text] for text in texts]) for first, texts in parts] for parts in sections]
+        self._sections = _Sections(numbered, device) if by_section else None
+        self._longest = 0
+        if self._states is not None:
+            states = self._states.lengths.tolist()
+            self._longest = max([self._states.longest, *(_most_states(parts, states, dataset.draws.length) for parts in numbered)])
 
     def _encoded(self) -> _Rows | None:
         if self.encode is None:
@@ -124,15 +185,39 @@ class ResidentSet:
                 other = self._fields[name].take(positions, drawn.starts, draws.length, FIELDS[field].null)
                 part = torch.where(drawn.alternatives[field].view(-1, *[1] * (part.ndim - 1)), other, part)
             batch[field] = part.float() if part.is_floating_point() else part.long()
-        texts = self._captions.take(positions, drawn.captions, 1, 0)[:, 0]
+        texts, frames = self._captions.take(positions, drawn.captions, 1, 0), None
         if self._states is None:
-            batch["caption"] = [self._texts[number] for number in texts.tolist()]
-        else:
-            lengths = self._states.lengths[texts]
-            # on a GPU shapes never change, and nobody waits for a length; elsewhere padding costs
-            longest = self._states.longest if self.device.type == "cuda" else int(lengths.max())
-            batch["text"] = self._states.take(texts, torch.zeros_like(texts), longest, 0.0)
-            batch["text_mask"] = torch.arange(longest, device=self.device) < lengths[:, None]
+            batch["caption"] = [self._texts[number] for (number,) in texts.tolist()]
+        if self._sections is not None:
+            texts, frames = self._sections.take(positions, drawn, texts[:, 0], draws.length)
+        if self._states is not None:
+            return {**batch, **self._told(texts, frames)}
+        if frames is not None:
+            batch["spans"] = [
+                [Span(first, last, self._texts[number]) for number, (first, last) in zip(row, places, strict=True) if first < last]
+                for row, places in zip(texts.tolist(), frames.tolist(), strict=True)
+            ]
+        return batch
+
+    def _told(self, texts: Tensor, frames: Tensor | None) -> Batch:
+        """States of texts by number [B, S] one behind another, of those alone that have frames in [B, S, 2], if that is given."""
+        assert self._states is not None
+        lengths = self._states.lengths[texts]
+        if frames is not None:
+            lengths = lengths * (frames[..., 0] < frames[..., 1])
+        ends = lengths.cumsum(1)
+        # on a GPU shapes never change, and nobody waits for a length; elsewhere padding costs
+        longest = self._longest if self.device.type == "cuda" else int(ends[:, -1].max())
+        places = torch.arange(longest, device=self.device).expand(len(texts), -1).contiguous()
+        which = torch.searchsorted(ends, places, right=True).clamp(max=texts.shape[1] - 1)
+        within, inside = places - (ends - lengths).gather(1, which), places < ends[:, -1:]
+        found = self._states.take(texts.gather(1, which).flatten(), within.flatten(), 1, 0.0)
+        batch: Batch = {"text": found.view(*places.shape, -1) * inside[..., None], "text_mask": inside}
+        if frames is not None:
+            seen = frames.gather(1, which[..., None].expand(-1, -1, 2))
+            always = torch.zeros_like(seen)
+            always[..., 1] = ALWAYS
+            batch["text_frames"] = torch.where(inside[..., None], seen, always)
         return batch
 
     def __call__(self, keys: Sequence[tuple[int, int]]) -> Batch:

@@ -48,12 +48,20 @@ class Drawn:
         starts: first frames of the crops.
         captions: which of their captions.
         alternatives: field -> true where the other field is taken in its place.
+        by_section: true where the captions of sections are taken in place of one of the whole; None where nobody asks.
     """
 
     keys: Tensor
     starts: Tensor
     captions: Tensor
     alternatives: dict[str, Tensor]
+    by_section: Tensor | None = None
+
+    def section_captions(self, counts: Tensor) -> Tensor:
+        """Which caption of each section: [B, S] from the numbers of captions [B, S]; 0 where there is none."""
+        numbers = torch.arange(counts.shape[1], device=counts.device)
+        keys = refined(self.keys[:, None], "section", numbers).flatten()
+        return below(keys, "caption", counts.clamp(min=1).flatten()).view_as(counts)
 
 
 @dataclass(frozen=True)
@@ -65,12 +73,14 @@ class CropDraws:
         seed: of everything.
         shares: field -> share of the crops that take another field in its place.
         random: false takes every sample's beginning and its first caption (validation).
+        by_section: share of the crops that take captions of sections.
     """
 
     length: int
     seed: int
     shares: Mapping[str, float]
     random: bool = True
+    by_section: float = 0.0
 
     def __call__(self, names: Tensor, epochs: Tensor | int, frames: Tensor, captions: Tensor) -> Drawn:
         """Draw for samples, given tensors [B] or one epoch for all.
@@ -86,7 +96,8 @@ class CropDraws:
         starts = below(keys, "crop", spare + 1) if self.random else torch.zeros_like(keys)
         choices = below(keys, "caption", captions.clamp(min=1)) if self.random else torch.zeros_like(keys)
         taken = {field: uniform(keys, f"instead of {field}")[:, 0] < share for field, share in self.shares.items()}
-        return Drawn(keys, starts, choices, taken)
+        by_section = uniform(keys, "captions by section")[:, 0] < self.by_section if self.by_section else None
+        return Drawn(keys, starts, choices, taken, by_section)
 
 
 @dataclass(frozen=True)

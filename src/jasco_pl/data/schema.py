@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ class Sample:
     id: str
     tensors: dict[str, Tensor]
     captions: list[str]
+    sections: list[tuple[int, list[str]]] = field(default_factory=list)
+    """First frame and captions of each part of a piece that has parts; it lasts until the next one begins, the last one to the end."""
 
     @property
     def frames(self) -> int:
@@ -61,10 +64,14 @@ class Sample:
                 raise ValueError(f"sample {self.id!r}, field {name!r}: {tensor.dtype} where {expected} is expected.")
             if tensor.shape[0] != self.frames:
                 raise ValueError(f"sample {self.id!r}, field {name!r}: {tensor.shape[0]} frames, its latents have {self.frames}.")
+        edges = [-1, *(first for first, _ in self.sections), self.frames]
+        if any(first >= last for first, last in pairwise(edges)):
+            raise ValueError(f"sample {self.id!r}: sections do not begin one after another within its {self.frames} frames: {edges[1:-1]}.")
 
 
 Batch = dict[str, Any]
-"""Collated crops: field -> tensor [B, T, ...]; `id`, `caption`: lists of str; `key`: list of int; `mask` [B, T] true on real frames."""
+"""Collated crops: field -> tensor [B, T, ...]; `id`, `caption`: lists of str; `key`: int64 [B]; `mask` [B, T] true on real frames; and
+`spans`: a list of `Span`s for each, where captions of sections are read."""
 
 
 class CorruptShardError(UserError):

@@ -55,7 +55,8 @@ def write_shard(folder: str | Path, name: str, samples: Sequence[Sample], codec:
         stored = {field: sample.tensors[field].contiguous() for field in FIELDS if field in sample.tensors}  # in one order, whoever made it
         tensors |= {f"{sample.id}/{field}": tensor for field, tensor in stored.items()}
         crc = {field: checksum(tensor) for field, tensor in stored.items()}
-        entries.append({"id": sample.id, "frames": sample.frames, "captions": sample.captions, "crc32": crc})
+        parts = {"sections": [[first, captions] for first, captions in sample.sections]} if sample.sections else {}
+        entries.append({"id": sample.id, "frames": sample.frames, "captions": sample.captions, **parts, "crc32": crc})
     path = folder / f"{name}.safetensors"
     with atomic_path(path) as temporary:
         save_file(tensors, temporary)
@@ -128,7 +129,7 @@ class ShardReader:
 
     @property
     def entries(self) -> Sequence[dict[str, Any]]:
-        """`id`, `frames`, `captions`, `crc32` of every sample; each is made when it is asked for."""
+        """`id`, `frames`, `captions`, `crc32` of every sample, `sections` where it has some; each is made when it is asked for."""
         return self.columns.entries
 
     @property
@@ -204,7 +205,7 @@ class ShardReader:
                 raise
             self.remote.drop(shard)  # the copy was whole when it was made, so that it is worth another
             tensors = self._read(shard, entry, fields)
-        return Sample(entry["id"], tensors, list(entry["captions"]))
+        return Sample(entry["id"], tensors, list(entry["captions"]), [(first, captions) for first, captions in entry.get("sections", [])])
 
     def _read(self, shard: int, entry: dict[str, Any], fields: Sequence[str] | None) -> dict[str, Tensor]:
         if self.remote:

@@ -159,14 +159,15 @@ class JascoModel(nn.Module):
         projected = self.controls(conditions).to(z.dtype).expand(-1, z.shape[1], -1)
         beside = self.config.transformer.injection == "concatenation"
         x, apart = (torch.cat([z, projected], dim=-1), None) if beside else (z, projected)
-        return self._preconditioned(self.transformer(x, t, conditions.text, conditions.text_mask, apart), z, t)
+        return self._preconditioned(self.transformer(x, t, conditions.text, conditions.text_mask, apart, conditions.text_frames), z, t)
 
     def context(self, conditions: Conditions, terms: Sequence[Term], frames: int) -> Context:
         """What the conditions say, for every term of the guidance, rows stacked along the batch: constant over a solver's steps."""
         rows = [self.controls.only(conditions, term.conditions) for term in terms]
         projected = torch.cat([self.controls(row) for row in rows]).expand(-1, frames, -1)
         text, mask = torch.cat([row.text for row in rows]), torch.cat([row.text_mask for row in rows])
-        return self.transformer.context(text, mask, frames, projected)
+        seen = [row.text_frames for row in rows if row.text_frames is not None]
+        return self.transformer.context(text, mask, frames, projected, torch.cat(seen) if seen else None)
 
     def velocity(self, z: Tensor, t: Tensor, context: Context) -> Tensor:
         """`forward` with what `context` gave, in the type of z [B, T, C] whatever that of the weights."""

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, T5EncoderModel
 
+from jasco_pl.notation.timed_text import ALWAYS, Span
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import load_pretrained, unavailable
 
@@ -58,7 +59,22 @@ class TextEncoder:
 
     def __call__(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
         """Texts -> states [B, L, dim] and mask [B, L]; None or "" is the null text (one zero state)."""
-        rows = [self._states((text or "").strip()) for text in texts]
+        return self._batch([self._states((text or "").strip()) for text in texts])
+
+    def timed(self, texts: Sequence[Sequence[Span]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Texts that hold for a time -> states of an item's one behind another [B, L, dim], mask [B, L], and frames [first, last) of each
+        state, int64 [B, L, 2]; padding is hidden by its mask alone.
+        """
+        parts = [[self._states(span.text.strip()) for span in spans] for spans in texts]
+        states, mask = self._batch([torch.cat(rows) for rows in parts])
+        frames = torch.tensor([0, ALWAYS]).repeat(*mask.shape, 1)
+        for item, spans, rows in zip(frames, texts, parts, strict=True):
+            held = [torch.tensor([span[:2]]).expand(len(row), -1) for span, row in zip(spans, rows, strict=True)]
+            item[: sum(map(len, rows))] = torch.cat(held)
+        return states, mask, frames.to(self.device)
+
+    def _batch(self, rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """States [L, dim] of several items, padded, and their mask."""
         length = max((row.shape[0] for row in rows), default=1)
         states = torch.zeros(len(rows), length, self.dim)
         mask = torch.zeros(len(rows), length, dtype=torch.bool)

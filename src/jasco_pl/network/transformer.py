@@ -251,7 +251,13 @@ class Transformer(nn.Module):
         nn.init.zeros_(self.output.weight)
 
     def forward(
-        self, x: Tensor, t: Tensor, text: Tensor | Context, text_mask: Tensor | None = None, controls: Tensor | None = None
+        self,
+        x: Tensor,
+        t: Tensor,
+        text: Tensor | Context,
+        text_mask: Tensor | None = None,
+        controls: Tensor | None = None,
+        text_frames: Tensor | None = None,
     ) -> Tensor:
         """Velocity [B, T, out_channels] of x [B, T, in_channels] at t [B] in [0, 1].
 
@@ -260,37 +266,47 @@ class Transformer(nn.Module):
             text: [B, L, text_dim]; or what `context` made of it, its mask and the controls, with which every bit of the result is the same.
             text_mask: [B, L], true where there is a token.
             controls: [B, T, control_channels] where they enter otherwise.
+            text_frames: frames [first, last) in which a text token is seen, [B, L, 2]; None: all.
         """
         tokens = self.embed(self._joined(x))
         if isinstance(text, Tensor):
             assert text_mask is not None
-            text = self._context(text, text_mask, tokens.shape[1], tokens, controls)
+            text = self._context(text, text_mask, tokens.shape[1], tokens, controls, text_frames)
         return self._velocity(tokens, t, text)[:, : x.shape[1]]
 
-    def context(self, text: Tensor, text_mask: Tensor, frames: int, controls: Tensor | None = None) -> Context:
+    def context(
+        self, text: Tensor, text_mask: Tensor, frames: int, controls: Tensor | None = None, text_frames: Tensor | None = None
+    ) -> Context:
         """What `forward` makes of everything but x and t, once for the many evaluations of a generation, in the precision of the weights.
 
         Args:
             text, text_mask: as for `forward`.
             frames: T.
             controls: [B, T, channels]; those that are concatenated are only kept.
+            text_frames: as for `forward`.
         """
         like, tokens = self.embed.weight, -(-frames // self.config.frames_per_token)
         text = text.to(like.dtype)
         if self.config.mask_text and (spare := -text.shape[1] % TEXT_MULTIPLE.get(like.device.type, 1)):
             text, text_mask = functional.pad(text, (0, 0, 0, spare)), functional.pad(text_mask, (0, spare))
-        context = self._context(text, text_mask, tokens, like, None if controls is None else controls.to(like.dtype))
+            text_frames = None if text_frames is None else functional.pad(text_frames, (0, 0, 0, spare))
+        context = self._context(text, text_mask, tokens, like, None if controls is None else controls.to(like.dtype), text_frames)
         if self.time_modulation is None:  # flow time changes the memory
             return context
         layers = [*self.layers, *([] if self.branch is None else self.branch.layers)]
         heard = tuple(layer.cross_attention.keys_and_values(context.memory) for layer in layers)  # type: ignore[union-attr,operator]
         return replace(context, heard=heard)
 
-    def _context(self, text: Tensor, text_mask: Tensor, tokens: int, like: Tensor, controls: Tensor | None) -> Context:
+    def _context(
+        self, text: Tensor, text_mask: Tensor, tokens: int, like: Tensor, controls: Tensor | None, text_frames: Tensor | None
+    ) -> Context:
         """`like` has the device and type of the tokens."""
         bias = self.attention_bias(tokens, like)
         memory = self.text_projection(text) * text_mask[..., None]
         text_bias = text_mask[:, None, None, :].expand(-1, 1, tokens, -1) if self.config.mask_text else None
+        if text_frames is not None:
+            seen = self._in_time(text_frames, tokens)
+            text_bias = seen if text_bias is None else seen & text_bias
         if self.control_tokens is not None and controls is not None:
             places = sinusoid(torch.arange(tokens, device=like.device), self.config.width).to(like.dtype)
             memory = torch.cat([memory, self.control_tokens(self._joined(controls)) + places], dim=1)
@@ -327,6 +343,12 @@ class Transformer(nn.Module):
         velocity = self.output(self.output_norm(x)).unflatten(-1, (self.config.frames_per_token, self.out_channels))
         return velocity.flatten(1, 2)
 
+    def _in_time(self, text_frames: Tensor, tokens: int) -> Tensor:
+        """Whether a text token is seen at a token's first frame: [B, L, 2] -> [B, 1, N, L]."""
+        places = torch.arange(tokens, device=text_frames.device)[:, None] * self.config.frames_per_token
+        first, last = text_frames[:, None, None].unbind(-1)
+        return (places >= first) & (places < last)
+
     def _joined(self, frames: Tensor) -> Tensor:
         """Frames [B, T, C] -> those of one token side by side [B, N, C * frames_per_token]; an odd end is filled with zeros."""
         patch = self.config.frames_per_token
@@ -352,13 +374,14 @@ class Transformer(nn.Module):
 
 
 def _beside(text_bias: Tensor | None, bias: Tensor | None, text_mask: Tensor, tokens: int) -> Tensor | None:
-    """Bias of cross-attention to text and control tokens [B, H or 1, N, L + N]: the text's mask, then nearness as in self-attention."""
+    """Bias of cross-attention to text and control tokens [B, H or 1, N, L + N]: the text's own, then nearness as in self-attention."""
     if bias is None:
         return None if text_bias is None else functional.pad(text_bias, (0, tokens), value=True)
-    hidden = torch.zeros_like(text_mask) if text_bias is None else ~text_mask
-    text = torch.zeros(text_mask.shape, dtype=bias.dtype, device=bias.device).masked_fill(hidden, -torch.inf)
-    batch, heads = len(text_mask), bias.shape[1]
-    return torch.cat([text[:, None, None].expand(-1, heads, tokens, -1), bias.expand(batch, -1, -1, -1)], dim=-1)
+    batch, heads, length = len(text_mask), bias.shape[1], text_mask.shape[1]
+    text = torch.zeros(batch, 1, tokens, length, dtype=bias.dtype, device=bias.device)
+    if text_bias is not None:
+        text = text.masked_fill(~text_bias, -torch.inf)
+    return torch.cat([text.expand(-1, heads, -1, -1), bias.expand(batch, -1, -1, -1)], dim=-1)
 
 
 def _truncated(linear: nn.Linear, factor: float) -> None:

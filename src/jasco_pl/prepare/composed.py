@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from jasco_pl.data.schema import STAGES, CorruptShardError, Sample, read_fields
 from jasco_pl.data.shards import finished, write_index, write_shard
 from jasco_pl.extract.latents import fingerprint
 from jasco_pl.extract.stage import Piece
+from jasco_pl.notation.harmony import first_frame
 from jasco_pl.prepare.config import PrepareConfig
 from jasco_pl.prepare.jobs import Stages
 from jasco_pl.system.errors import UserError
@@ -85,7 +87,26 @@ def encode_piece(path: Path, stages: Stages, names: Sequence[str], stored: Mappi
     piece = Piece(note, stems, -(-stems["mix"].shape[-1] // codec.hop))
     for name in lacking(note, tensors, names):
         tensors |= stages[name].of_piece(piece)
-    return Sample(note["id"], tensors, note["captions"])
+    return Sample(note["id"], tensors, note["captions"], sections_of(note, codec.frame_rate, piece.frames))
+
+
+def sections_of(note: Mapping[str, Any], frame_rate: float, frames: int) -> list[tuple[int, list[str]]]:
+    """First frame and captions of each section of a piece of this description, of those that begin within its frames.
+
+    Raises:
+        UserError: they do not stand in order, or lack something.
+    """
+    try:
+        found = [
+            (first_frame(float(part["start"]), frame_rate), [str(text) for text in part["captions"]]) for part in note.get("sections", [])
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"the sections of the piece {note['id']!r} cannot be read: each has a start in seconds and captions ({error})."
+        ) from error
+    if any(first >= after for (first, _), (after, _) in pairwise([(-1, []), *found])):
+        raise UserError(f"the sections of the piece {note['id']!r} do not begin one after another.")
+    return [(first, captions) for first, captions in found if first < frames]
 
 
 @lru_cache(maxsize=1)

@@ -112,9 +112,12 @@ class JascoModule(lightning.LightningModule):
 
     def conditions(self, batch: Batch, latents: Tensor) -> Conditions:
         """All conditions of a batch with these normalised latents, nothing dropped."""
-        text, mask = (batch["text"], batch["text_mask"]) if "text" in batch else self.text_encoder(batch["caption"])
+        if "text" in batch:
+            text = (batch["text"], batch["text_mask"], batch.get("text_frames"))
+        else:
+            text = self.text_encoder.timed(batch["spans"]) if "spans" in batch else (*self.text_encoder(batch["caption"]), None)
         local = {name: control.from_batch(batch, latents) for name, control in self.model.controls.items()}  # type: ignore[operator]
-        return Conditions(local, text, mask)
+        return Conditions(local, *text)
 
     def item_losses(self, batch: Batch, dropout: ConditionDropout | None) -> tuple[Tensor, Tensor]:
         """Unweighted loss [B] and flow time [B] of every sample; `dropout` None keeps all conditions."""
