@@ -78,6 +78,28 @@ def test_keep_drops_single_conditions_of_single_samples() -> None:
     assert (given.local["chords"] < 194).all()  # the batch itself is untouched
 
 
+def test_keep_drops_single_frames_of_every_control() -> None:
+    for name, kind in CONTROLS.items():
+        control = kind(**kind.sizes(6, 10))
+        raw, null = torch.zeros(2, 3, *control.frame_shape, dtype=control.dtype), control.null_frames(2, 3)
+        mask = torch.tensor([[True, False, True], [False, False, True]])
+        kept = control.drop(raw, mask)
+        assert torch.equal(kept[mask], raw[mask]), name
+        assert torch.equal(kept[~mask].nan_to_num(-7), null[~mask].nan_to_num(-7)), name
+
+
+def test_null_frames_of_audio_are_null_before_the_blur() -> None:
+    """A cut inside a window leaves the mean of what is kept of it and zeros."""
+    drums = Drums(codebook_size=10, codebook_dim=6)
+    drums.codebook.copy_(torch.randn(10, 6))
+    raw, mask = torch.randint(0, 10, (1, 6)), torch.tensor([[True, True, False, False, False, False]])
+    with torch.no_grad():
+        out = drums(drums.drop(raw, mask))
+        mean = drums.codebook[raw[0, :2]].sum(dim=0) / 3
+        torch.testing.assert_close(out[0, 0], drums.projection(mean))
+        torch.testing.assert_close(out[0, 3:], drums(drums.null_frames(1, 3))[0])
+
+
 def test_dropped_text_is_one_zero_state() -> None:
     given = conditions()
     text, mask = drop_text(given.text, given.text_mask, torch.tensor([False, True, False]))

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from jasco_pl.controls.conditions import ConditionDropout
+from jasco_pl.notation.stretches import runs
 from jasco_pl.system.errors import UserError
 
 NAMES = ["text", "chords", "melody", "drums"]
@@ -33,7 +35,8 @@ def test_an_exception_for_what_a_model_lacks_is_one_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "name"), [({"everything": 1.2}, "everything"), ({"each": -0.1}, "each"), ({"exceptions": {"text": 20}}, "text")]
+    ("options", "name"),
+    [({"everything": 1.2}, "everything"), ({"each": -0.1}, "each"), ({"exceptions": {"text": 20}}, "text"), ({"stretch": 2}, "stretch")],
 )
 def test_rates_are_probabilities(options: dict, name: str) -> None:
     with pytest.raises(UserError, match=f"dropout of '{name}' is a probability from 0 to 1"):
@@ -68,3 +71,42 @@ def test_text_alone_leaves_the_draws_of_all_others() -> None:
     assert nothing == pytest.approx(0.1 + 0.9 * 0.7 * 0.2**4, abs=0.015)
     changed = (before != after).any(1)
     assert alone[changed].all()
+
+
+def test_without_stretches_masks_are_those_of_before() -> None:
+    sounding = torch.ones(50, 20, dtype=torch.bool)
+    dropout = ConditionDropout(text_alone=0.1)
+    for name, mask in dropout.draw(NAMES, torch.arange(50), sounding).items():
+        assert torch.equal(mask, dropout.draw(NAMES, torch.arange(50))[name])
+
+
+def test_stretches_are_kept_or_lost_of_local_conditions() -> None:
+    frames, names = 100, [*NAMES, "painting"]
+    sounding = torch.ones(4000, 120, dtype=torch.bool)
+    sounding[:, frames:] = False
+    whole = ConditionDropout(0.1, 0.2).draw(names, torch.arange(4000))
+    cut = ConditionDropout(0.1, 0.2, stretch=0.4).draw(names, torch.arange(4000), sounding)
+    assert torch.equal(cut["text"], whole["text"])
+    assert torch.equal(cut["painting"], whole["painting"])
+    for name in ("chords", "melody", "drums"):
+        inside = cut[name][:, :frames]
+        assert not inside[~whole[name]].any()  # nothing that was dropped comes back
+        kept = inside[whole[name]]
+        parts = [runs(row.numpy()) for row in kept if not row.all()]
+        assert len(parts) / len(kept) == pytest.approx(0.4, abs=0.03)
+        assert all(1 <= len(part) <= 2 for part in parts)
+        shares = torch.tensor([sum(last - first for first, last in part) for part in parts]).double() / frames
+        assert (shares.min(), shares.max()) == pytest.approx((0.1, 0.9), abs=0.02)
+        assert shares.mean() == pytest.approx(0.5, abs=0.03)
+        lost = [part for part in parts if len(part) == 2]  # a stretch in the middle is lost
+        assert len(lost) / len(parts) == pytest.approx(0.5 * 2 / 3, abs=0.05)
+    assert not torch.equal(cut["chords"][whole["chords"] & whole["drums"]], cut["drums"][whole["chords"] & whole["drums"]])
+    alone = ConditionDropout(0.1, 0.2, stretch=0.4).draw(names, torch.arange(7, 8), sounding[:1])["drums"]
+    assert torch.equal(alone[0], cut["drums"][7])  # by its own key, whatever the batch
+
+
+def test_stretches_are_drawn_without_looking_at_values() -> None:
+    """Which a CUDA graph could not hold: fake tensors have none."""
+    with FakeTensorMode():
+        masks = ConditionDropout(text_alone=0.1, stretch=0.4).draw(NAMES, torch.arange(4), torch.ones(4, 20, dtype=torch.bool))
+    assert masks["chords"].shape == (4, 20)

@@ -1,44 +1,16 @@
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import pytest
 
-from jasco_pl.controls.painting import kept_frames, read_ranges, stretches
+from jasco_pl.controls.painting import kept_frames
 from jasco_pl.system.errors import UserError
 
 
 def kept(frames: int = 500, available: int = 1000, **options: Any) -> list[int]:
     return np.flatnonzero(kept_frames(frames, available, 50.0, **options)).tolist()
-
-
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        ("0-4", [(0, 4)]),
-        ("3 - 6.5", [(3, 6.5)]),
-        ("8-", [(8, math.inf)]),
-        ("-2", [(0, 2)]),
-        ("0-2, 8-10", [(0, 2), (8, 10)]),
-        ([(1, 2.5)], [(1, 2.5)]),
-    ],
-)
-def test_stretches_of_seconds(written: Any, expected: list[tuple[float, float]]) -> None:
-    assert read_ranges(written, "keep") == expected
-
-
-@pytest.mark.parametrize("written", ["", "4", "-", "a-b", "0-4;6-8", "0-4,", "1-2-3"])
-def test_what_is_no_stretch_is_one_sentence(written: str) -> None:
-    with pytest.raises(UserError, match="is not a stretch of seconds, as in '0-4'"):
-        read_ranges(written, "keep")
-
-
-@pytest.mark.parametrize("written", ["4-2", "3-3", [(-1, 2)], "nan-2"])
-def test_a_stretch_goes_forward_from_zero(written: Any) -> None:
-    with pytest.raises(UserError, match="must be at least 0 and less than the last"):
-        read_ranges(written, "redo")
 
 
 def test_a_time_holds_from_the_first_frame_at_or_after_it() -> None:
@@ -73,9 +45,3 @@ def test_a_recording_that_ends_sooner_gives_up_its_last_frames() -> None:
 def test_nothing_to_do_is_one_sentence(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         kept(**options)
-
-
-def test_kept_seconds_in_words() -> None:
-    known = np.zeros(500, dtype=bool)
-    known[:197] = known[400:] = True
-    assert stretches(known, 50.0) == "0.00-3.94, 8.00-10.00"

@@ -147,6 +147,25 @@ def test_controls_of_other_options_do_not_go_on(teacher: JascoModel, tiny_model_
 
 
 @torch.no_grad()
+def test_a_painting_model_gains_a_mask_channel(tiny_model_config: ModelConfig, tmp_path: Path) -> None:
+    """Behind the latents, before other controls; its zero columns say nothing until they are trained."""
+    config = replace(tiny_model_config, controls={"painting": {}, **tiny_model_config.controls})
+    teacher = shaken(build(config))
+    teacher.save_pretrained(tmp_path / "painting")
+    grown = replace(config, controls={**config.controls, "painting": {"mask": True, "masks": "varied"}})
+    model = build(grown, seed=1)
+    start_from(model, tmp_path / "painting")
+    z, t, conditions = some_inputs(build(tiny_model_config))
+    kept = torch.randn(2, 13, 128).masked_fill((torch.arange(13) > 6)[:, None], torch.nan)
+    conditions = replace(conditions, local={"painting": kept, **conditions.local})
+    torch.testing.assert_close(model(z, t, conditions), teacher(z, t, conditions), atol=1e-5, rtol=1e-5)
+    model.save_pretrained(tmp_path / "grown")
+    assert JascoModel.from_pretrained(tmp_path / "grown").controls["painting"].mask
+    with pytest.raises(UserError, match=r"has more channels of the control 'painting' than this model"):
+        start_from(build(config), tmp_path / "grown")
+
+
+@torch.no_grad()
 def test_cross_attention_takes_all_that_both_have(text_only: JascoModel, tiny_model_config: ModelConfig, tmp_path: Path) -> None:
     model = injected(tiny_model_config, "cross_attention")
     start_from(model, tmp_path / "text-only")

@@ -102,6 +102,7 @@ class Control(nn.Module, ABC):
         null: raw value of a frame without this condition; NaN is one too.
         channels: width of its projection.
         takes_gain: whether its first weights are multiplied by the model's `control_gain`, as is right for few channels beside the latents.
+        grows: constructor options in which a model may differ from the checkpoint that it starts from; channels that they add come last.
         adherence: how it is told whether music follows it; None where that is not measured.
     """
 
@@ -114,6 +115,7 @@ class Control(nn.Module, ABC):
     null: float
     channels: int
     takes_gain: bool = True
+    grows: ClassVar[frozenset[str]] = frozenset()
     adherence: ClassVar[Adherence | None] = None
 
     @classmethod
@@ -139,8 +141,8 @@ class Control(nn.Module, ABC):
         return torch.full((batch, frames, *self.frame_shape), self.null, dtype=self.dtype, device=device)
 
     def drop(self, raw: Tensor, keep: Tensor) -> Tensor:
-        """Replace the items of raw [B, T, ...] where keep [B] is false by the null condition."""
-        return torch.where(keep.view(-1, *[1] * (raw.ndim - 1)), raw, torch.full_like(raw, self.null))
+        """Replace the items of raw [B, T, ...] where keep [B], or the frames where keep [B, T], is false by the null condition."""
+        return torch.where(keep.view(*keep.shape, *[1] * (raw.ndim - keep.ndim)), raw, torch.full_like(raw, self.null))
 
     def from_batch(self, batch: Mapping[str, Any], latents: Tensor) -> Tensor:
         """Raw condition of training samples.

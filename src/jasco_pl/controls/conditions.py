@@ -11,9 +11,13 @@ from torch import Tensor, nn
 
 from jasco_pl.controls.base import Control
 from jasco_pl.controls.painting import Painting
+from jasco_pl.controls.segments import segments, within
 from jasco_pl.notation.timed_text import ALWAYS
 from jasco_pl.system.draws import uniform
 from jasco_pl.system.errors import UserError
+
+PART = (0.1, 0.9)  # share of a sample that a condition's stretch takes
+EDGES = 1 / 3  # share of the stretches that begin or end with the sample
 
 
 @dataclass
@@ -96,7 +100,10 @@ class ControlSet(nn.ModuleDict):
         return torch.cat([control(conditions.local[name]) for name, control in self.items()], dim=-1)
 
     def keep(self, conditions: Conditions, masks: Mapping[str, Tensor]) -> Conditions:
-        """Replace conditions by their null where masks {name or "text": [B]} is false; names that are left out keep theirs."""
+        """Replace conditions by their null where masks {name or "text": [B]} are false; names that are left out keep theirs.
+
+        Of a control it may be single frames: [B, T].
+        """
         local = dict(conditions.local)
         for name, control in self.by_name.items():
             if name in masks:
@@ -132,9 +139,13 @@ class ConditionDropout:
     text_alone: float = 0.0
     """Probability that a sample not among `everything` trains on its text alone. Where `each` is low and conditions are many that hardly
     ever happens by itself, and what the text asks for is then not learned without controls."""
+    stretch: float = 0.0
+    """Probability that a local condition which is kept holds for a part of the sample only: with even chances one stretch of it is kept, or
+    one is lost. Of 10-90 % of the sample, about a third of them at its beginning or end. Painting has masks of its own."""
 
     def __post_init__(self) -> None:
-        for name, rate in {"everything": self.everything, "each": self.each, "text_alone": self.text_alone, **self.exceptions}.items():
+        rates = {"everything": self.everything, "each": self.each, "text_alone": self.text_alone, "stretch": self.stretch}
+        for name, rate in {**rates, **self.exceptions}.items():
             if not 0 <= rate <= 1:
                 raise UserError(f"the dropout of {name!r} is a probability from 0 to 1, not {rate:g}.")
 
@@ -155,11 +166,29 @@ class ConditionDropout:
         if unknown := [name for name in self.exceptions if name not in names]:
             raise UserError(f"dropout makes an exception for the condition {unknown[0]!r}; this model has: {', '.join(names)}.")
 
-    def draw(self, names: Sequence[str], keys: Tensor) -> dict[str, Tensor]:
-        """Masks [B], true where a sample keeps the condition, drawn from the samples' keys [B]."""
+    def draw(self, names: Sequence[str], keys: Tensor, sounding: Tensor | None = None) -> dict[str, Tensor]:
+        """Masks [B], true where a sample keeps the condition, drawn from the samples' keys [B].
+
+        With `stretch`, those of local conditions are [B, T].
+
+        Args:
+            names: of the conditions.
+            keys: int64 [B].
+            sounding: which frames belong to the samples, the first of each, bool [B, T]; only `stretch` needs it.
+        """
         some = uniform(keys, "drop everything")[:, 0] >= self.everything
         keep = {name: some & (uniform(keys, f"drop {name}")[:, 0] >= self.exceptions.get(name, self.each)) for name in names}
         if self.text_alone:
             alone = some & (uniform(keys, "text alone")[:, 0] < self.text_alone)
             keep = {name: alone | mask if name == "text" else mask & ~alone for name, mask in keep.items()}
+        if self.stretch and sounding is not None:
+            keep |= {name: keep[name][:, None] & self._part(name, keys, sounding) for name in names if name not in ("text", Painting.name)}
         return keep
+
+    def _part(self, name: str, keys: Tensor, sounding: Tensor) -> Tensor:
+        """Frames [B, T] of a condition that `stretch` leaves."""
+        cut, loses, share, place = uniform(keys, f"stretch {name}", 4).double().unbind(1)
+        least, most = PART
+        place = ((place - EDGES / 2) / (1 - EDGES)).clamp(0, 1)  # a user's stretches often begin or end with the clip
+        inside = within(*segments(sounding.sum(dim=1), least + (most - least) * share, place), sounding.shape[1])
+        return (cut >= self.stretch)[:, None] | (inside ^ (loses < 0.5)[:, None])

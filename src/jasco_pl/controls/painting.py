@@ -6,8 +6,8 @@ instead; docs/decisions.md says how far that is from encoding the masked wavefor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -16,13 +16,15 @@ from torch import Tensor
 
 from jasco_pl.controls.audio import read_waveform
 from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
+from jasco_pl.controls.segments import segments, within
 from jasco_pl.notation.harmony import first_frame
+from jasco_pl.notation.stretches import Ranges, read_ranges, stretches
 from jasco_pl.system.draws import uniform
 from jasco_pl.system.errors import UserError
 
 SHORTEST, LONGEST = 0.4, 0.9  # share of a clip that is masked (paper)
 EDGE = 3  # frames before the end of a recording that its end has altered (docs/decisions.md): they are made anew
-Ranges = str | Sequence[tuple[float, float]]
+Masks = Literal["paper", "varied"]
 
 
 def masked_segments(keys: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,6 +40,26 @@ def masked_segments(keys: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
     return first, first + length
 
 
+def varied_masks(keys: Tensor, frames: Tensor, width: int) -> Tensor:
+    """Which frames training samples have to fill, bool [B, width]: shorter, longer and other stretches than in the paper.
+
+    10-90 % of a clip at its end (of 35 % of the samples), at its beginning (15 %) or anywhere (25 %), or a stretch in either part of a clip
+    that is cut in two (25 %).
+
+    Args:
+        keys: of the samples, int64 [B].
+        frames: of the samples, int64 [B].
+        width: of the batch in frames.
+    """
+    kind, share, place, cut, *other = uniform(keys, "varied masks", 6).double().unbind(1)
+    lies = torch.where(kind < 0.35, 1.0, torch.where(kind < 0.5, 0.0, place))
+    once = within(*segments(frames, 0.1 + 0.8 * share, lies), width)
+    parts = (frames * (0.3 + 0.4 * cut)).round().long()
+    before, after = segments(parts, 0.2 + 0.6 * share, place), segments(frames - parts, 0.2 + 0.6 * other[0], other[1])
+    twice = within(*before, width) | within(parts + after[0], parts + after[1], width)
+    return torch.where((kind < 0.75)[:, None], once, twice)
+
+
 class Painting(Control):
     """Normalised latents of every frame, NaN where there is nothing to keep -> the same with silence in those places.
 
@@ -45,6 +67,9 @@ class Painting(Control):
 
     Args:
         dim: channels of a latent frame.
+        mask: one more channel behind the latents, 1 where a frame is kept, so that silence that is kept differs from what is to be made (no
+            part of the paper; docs/decisions.md).
+        masks: what training samples have to fill: as in the paper (`masked_segments`), or more varied stretches (`varied_masks`).
     """
 
     name = "painting"
@@ -57,11 +82,15 @@ class Painting(Control):
     dtype = torch.float32
     null = float("nan")
     takes_gain = False  # as many channels as the latents
+    grows = frozenset({"mask", "masks"})
     silence: Tensor
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, mask: bool = False, masks: Masks = "paper") -> None:
         super().__init__()
-        self.channels, self.frame_shape = dim, (dim,)
+        if masks not in get_args(Masks):
+            raise UserError(f"the masks of the control 'painting' are one of {', '.join(get_args(Masks))}, not {masks!r}.")
+        self.channels, self.frame_shape = dim + mask, (dim,)
+        self.mask, self.masks = mask, masks
         self.register_buffer("silence", torch.zeros(dim))
 
     @classmethod
@@ -73,11 +102,10 @@ class Painting(Control):
             self.silence.copy_(silence)
 
     def from_batch(self, batch: Mapping[str, Any], latents: Tensor) -> Tensor:
-        """Mask a segment of every sample, drawn from its own key; frames past the end of a short sample are masked too."""
-        first, last = masked_segments(batch["key"], batch["mask"].sum(dim=1))
-        place = torch.arange(latents.shape[1], device=latents.device)
-        unknown = ~batch["mask"] | (place >= first[:, None]) & (place < last[:, None])
-        return latents.masked_fill(unknown[..., None], self.null)
+        """Mask a part of every sample, drawn from its own key; frames past the end of a short sample are masked too."""
+        keys, frames, width = batch["key"], batch["mask"].sum(dim=1), latents.shape[1]
+        masked = varied_masks(keys, frames, width) if self.masks == "varied" else within(*masked_segments(keys, frames), width)
+        return latents.masked_fill((~batch["mask"] | masked)[..., None], self.null)
 
     @classmethod
     def check(cls, asked: Mapping[str, Any]) -> None:
@@ -105,37 +133,9 @@ class Painting(Control):
         return Reading(raw.numpy(), notes, recording=wav)
 
     def forward(self, raw: Tensor) -> Tensor:
-        return torch.where(raw.isnan(), self.silence.to(raw.dtype), raw)
-
-
-def read_ranges(written: Ranges, what: str) -> list[tuple[float, float]]:
-    """Stretches of time in seconds; an open end is infinity.
-
-    Args:
-        written: `0-4`, `3-6`, `8-` (to the end), `-2` (from the beginning), several with commas (`0-2,8-10`); or pairs of seconds.
-        what: what they are called in an error.
-
-    Raises:
-        UserError: something else is written, or a stretch ends before it begins.
-    """
-    if isinstance(written, str):
-        pairs = [_read_range(part.strip(), what, written) for part in written.split(",")]
-    else:
-        pairs = [(float(start), float(end)) for start, end in written]
-    for start, end in pairs:
-        if not 0 <= start < end:
-            raise UserError(f"{what} has the stretch {start:g}-{end:g}, where the first second must be at least 0 and less than the last.")
-    return pairs
-
-
-def _read_range(part: str, what: str, written: str) -> tuple[float, float]:
-    start, dash, end = part.partition("-")
-    try:
-        if not dash or not (start or end):
-            raise ValueError
-        return float(start or 0), float(end or "inf")
-    except ValueError:
-        raise UserError(f"{what} {written!r} is not a stretch of seconds, as in '0-4', '8-' or '0-2,8-10'.") from None
+        unknown = raw.isnan()
+        filled = torch.where(unknown, self.silence.to(raw.dtype), raw)
+        return torch.cat([filled, (~unknown.any(dim=-1, keepdim=True)).to(raw.dtype)], dim=-1) if self.mask else filled
 
 
 def kept_frames(
@@ -177,14 +177,3 @@ def kept_frames(
     if not kept.any():
         raise UserError(f"nothing of the recording would be kept in a clip of {seconds:g} seconds.")
     return kept
-
-
-def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Where a mask [T] is true, as stretches [first, last)."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return [(first, last) for first, last in edges.reshape(-1, 2).tolist()]
-
-
-def stretches(kept: NDArray[np.bool_], frame_rate: float) -> str:
-    """The kept seconds in words, as in `0.00-3.94, 8.00-10.00`."""
-    return ", ".join(f"{first / frame_rate:.2f}-{last / frame_rate:.2f}" for first, last in runs(kept))

@@ -26,7 +26,7 @@ from jasco_pl.controls import ADHERENCES, AudioControl, Painting
 from jasco_pl.evaluation.measure import OF_ASKED, Crossed, asked_lanes, cross_of, heard_lanes, measure
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import Reference, Source, recalled
-from jasco_pl.evaluation.settings import CEILING, CROSSED, OTHER_AUDIO, REDONE, Finished, Settings, folder_of
+from jasco_pl.evaluation.settings import CEILING, CROSSED, OTHER_AUDIO, REDONE, Finished, Settings, folder_of, remade
 from jasco_pl.extract.heard import Heard, Part
 from jasco_pl.generation.jasco import Jasco, Request
 from jasco_pl.generation.painting import splice
@@ -216,7 +216,7 @@ def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None, crossed
         "cost": cost,
         "heard_with": listeners.marks,
     }
-    part = Part(*(round(share * reference.heard.frames) for share in REDONE)) if Painting.name in task.given else None
+    part = Part(*(round(share * reference.heard.frames) for share in REDONE)) if remade(task.row, task.given) else None
     inside = part.samples(rate) if part else slice(None)
     found = {} if crossed else listeners.hear(audio[:, inside], rate, reference.caption)
     if part:

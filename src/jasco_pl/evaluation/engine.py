@@ -18,7 +18,7 @@ from jasco_pl.evaluation.clips import WORKER, Task, hear_references, make_clips
 from jasco_pl.evaluation.measure import FOLLOWED, cross_of
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import Source
-from jasco_pl.evaluation.settings import ALL, CEILING, CROSSED, Finished, Settings, chosen_rows, guidance_grid, rows_of, takes_audio
+from jasco_pl.evaluation.settings import ALL, CEILING, CROSSED, Finished, Settings, chosen_rows, guidance_grid, remade, rows_of, takes_audio
 from jasco_pl.evaluation.table import Measured, read_row
 from jasco_pl.metrics.report import Figure
 from jasco_pl.network.model import read_config
@@ -155,7 +155,8 @@ def _plan(
                     notes.append(f"The row crossed was left out: {error}")
                     continue
             own = replace(base, row=row, given=given)
-            yield own, replace(own, other=True) if takes_audio(given) and row != CROSSED else None
+            other = takes_audio(given) and row != CROSSED and not remade(row, given)
+            yield own, replace(own, other=True) if other else None
 
 
 def _base(source: Source, settings: Settings, out: Path, names: tuple[str, ...], listeners: Listeners) -> Task:

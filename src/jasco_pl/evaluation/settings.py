@@ -23,7 +23,8 @@ from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import locate
 
 CEILING, NO_CONTROL, ALL, CROSSED = "codec ceiling", "no control", "all controls", "crossed"
-SHORT = {"ceiling": CEILING, "none": NO_CONTROL, "all": ALL, CROSSED: CROSSED}
+PAINTED, MIDDLE = "painting with controls", "all controls in the middle"
+SHORT = {"ceiling": CEILING, "none": NO_CONTROL, "all": ALL, CROSSED: CROSSED, "painting+all": PAINTED, "middle": MIDDLE}
 """What the rows that are no control are called on the command line."""
 OTHER_AUDIO = "-other-audio"
 """Behind a row's folder: its clips with audio conditions from another piece."""
@@ -68,7 +69,11 @@ class Settings:
 
 
 def rows_of(controls: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The rows of a model: name -> the controls that are given. Painting hands over a part of the clip itself, so that it stands alone."""
+    """The rows of a model: name -> the controls that are given.
+
+    Painting hands over a part of the clip itself and is measured in what is made anew. With the other controls it stands beside clips that
+    are made whole from the same controls and measured in the same seconds.
+    """
     measured = [name for name in controls if name != Painting.name]
     rows: dict[str, tuple[str, ...]] = {CEILING: (), NO_CONTROL: (), **{name: (name,) for name in measured}}
     if len(measured) > 1:
@@ -77,31 +82,34 @@ def rows_of(controls: Sequence[str]) -> dict[str, tuple[str, ...]]:
         rows[CROSSED] = OF_THREE
     if Painting.name in controls:
         rows[Painting.name] = (Painting.name,)
+        if measured:
+            rows |= {PAINTED: (Painting.name, *measured), MIDDLE: tuple(measured)}
     return rows
 
 
+def remade(row: str, given: Collection[str]) -> bool:
+    """Whether a row is measured in the stretch `REDONE` alone."""
+    return row == MIDDLE or Painting.name in given
+
+
 def chosen_rows(names: Sequence[str], controls: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The named rows of a model: `ceiling`, `none`, `all`, `crossed`, a control, or several joined by +.
+    """The named rows of a model: `ceiling`, `none`, `all`, `crossed`, `painting+all`, `middle`, a control, or several joined by +.
 
     Rows whose controls the model lacks are left out.
 
     Raises:
-        UserError: no control is called that, or painting is joined with others.
+        UserError: no control is called that.
     """
     known, chosen = rows_of(controls), {}
     for name in names:
         title = SHORT.get(name, name)
         given = known.get(title) or tuple(title.split("+"))
-        if title in (CEILING, NO_CONTROL) or (title == CROSSED and title not in known):
+        if title in (CEILING, NO_CONTROL) or (title in (CROSSED, PAINTED, MIDDLE) and title not in known):
             given = ()
         elif title == ALL and title not in known:
             given = tuple(control for control in controls if control != Painting.name)
         elif unknown := [part for part in given if part not in CONTROLS]:
             raise UserError(f"--rows takes {', '.join([*SHORT, *CONTROLS])}, or controls joined by +, not {unknown[0]!r}.")
-        elif Painting.name in given and len(given) > 1:
-            raise UserError(
-                f"the row {name!r} joins painting with other controls: it hands over the clip's ends themselves and stands alone."
-            )
         if all(part in controls for part in given) and (given or title in (CEILING, NO_CONTROL)):
             chosen[title] = given
     return chosen

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from jasco_pl.controls.conditions import Conditions
-from jasco_pl.controls.painting import Painting, runs
+from jasco_pl.controls.painting import Painting
 from jasco_pl.network.flow.solver import Progress, Solution
+from jasco_pl.notation.stretches import runs
 
 OVERLAP = 0.3  # share of a window that is known from the one before: 70 % are masked, well inside what training masks
 FADE = 0.1  # seconds from the rendering to the recording itself; shorter ones are heard as onsets (docs/decisions.md)

@@ -249,7 +249,7 @@ def start_from(model: JascoModel, folder: str | Path) -> None:
 
     Controls that both have, concatenated, go on as they are. Concatenated controls that are new begin with zero columns in the embedding;
     where controls enter through zero convolutions, the trainable copy takes the encoder's weights. Either way the model says what the
-    checkpoint says without them, until they are trained.
+    checkpoint says without them, until they are trained. So do channels that a control has gained by an option of its `grows`.
 
     Args:
         model: newly built.
@@ -263,6 +263,9 @@ def start_from(model: JascoModel, folder: str | Path) -> None:
     for name in ("latent_mean", "latent_std"):
         if not torch.allclose(getattr(source, name), getattr(model, name)):
             raise UserError(f"the checkpoint {str(folder)!r} was trained on another codec: its {name} differs.")
+    for name, control in source.controls.by_name.items():
+        if name in model.controls and control.channels > model.controls.by_name[name].channels:
+            raise UserError(f"the checkpoint {str(folder)!r} has more channels of the control {name!r} than this model.")
     state = source.transformer.state_dict()
     own = model.transformer
     if own.config.injection == "concatenation":
@@ -286,12 +289,13 @@ def _columns(model: JascoModel) -> dict[str, slice]:
 
 
 def _rearranged(weight: Tensor, source: dict[str, slice], own: dict[str, slice], patch: int) -> Tensor:
-    """Embedding [D, patch * channels of the source] -> [D, patch * own channels]: zero for parts that the source does not have."""
+    """Embedding [D, patch * channels of the source] -> [D, patch * own channels]: zero for parts, and channels of parts, that are new."""
     frames = weight.unflatten(1, (patch, -1))
     out = frames.new_zeros(len(weight), patch, max(part.stop for part in own.values()))
     for name, part in own.items():
         if name in source:
-            out[..., part] = frames[..., source[name]]
+            have = frames[..., source[name]]
+            out[..., part.start : part.start + have.shape[-1]] = have
     return out.flatten(1)
 
 
@@ -302,7 +306,11 @@ def _compare(source: ModelConfig, config: ModelConfig, folder: str | Path) -> No
             f"the checkpoint {str(folder)!r} has the controls {controls}; only concatenated ones can go on in a concatenated model."
         )
     for name in source.controls.keys() & config.controls.keys():
-        if source.controls[name] != config.controls[name]:
+        have, want = (
+            {key: value for key, value in given.items() if key not in CONTROLS[name].grows}
+            for given in (source.controls[name], config.controls[name])
+        )
+        if have != want:
             raise UserError(
                 f"the checkpoint {str(folder)!r} has the control {name!r} with {source.controls[name]}, "
                 f"this model with {config.controls[name]}."

@@ -127,7 +127,7 @@ class JascoModule(lightning.LightningModule):
         noise = normal(keys, "noise", *latents.shape[1:])
         conditions = self.conditions(batch, latents)
         if dropout is not None:
-            conditions = self.model.controls.keep(conditions, dropout.draw(["text", *self.model.controls.names], keys))
+            conditions = self.model.controls.keep(conditions, dropout.draw(["text", *self.model.controls.names], keys, batch["mask"]))
         predicted = self.model(self.path.point(noise, latents, t), t, conditions)
         return flow_matching_loss(predicted, self.path.target(noise, latents, t), batch["mask"]), t
 
