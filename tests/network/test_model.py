@@ -9,6 +9,7 @@ import pytest
 import torch
 from untrained import stir
 
+from jasco_pl.controls import CONTROLS
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.model import JascoModel, ModelConfig, check_state
@@ -141,6 +142,29 @@ def test_half_precision_halves_the_file_and_keeps_the_statistics(model: JascoMod
     assert torch.equal(again.latent_mean, model.latent_mean)
     z, t, conditions = latents(), torch.tensor([0.1, 0.9]), some_conditions()
     torch.testing.assert_close(again(z, t, conditions), model(z, t, conditions), atol=5e-3, rtol=5e-3)
+
+
+@pytest.mark.parametrize("injection", ["concatenation", "zero_convolution"])
+def test_what_is_loaded_is_not_drawn_first(injection: Any, tiny_model_config: ModelConfig, tmp_path: Path) -> None:
+    """With every control there is: whatever one makes while it is built has to come from the file, or be made when it is used."""
+    transformer = replace(tiny_model_config.transformer, injection=injection)
+    model = build(replace(tiny_model_config, transformer=transformer, controls={name: {} for name in CONTROLS}))
+    model.save_pretrained(tmp_path)
+    before = torch.get_rng_state()
+    again = JascoModel.from_pretrained(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(tensor.is_meta for tensor in [*again.parameters(), *again.buffers()])
+    asked = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    assert {name: parameter.requires_grad for name, parameter in again.named_parameters()} == asked
+    z, t, conditions = latents(), torch.tensor([0.1, 0.9]), model.null_conditions(2, 12)
+    assert torch.equal(again(z, t, conditions), model(z, t, conditions))
+
+
+def test_a_loaded_model_does_not_change_with_its_file(model: JascoModel, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    again, path = JascoModel.from_pretrained(tmp_path), tmp_path / "model.safetensors"
+    path.write_bytes(bytes(path.stat().st_size))
+    assert torch.equal(again.transformer.output.weight, model.transformer.output.weight)
 
 
 def change_config(folder: Path, **changes: Any) -> None:

@@ -41,6 +41,14 @@ def test_a_configuration_of_fit_becomes_a_checkpoint_that_speaks(arguments: list
     assert model(torch.randn(1, 40, 128), torch.zeros(1), conditions).abs().mean() > 0.1  # a new one is silent
     again = JascoModel.from_pretrained(write_random_checkpoint(config, tmp_path / "again", seed=3))
     assert torch.equal(model.transformer.embed.weight, again.transformer.embed.weight)
+    assert torch.equal(model.transformer.layers[3].feed_in.weight, model.transformer.layers[0].feed_in.weight)
+
+
+@pytest.mark.parametrize("injection", ["cross_attention", "zero_convolution"])
+def test_every_kind_of_network_becomes_one(injection: str, arguments: list[str], tmp_path: Path) -> None:
+    changes = ["--model.config.transformer.layers", "6", "--model.config.transformer.injection", injection]
+    config = read_model_config([*arguments, *changes])
+    assert JascoModel.from_pretrained(write_random_checkpoint(config, tmp_path / "made")).config == config
 
 
 def test_what_would_have_to_be_fetched_is_random_and_of_its_shape(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,13 +45,23 @@ def write_random_checkpoint(config: ModelConfig, folder: Path, seed: int = 0) ->
         codec = _codec(config, folder)
         if config.text_encoder == T5:
             config = replace(config, text_encoder=str(_t5(folder / "text")))
-        model = JascoModel(config, codec.latent_mean, codec.latent_std, codec.normalized_codebook, codec.normalized_silence)
-        nn.init.normal_(model.transformer.output.weight, std=config.transformer.width**-0.5)  # a new network says nothing
+        model = _model(config, codec)
     if config.codec == OFFICIAL:
         codec.save_pretrained(folder / "codec")
         model.config = replace(config, codec=str(folder / "codec"))
     model.save_pretrained(folder / "model")
     return folder / "model"
+
+
+def _model(config: ModelConfig, codec: Codec) -> JascoModel:
+    """Two layers are drawn, a pair of the U-Net; the others are copies of the first, since to draw all takes most of a minute."""
+    pair = replace(config, transformer=replace(config.transformer, layers=2))
+    drawn = JascoModel(pair, codec.latent_mean, codec.latent_std, codec.normalized_codebook, codec.normalized_silence)
+    nn.init.normal_(drawn.transformer.output.weight, std=config.transformer.width**-0.5)  # a new network says nothing
+    with torch.device("meta"):
+        names = JascoModel(config).state_dict()
+    state = drawn.state_dict()
+    return JascoModel.from_state(config, {name: state[re.sub(r"\.\d+\.", ".0.", name)] for name in names}, "random weights")
 
 
 def _codec(config: ModelConfig, folder: Path) -> Codec:

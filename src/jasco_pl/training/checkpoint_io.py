@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 
-from jasco_pl.network.model import JascoModel, ModelConfig, check_state
+from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, explain_os_error, remove_leftovers
 
@@ -221,12 +221,9 @@ def load_checkpoint(path: str, live: bool = False) -> JascoModel:
         weights = network_weights(state["state_dict"])
     except Exception as error:
         raise damaged(path, error) from error
-    model = JascoModel(ModelConfig.from_dict(config))
     if not live and "ema" in state:
         weights |= state["ema"]["average"]
-    check_state(weights, model, path)
-    model.load_state_dict(weights)
-    return model.eval()
+    return JascoModel.from_state(ModelConfig.from_dict(config), weights, path)
 
 
 def damaged(path: str | Path, error: BaseException) -> UserError:

@@ -305,9 +305,7 @@ class JascoModule(lightning.LightningModule):
             if not wanted:
                 yield None
                 return
-            model = JascoModel(self.config)
-            model.load_state_dict(state)
-            yield model.to(self.device).eval()
+            yield JascoModel.from_state(self.config, state, "the averaged weights").to(self.device)
         elif wanted:
             try:
                 with self.averaged_weights():
