@@ -12,8 +12,8 @@ from torch.nn import functional
 def sinusoid(position: Tensor, dim: int) -> Tensor:
     """[cos, sin] features of `position` [...] at dim / 2 geometric frequencies from 1 to 1/10000 -> [..., dim]."""
     half = dim // 2
-    frequency = torch.exp(-math.log(10000.0) * torch.arange(half, device=position.device) / (half - 1))
-    angle = position.float()[..., None] * frequency
+    # a quotient, as audiocraft has it: 1e-5 of its velocity after 500 positions depends on how this is rounded
+    angle = position.float()[..., None] / 10000.0 ** (torch.arange(half, device=position.device) / (half - 1))
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -161,9 +161,18 @@ class JascoModel(nn.Module):
         x, apart = (torch.cat([z, projected], dim=-1), None) if beside else (z, projected)
         return self._preconditioned(self.transformer(x, t, conditions.text, conditions.text_mask, apart, conditions.text_frames), z, t)
 
-    def context(self, conditions: Conditions, terms: Sequence[Term], frames: int) -> Context:
-        """What the conditions say, for every term of the guidance, rows stacked along the batch: constant over a solver's steps."""
-        rows = [self.controls.only(conditions, term.conditions) for term in terms]
+    def context(
+        self,
+        conditions: Conditions,
+        terms: Sequence[Term],
+        frames: int,
+        only: Callable[[Conditions, frozenset[str]], Conditions] | None = None,
+    ) -> Context:
+        """What the conditions say, for every term of the guidance, rows stacked along the batch: constant over a solver's steps.
+
+        `only` gives the batch as a term sees it, where that is not `ControlSet.only`.
+        """
+        rows = [(only or self.controls.only)(conditions, term.conditions) for term in terms]
         projected = torch.cat([self.controls(row) for row in rows]).expand(-1, frames, -1)
         text, mask = torch.cat([row.text for row in rows]), torch.cat([row.text_mask for row in rows])
         seen = [row.text_frames for row in rows if row.text_frames is not None]

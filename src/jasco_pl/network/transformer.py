@@ -56,8 +56,12 @@ class TransformerConfig:
     """How flow time enters: modulating the layer norms, or added to every text token (released checkpoints)."""
     time_scale: float = 1000.0
     """Factor on t before the sinusoidal embedding (released checkpoints: 1)."""
+    time_features: int = 128
+    """Sinusoids of flow time; the hidden layers behind them have four times as many channels."""
     mask_text: bool = True
-    """Keep padding out of cross-attention, so that a text's result does not depend on its batch (released checkpoints: false)."""
+    """Keep padding out of cross-attention, so that a text's result does not depend on its batch (audiocraft: false)."""
+    zero_null_text: bool = False
+    """The null text is zero behind its projection, too, as released checkpoints learned it; otherwise it is the projection's bias."""
     dropout: float = 0.0
     """Dropout inside attention output and feed-forward during training."""
     injection: Literal["concatenation", "cross_attention", "zero_convolution"] = "concatenation"
@@ -204,7 +208,7 @@ class Transformer(nn.Module):
         width, patch = config.width, config.frames_per_token
         self.embed = nn.Linear(in_channels * patch, width, bias=False)
         self.text_projection = nn.Linear(text_dim, width)
-        self.time_embedding = TimeEmbedding(width, config.time_scale)
+        self.time_embedding = TimeEmbedding(width, config.time_scale, config.time_features, 4 * config.time_features)
         self.time_modulation = nn.Linear(width, 6 * width) if config.time == "adaptive_norm" else None
         self.positions = (
             ConvolutionalPositions(width, config.convolution_kernel, config.convolution_groups)
@@ -302,7 +306,8 @@ class Transformer(nn.Module):
     ) -> Context:
         """`like` has the device and type of the tokens."""
         bias = self.attention_bias(tokens, like)
-        memory = self.text_projection(text) * text_mask[..., None]
+        said = text_mask & text.any(dim=-1) if self.config.zero_null_text else text_mask  # no encoder's state is exactly zero
+        memory = self.text_projection(text) * said[..., None]
         text_bias = text_mask[:, None, None, :].expand(-1, 1, tokens, -1) if self.config.mask_text else None
         if text_frames is not None:
             seen = self._in_time(text_frames, tokens)

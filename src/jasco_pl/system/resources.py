@@ -25,14 +25,14 @@ _BLOCK = 1 << 20
 
 
 def locate(name: str | Path, beside: str | Path | None = None) -> str:
-    """The folder meant by `name`: as it stands, in the checkout, or with the same last part beside another checkpoint.
+    """The folder meant by `name`: inside another checkpoint, as it stands, in the checkout, or with the same last part beside the other.
 
     A name that is none of these is returned unchanged: it may be a Hub id.
     """
     path = Path(name)
     candidates = [path, CHECKOUT / path]
     if beside is not None:
-        candidates.append(Path(beside).resolve().parent / path.name)
+        candidates = [Path(beside) / path, *candidates, Path(beside).resolve().parent / path.name]
     for candidate in candidates:
         if candidate.is_dir():
             return str(candidate)
