@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+import os
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +16,7 @@ import soundfile
 import torch
 from demucs.apply import BagOfModels, apply_model
 from demucs.htdemucs import HTDemucs
+from safetensors.torch import save_file
 
 from jasco_pl.audio import long_audio, read_audio, resample
 from jasco_pl.audio.long_audio import LongAudio
@@ -211,3 +214,39 @@ def test_wrong_names_and_files_are_named(repo: Path, tmp_path: Path) -> None:
     (tmp_path / f"{SIGNATURE}.th").write_text("no weights")
     with pytest.raises(UserError, match="does not hold a model of Demucs"):
         Separator("htdemucs", tmp_path)
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.mark),)
+
+
+def test_a_pickle_may_hold_what_published_ones_do_and_nothing_that_runs(tmp_path: Path) -> None:
+    """Names in htdemucs as published: OrderedDict, HTDemucs, Fraction, and NumPy's numbers in the options of its training."""
+    for more, reason in (({"lr": np.float64(3e-4), "seed": np.int64(42)}, None), ({"lr": Bomb(tmp_path / "mark")}, "mkdir")):
+        torch.manual_seed(0)
+        package = {"klass": HTDemucs, "args": (), "kwargs": dict(TINY), "state": HTDemucs(**TINY).state_dict(), "training_args": more}
+        torch.save(package, tmp_path / f"{SIGNATURE}.th")
+        if reason is None:
+            assert load_demucs("htdemucs", tmp_path).sources == TINY["sources"]
+        else:
+            with pytest.raises(UserError, match="does not hold a model of Demucs"):
+                load_demucs("htdemucs", tmp_path)
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("where", ["klass", "structure"])
+def test_a_safetensors_file_names_no_class_that_is_not_demucs_own(tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    note = {"klass": "demucs.htdemucs.HTDemucs", "args": "[]", "kwargs": json.dumps({"sources": TINY["sources"]})}
+    note |= {"klass": "os.mkdir", "args": json.dumps([str(tmp_path / "mark")]), "kwargs": "{}"} if where == "klass" else {}
+    note |= {"structure": json.dumps({"_list": [{"_class": "os.mkdir"}]})} if where == "structure" else {}
+    save_file({"weight": torch.zeros(2)}, tmp_path / "some.safetensors", note)
+    monkeypatch.setattr(demucs, "try_to_load_from_cache", lambda *_: str(tmp_path / "some.safetensors"))
+    with pytest.raises(UserError, match=r"it names the class 'os\.mkdir'"):
+        load_demucs("htdemucs")
+    assert not (tmp_path / "mark").exists()

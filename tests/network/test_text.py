@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -169,3 +171,15 @@ def test_weights_of_another_size_are_one_sentence(t5_folder: Path) -> None:
     with pytest.raises(UserError, match="of its weights are missing or of another shape, such as encoder") as caught:
         TextEncoder(str(t5_folder))
     assert "\n" not in str(caught.value)
+
+
+def test_code_that_comes_with_an_encoder_is_not_run_and_nobody_is_asked(tiny_text_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny_text_folder, folder)
+    (folder / "other.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'mark')!r})\n")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "other", "auto_map": {"AutoConfig": "other.Config", "AutoModel": "other.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="cannot be read from the folder"):
+        TextEncoder(str(folder))
+    assert not (tmp_path / "mark").exists()

@@ -11,7 +11,7 @@ import pytest
 
 from jasco_pl.system import files
 from jasco_pl.system.errors import UserError, WriteError
-from jasco_pl.system.files import atomic_folder, atomic_path, replaceable, write_json
+from jasco_pl.system.files import atomic_folder, atomic_path, is_bare, replaceable, write_json
 
 
 def write(path: Path, text: str = "new") -> None:
@@ -136,3 +136,8 @@ def test_only_what_was_made_here_or_holds_nothing_may_be_replaced(tmp_path: Path
     assert not replaceable(tmp_path / "letter.txt", "mark")
     (tmp_path / "mark").touch()
     assert replaceable(tmp_path, "mark")
+
+
+def test_a_bare_name_is_of_one_file_of_the_folder():
+    assert all(map(is_bare, ("a.safetensors", ".metadata", "a b", "...", "é")))
+    assert not any(map(is_bare, ("", ".", "..", "a/b", "/a", "../a", "a\\b", "a\0b", None, 3, b"a")))

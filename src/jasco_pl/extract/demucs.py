@@ -5,8 +5,10 @@ Demucs over audio of any length: what `demucs.apply.apply_model` does with a who
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +16,35 @@ import numpy as np
 import torch
 import yaml
 from demucs.apply import BagOfModels, TensorChunk, apply_model
+from demucs.demucs import Demucs
+from demucs.hdemucs import HDemucs
 from demucs.hf import DEFAULT_NAMESPACE, hf_repo_name, load_safetensors_model
+from demucs.htdemucs import HTDemucs
 from demucs.pretrained import REMOTE_ROOT, _parse_remote_files
 from demucs.repo import check_checksum
 from demucs.states import load_model
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.constants import HF_HUB_CACHE
 from numpy.typing import NDArray
+from safetensors import safe_open
 from torch import Tensor
 
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import fetch
 
+_MODELS = (HTDemucs, HDemucs, Demucs)
+# Numbers of a training's options, as pickles of several NumPys call them
+_NUMPY: list[Any] = [
+    *(np.dtype, type(np.dtype(np.float32)), type(np.dtype(np.float64)), type(np.dtype(np.int64))),
+    *((np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),  # type: ignore[attr-defined]
+]
+
 
 def load_demucs(name: str, repo: str | os.PathLike[str] | None = None) -> BagOfModels:
     """Load a model of Demucs' by its name (`htdemucs`, `hdemucs_mmi`, ...) or signature (`955717e8`).
 
-    Demucs' files are pickles, which can run code: name only folders that you trust.
+    Demucs' files are pickles, or name a class, and can run code where Demucs reads them; here they may name alone what its models consist
+    of.
 
     Args:
         name: of the model.
@@ -47,15 +61,35 @@ def load_demucs(name: str, repo: str | os.PathLike[str] | None = None) -> BagOfM
     for path in paths:
         try:
             if path.suffix == ".safetensors":
+                _check_names(path)
                 models.append(load_safetensors_model(path))
             else:
                 _, _, checksum = path.stem.partition("-")
                 check_checksum(path, checksum)
-                models.append(load_model(path))
+                with torch.serialization.safe_globals([*_MODELS, Fraction, *_NUMPY]):
+                    models.append(load_model(torch.load(path, map_location="cpu", weights_only=True)))
         except (Exception, SystemExit) as error:  # whatever a pickle raises; Demucs exits where a package is missing
             reason = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
             raise UserError(f"{str(path)!r} does not hold a model of Demucs: {reason}.") from error
     return BagOfModels(models, bag.get("weights"), bag.get("segment")).eval()
+
+
+def _check_names(path: Path) -> None:
+    """Raise ValueError unless the classes that a safetensors file of Demucs' names are its models and PyTorch's own."""
+    with safe_open(path, "pt") as file:
+        note = file.metadata() or {}
+    allowed = {f"{kind.__module__}.{kind.__qualname__}" for kind in _MODELS}
+    if note.get("klass") not in allowed:
+        raise ValueError(f"it names the class {note.get('klass')!r}, which is none of {', '.join(sorted(allowed))}")
+    waiting = [json.loads(note.get("structure", "null"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if not str(node.get("_class", "torch.")).startswith("torch."):
+                raise ValueError(f"it names the class {node['_class']!r}, which is not PyTorch's")
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
 
 
 def _bag(name: str, repo: Path | None) -> dict[str, Any]:

@@ -45,9 +45,9 @@ class TextEncoder:
         self.name, self.device, self.cache_mb = name, torch.device(device), cache_mb
         source = resolve(name)
         try:
-            config = AutoConfig.from_pretrained(source)
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
             loader = T5EncoderModel if config.model_type in ("t5", "mt5", "umt5") else AutoModel
-            self.tokenizer = AutoTokenizer.from_pretrained(source)
+            self.tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             model = load_pretrained(loader, source).float()  # it may be stored in half precision
             self.model: PreTrainedModel = model.eval().requires_grad_(False).to(self.device)
         except (OSError, ValueError, SafetensorError) as error:

@@ -65,6 +65,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_bare(name: object) -> bool:
+    """Whether it is the name of a file, and of nothing outside of the folder that it is looked for in."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
+
+
 def replaceable(folder: str | os.PathLike[str], mark: str) -> bool:
     """Whether nothing would be lost with a folder: it is not there, it is empty, or a file `mark` says that it was made here."""
     path = Path(folder)

@@ -1,7 +1,7 @@
 """Checkpoints as a folder: one .distcp file a process, `.metadata` that says where every tensor lies, `meta.pt` with everything else.
 
 It is the layout of torch.distributed.checkpoint as Lightning writes it, with the averaged weights sharded too. The index is a pickle, as
-PyTorch writes it: open only folders of your own training, and pass on what `jasco export` makes of them.
+PyTorch writes it; it is read so that nothing in it is executed (`folder_reader`).
 
 Checkpoints that are whole or absent: a kill during a save leaves the former one.
 
@@ -14,20 +14,28 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import torch
 import torch.distributed.checkpoint as sharded
 from lightning.fabric.plugins import TorchCheckpointIO
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
 
 from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, explain_os_error, remove_leftovers
+from jasco_pl.training.folder_reader import first_failure, load, read_metadata
 
 META = "meta.pt"  # Lightning's name: it takes a folder that holds this for a sharded checkpoint
 WEIGHTS, OPTIMIZER, AVERAGE = "state_dict", "optimizer_0", "average"
@@ -54,7 +62,7 @@ def write_folder(folder: Path, checkpoint: dict[str, Any], is_first: bool) -> No
     try:
         sharded.save(tensors, storage_writer=sharded.FileSystemWriter(folder))  # flushes to disk
     except CheckpointException as error:
-        failure = next(iter(error.failures.values()))[0]
+        failure = first_failure(error)
         raise failure if isinstance(failure, OSError) else OSError(str(failure)) from None
     if is_first:
         with open(folder / META, "wb") as out:
@@ -63,17 +71,12 @@ def write_folder(folder: Path, checkpoint: dict[str, Any], is_first: bool) -> No
             os.fsync(out.fileno())
 
 
-def metadata(folder: Path) -> Metadata:
-    """Where every tensor of a folder lies."""
-    return sharded.FileSystemReader(folder).read_metadata()
-
-
 def weight_shapes(folder: Path) -> dict[str, torch.Tensor]:
     """Names of the weights in a folder, with tensors of their shapes that hold nothing."""
     prefix = f"{WEIGHTS}."
     return {
         name.removeprefix(prefix): torch.empty(entry.size, device="meta")
-        for name, entry in metadata(folder).state_dict_metadata.items()
+        for name, entry in read_metadata(folder).state_dict_metadata.items()
         if name.startswith(prefix) and isinstance(entry, TensorStorageMetadata)
     }
 
@@ -81,20 +84,34 @@ def weight_shapes(folder: Path) -> dict[str, torch.Tensor]:
 def read_average(folder: Path, like: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The averaged weights, sharded as the tensors of `like` are; every process has to come here."""
     state = {AVERAGE: {name: torch.empty_like(tensor) for name, tensor in like.items()}}
-    sharded.load(state, checkpoint_id=folder)
+    load(state, folder)
     return state[AVERAGE]
+
+
+def read_into(folder: Path, module: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any]:
+    """Weights and optimiser states go to their places, sharded as they are there; returns what was not sharded. Every process has to come
+    here.
+    """
+    weights = {WEIGHTS: get_model_state_dict(module)}
+    load(weights, folder)
+    module.load_state_dict(weights[WEIGHTS])
+    for optimizer in optimizers:
+        state = {OPTIMIZER: get_optimizer_state_dict(module, optimizer)}
+        load(state, folder)
+        set_optimizer_state_dict(module, optimizer, optim_state_dict=state[OPTIMIZER], options=StateDictOptions(cpu_offload=True))
+    return torch.load(folder / META, map_location="cpu", weights_only=True)
 
 
 def read_folder(folder: Path) -> dict[str, Any]:
     """All shards put together by one process, on the CPU, laid out as a checkpoint of one process (optimiser state keyed by number)."""
-    index = metadata(folder)
+    index = read_metadata(folder)
     flat: dict[str, Any] = {
         name: torch.empty(entry.size, dtype=entry.properties.dtype) if isinstance(entry, TensorStorageMetadata) else None
         for name, entry in index.state_dict_metadata.items()
     }
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is what is meant
-        sharded.load(flat, checkpoint_id=folder, no_dist=True)
+        load(flat, folder, alone=True)
     nested: dict[Any, Any] = {}
     for name, value in flat.items():
         *parents, last = index.planner_data[name]
@@ -189,7 +206,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             UserError: the checkpoint is missing, damaged or something else.
         """
         try:
-            checkpoint = read_folder(Path(path)) if Path(path).is_dir() else super().load_checkpoint(path, *args, **kwargs)
+            checkpoint = read_folder(Path(path)) if Path(path).is_dir() else _read_file(path)
             checkpoint["state_dict"]
         except FileNotFoundError as error:
             if not Path(path).exists():
@@ -202,6 +219,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete it as a whole."""
         discard(Path(path))
+
+
+def _read_file(path: str | Path) -> dict[str, Any]:
+    """What `torch.save` wrote, on the CPU; here or at a URL."""
+    filesystem, place = fsspec.core.url_to_fs(str(path))
+    with filesystem.open(place, "rb") as file:
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def network_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -16,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from jasco_pl.controls import stored_fields
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.system.errors import UserError
+from jasco_pl.training.checkpoint_io import AtomicCheckpointIO
 from jasco_pl.training.guard import GradientGuard, Heartbeat, StopSignals, lost_contact
 from jasco_pl.training.history import SessionRecord
 from jasco_pl.training.module import JascoModule
@@ -68,6 +70,10 @@ class JascoCLI(LightningCLI):
             callbacks = [*callbacks, *(kind() for kind, base in own if not any(issubclass(other, base) for other in kinds))]
         if config.get("strategy") == "fsdp":  # FSDP1, which our averages and checkpoints do not know, is Lightning's
             config["strategy"] = ShardedStrategy()
+        plugins = config.get("plugins") or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):  # Lightning's own reads a URL with all that pickles can do
+            config["plugins"] = [*plugins, AtomicCheckpointIO()]
         interval = config.get("val_check_interval")
         if isinstance(interval, int):  # steps, as `max_steps`; Lightning counts the parts that a step is accumulated from
             config["val_check_interval"] = interval * config.get("accumulate_grad_batches", 1)

@@ -9,7 +9,6 @@ import torch
 import torch.distributed
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
-from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
@@ -21,6 +20,7 @@ from jasco_pl.training.checkpoint_io import (
     network_weights,
     put_in_place,
     read_average,
+    read_into,
     temporary_folder,
     weight_shapes,
     write_folder,
@@ -103,17 +103,17 @@ class ShardedStrategy(ModelParallelStrategy):
         module: Any = self.lightning_module
         if not path.is_dir():
             check_state(network_weights(self.checkpoint_io.load_checkpoint(path)["state_dict"]), module.model, path)
-            return super().load_checkpoint(path, weights_only)
+            return super().load_checkpoint(path, weights_only=True)
         try:
             shapes = weight_shapes(path)
         except Exception as error:
             raise damaged(path, error) from error
         check_state(network_weights(shapes), module.model, path)
         try:
-            checkpoint = super().load_checkpoint(path, weights_only)
+            checkpoint = read_into(path, module, self.optimizers)
             if "ema" in checkpoint:
                 live = {name: parameter for name, parameter in module.model.named_parameters() if parameter.requires_grad}
                 checkpoint["ema"]["average"] = read_average(path, live)
-        except (Exception, CheckpointException) as error:  # the latter is none of the former
+        except Exception as error:
             raise damaged(path, error) from error
         return checkpoint

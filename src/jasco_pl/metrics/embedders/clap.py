@@ -51,7 +51,7 @@ class Clap(Embedder):
             if kind != "clap":  # transformers would go on with random weights
                 raise ValueError(f"its config.json is of model type {kind!r}, not 'clap'")
             self.features = ClapFeatureExtractor.from_pretrained(name)
-            self.tokenizer = AutoTokenizer.from_pretrained(name)
+            self.tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
             self.model: ClapModel = load_pretrained(ClapModel, name).eval().requires_grad_(False).to(self.device)
         except (OSError, ValueError, SafetensorError) as error:
             raise unavailable("CLAP model", name, error, f"{VARIABLE} may name a folder that holds it in transformers' layout") from error

@@ -33,7 +33,7 @@ def reduce_encoder(source: str | Path, out: str | Path, texts: Iterable[str]) ->
     Returns: how many tokens are kept.
     """
     source, out = Path(source), Path(out)
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     special = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
     kept = sorted(special.union(*(tokenizer(text)["input_ids"] for text in texts)))
     weights = {
