@@ -29,6 +29,7 @@ from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.generation.saving import save_clip
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.notation import harmony
+from jasco_pl.notation.timed_text import written
 from jasco_pl.studies.demo import COLUMNS, PREPARED, Asked, Shown, read_requests, write_readme
 from jasco_pl.system.errors import UserError
 
@@ -136,7 +137,7 @@ def _clip(one: Shown, audio: str, clip: Clip, asked: dict[str, Any], heard: dict
     """A clip, for the page; with nothing asked for it is set against what the other of its name was asked for."""
     return {
         "id": one.name,
-        "caption": " · ".join(filter(None, (one.request.text, one.request.chords))),
+        "caption": " · ".join(filter(None, (written(one.request.text), one.request.chords))),
         "audio": audio,
         "seconds": clip.audio.shape[-1] / clip.sample_rate,
         "asked": asked,

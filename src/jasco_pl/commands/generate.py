@@ -5,6 +5,11 @@
   jasco generate --text "house with deep bass" --drums loop.wav --solver dopri5 -o out/
   jasco generate --text "calm piano ballad" --paint intro.wav --seconds 30 -o out/
   jasco generate --text "calm piano ballad" --paint song.wav --redo 3-6 -o out/
+  jasco generate --text "0-5: solo piano; 5-: full rock band with drums" -o out/
+
+Text: one for the whole clip; or one after another, each with the seconds in which it holds, ';' between them. `5-:` holds to the end; where
+none holds, nothing is asked for; two must not overlap. A text is read so only where it begins with such a stretch: `Title: a song` and
+`at 3:00 am: a lullaby` are ordinary ones.
 
 Chords: bars (`C | G7 | Am F`), a plain line (one chord a bar), times (`C@0 D@2.5` or `(C, 0.0), (D, 2.0)`), or a `.lab` file; any usual
 spelling. A line shorter than the clip repeats. Melody: MIDI, audio, or an array of 53 bins at 50 Hz. Drums, mix, drumless: audio that the
@@ -33,6 +38,7 @@ from jasco_pl.controls import all_options
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.generation.saving import save_clip
 from jasco_pl.network.flow.solver import Method, SolverConfig
+from jasco_pl.notation.timed_text import written
 from jasco_pl.system.device import Precision
 from jasco_pl.system.errors import UserError
 
@@ -40,7 +46,12 @@ from jasco_pl.system.errors import UserError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to make, then how."""
     what = parser.add_argument_group("what to make")
-    what.add_argument("--text", default="", help="description: style, instruments, mood, tempo")
+    what.add_argument(
+        "--text",
+        default="",
+        help="description: style, instruments, mood, tempo; or, where it begins with seconds and a colon, texts over time: "
+        '"0-5: calm piano; 5-: full band"',
+    )
     for option in all_options().values():
         kind = float if option.kind == "number" else str
         what.add_argument(option.flag, metavar=option.metavar, type=kind, default=option.default, help=option.help)
@@ -114,6 +125,7 @@ def progress_bar(description: str) -> Callable[[float], None]:
 def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[str, Any]:
     """Everything that is needed to make the clip again."""
     request = {name: value if isinstance(value, str | int | float | None) else str(value) for name, value in vars(clip.request).items()}
+    request["text"] = written(clip.request.text)
     return {
         "jasco_pl": __version__,
         "checkpoint": str(args.checkpoint),

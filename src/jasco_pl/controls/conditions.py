@@ -36,7 +36,7 @@ class Conditions:
     text_mask: Tensor
     text_frames: Tensor | None = None
 
-    def items(self, index: slice) -> Conditions:
+    def items(self, index: slice | Tensor) -> Conditions:
         """Conditions of some items of the batch, without the text padding that only the others needed."""
         mask = self.text_mask[index]
         length = int(mask.sum(dim=1).max())

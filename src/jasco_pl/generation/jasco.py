@@ -23,6 +23,7 @@ from jasco_pl.network.flow.solver import Field, Progress, Solution, SolverConfig
 from jasco_pl.network.model import JascoModel
 from jasco_pl.network.text import TextEncoder
 from jasco_pl.notation.chord_text import ChordChange
+from jasco_pl.notation.timed_text import Prompt, is_timed, read_prompt
 from jasco_pl.system.device import Precision, pick_device, pick_dtype
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import locate
@@ -40,7 +41,8 @@ class Request(SimpleNamespace):
     its default.
 
     Args:
-        text: description of style, instruments, mood, tempo.
+        text: description of style, instruments, mood, tempo; or several with the seconds in which they hold, as in
+            "0-5: calm piano; 5-: full band" or [(0, 5, "calm piano"), (5, None, "full band")].
         seed: of this clip's noise; the same request and seed give the same clip in any batch.
         asked: what the controls shall follow, by the names of their options: those of `jasco generate` and of `all_options()`. A control's
             `read` says what it takes besides what can be written on a command line, as arrays and waveforms. None is not asked for.
@@ -49,10 +51,10 @@ class Request(SimpleNamespace):
         UserError: no control has an option of such a name.
     """
 
-    text: str
+    text: Prompt
     seed: int
 
-    def __init__(self, text: str = "", *, seed: int = 0, **asked: Any) -> None:
+    def __init__(self, text: Prompt = "", *, seed: int = 0, **asked: Any) -> None:
         options = all_options()
         if unknown := [name for name in asked if name not in options]:
             raise UserError(f"a request has nothing called {unknown[0]!r}; it may have: {', '.join(['text', *options, 'seed'])}.")
@@ -161,6 +163,7 @@ class Jasco:
             UserError: a control that the model lacks, or one that cannot be read.
         """
         clip = Clip(torch.zeros(1, 0), self.codec.sample_rate, torch.zeros(0), request, {})
+        clip.notes += read_prompt(request.text, frames, self.codec.frame_rate)[1]
         grid = FrameGrid(frames, self.codec, self.model.normalize, self.frames(self.model.config.seconds))
         for kind in CONTROLS.values():
             asked = _asked_of(request, kind)
@@ -187,14 +190,15 @@ class Jasco:
         """Options of a request that ask this model for something."""
         return {control.option.name for control in self.model.controls.by_name.values()}
 
-    def conditions(self, texts: Sequence[str], asked: Sequence[dict[str, np.ndarray]], frames: int) -> Conditions:
+    def conditions(self, texts: Sequence[Prompt], asked: Sequence[dict[str, np.ndarray]], frames: int) -> Conditions:
         """Raw conditions of a batch; what an item does not name is null."""
-        states, mask = self.text_encoder(texts)
+        spans = [read_prompt(text, frames, self.codec.frame_rate)[0] for text in texts]
+        states, mask, seen = self.text_encoder.timed(spans)
         null = self.model.null_conditions(len(texts), frames)
         for index, given in enumerate(asked):
             for name, raw in given.items():
                 null.local[name][index] = torch.as_tensor(raw).to(null.local[name].dtype)
-        return Conditions(null.local, states, mask).to(self.device)
+        return Conditions(null.local, states, mask, seen if any(map(is_timed, texts)) else None).to(self.device)
 
     @torch.inference_mode()
     def sample(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -90,8 +91,8 @@ def paint(
             inside, makes = slice(window.first, window.last), slice(window.start, window.stop)
             known = latents[rows]
             known[:, makes] = given[rows, makes].to(noise.dtype)  # what an earlier window made there is made anew
-            local = {name: raw[rows] for name, raw in conditions.local.items()} | {Painting.name: known}
-            seen = Conditions(local, conditions.text[rows], conditions.text_mask[rows]).window(window.first, window.last)
+            own = conditions.items(rows)
+            seen = replace(own, local=own.local | {Painting.name: known}).window(window.first, window.last)
             solution = flow(seen, noise[rows, inside], advance)
             made = known.clone()
             made[:, inside] = solution.latents

@@ -32,6 +32,7 @@ from jasco_pl.controls import ADHERENCES, CONTROLS, Control, Option, all_options
 from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import Clip, Request
 from jasco_pl.metrics.report import aligned_table
+from jasco_pl.notation.timed_text import written
 from jasco_pl.pages.base import templates
 from jasco_pl.pages.pictures import draw_clip, figure_to_image
 from jasco_pl.system.errors import UserError
@@ -137,7 +138,7 @@ class Asked:
             None,
             wav=loudness_normalize(clip.audio, clip.sample_rate)[0],
             sample_rate=clip.sample_rate,
-            title="  ·  ".join(filter(None, (clip.request.text, clip.request.chords))),
+            title="  ·  ".join(filter(None, (written(clip.request.text), clip.request.chords))),
             lanes=[(adherence.lane, side, adherence.heard(heard, side)) for adherence, side in self.sides.items()],
         )
         figure.set_dpi(_DPI)
@@ -220,7 +221,7 @@ def write_readme(
 
 def generate_command(request: Request, sampling: Sequence[str] = ()) -> str:
     """The `jasco generate` that makes the clip of a request, in lines for a shell; files are named from the working directory."""
-    lines = [f"jasco generate --text {_quoted(request.text)}"] if request.text else ["jasco generate"]
+    lines = [f"jasco generate --text {_quoted(written(request.text))}"] if request.text else ["jasco generate"]
     last: list[str] = []
     for control in _asked(request):
         said = [option for option in control.options() if getattr(request, option.name) != option.default]
