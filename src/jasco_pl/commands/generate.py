@@ -5,6 +5,7 @@
   jasco generate --text "house with deep bass" --drums loop.wav --solver dopri5 -o out/
   jasco generate --text "calm piano ballad" --paint intro.wav --seconds 30 -o out/
   jasco generate --text "calm piano ballad" --paint song.wav --redo 3-6 -o out/
+  jasco generate --chords "C | G | Am | F" --bpm 96 --melody tune.mid --during chords=0-6,melody=4- -o out/
 
 Chords: bars (`C | G7 | Am F`), a plain line (one chord a bar), times (`C@0 D@2.5` or `(C, 0.0), (D, 2.0)`), or a `.lab` file; any usual
 spelling. A line shorter than the clip repeats. Melody: MIDI, audio, or an array of 53 bins at 50 Hz. Drums, mix, drumless: audio that the
@@ -13,6 +14,10 @@ clip follows; a short loop repeats. Which of these a model takes depends on the 
 Painting: --paint lays a recording under the clip from second 0 on. Alone, all of it is kept and the clip goes on where it ends; --keep 0-4
 keeps those seconds and makes the others, --redo 3-6 makes those and keeps the others. A model with the control painting makes clips of up
 to ten minutes, window by window.
+
+Part of the time: --during chords=0-6,melody=4- lets a control hold for those seconds alone (chords=0-2+6-8 for several stretches, -2 and 8-
+for open ends); elsewhere it says nothing, and the music is up to the model. Its timing stays: a chord line lies over the whole clip and is
+cut.
 
 Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch. `-o song.wav`
 (or .flac, .ogg) names a single clip's file.
@@ -33,6 +38,7 @@ from jasco_pl.controls import all_options
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.generation.saving import save_clip
 from jasco_pl.network.flow.solver import Method, SolverConfig
+from jasco_pl.notation.stretches import runs
 from jasco_pl.system.device import Precision
 from jasco_pl.system.errors import UserError
 
@@ -113,12 +119,14 @@ def progress_bar(description: str) -> Callable[[float], None]:
 
 def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[str, Any]:
     """Everything that is needed to make the clip again."""
+    rate = jasco.codec.frame_rate
     request = {name: value if isinstance(value, str | int | float | None) else str(value) for name, value in vars(clip.request).items()}
     return {
         "jasco_pl": __version__,
         "checkpoint": str(args.checkpoint),
         **jasco.describe(),
         "request": request,
+        "during": {name: [[a / rate, b / rate] for a, b in runs(mask)] for name, mask in clip.during.items()},
         "chords_read": [[change.label, round(change.start, 4)] for change in clip.changes],
         "guidance": guidance_text(args) or jasco.model.config.guidance,
         "solver": asdict(solver_config(args).resolved(jasco.model.path)),
