@@ -73,6 +73,21 @@ def test_text_alone_leaves_the_draws_of_all_others() -> None:
     assert alone[changed].all()
 
 
+def test_painting_alone_takes_the_other_controls_away_and_leaves_text_as_it_was() -> None:
+    names, options = [*NAMES, "painting"], {"text_alone": 0.2, "exceptions": {"painting": 0.7}}
+    before = shares(ConditionDropout(0.1, 0.2, **options), names)[2]
+    kept, _, after = shares(ConditionDropout(0.1, 0.2, **options, painting_alone=0.25), names)
+    assert torch.equal(after[:, 0], before[:, 0])
+    changed = (before != after).any(1)
+    alone = after[:, 4] & ~after[:, 1:4].any(1)
+    assert alone[changed].all()
+    assert float(alone.float().mean()) == pytest.approx(0.9 * 0.8 * (0.25 + 0.75 * 0.3 * 0.2**3), abs=0.015)
+    assert kept["painting"] == pytest.approx(0.9 * 0.8 * (0.25 + 0.75 * 0.3), abs=0.015)
+    assert kept["chords"] == pytest.approx(0.9 * 0.8 * 0.75 * 0.8, abs=0.015)
+    with pytest.raises(UserError, match=r"leaves painting alone \(painting_alone\), and there is none; this model has: text, chords"):
+        ConditionDropout(painting_alone=0.25).check(["text", "chords"])
+
+
 def test_without_stretches_masks_are_those_of_before() -> None:
     sounding = torch.ones(50, 20, dtype=torch.bool)
     dropout = ConditionDropout(text_alone=0.1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from jasco_pl.extract import chordino
 from jasco_pl.extract import heard as module
-from jasco_pl.extract.heard import Heard
+from jasco_pl.extract.heard import Heard, Part
 
 RATE = 32000
 
@@ -49,3 +49,18 @@ def test_every_extractor_runs_when_asked_and_once(monkeypatch: pytest.MonkeyPatc
     assert (again.chords.tolist(), again.onsets.tolist()) == ([7] * 100, [0.5])
     assert calls == ["onsets", "chords"]
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["a.npz"]
+
+
+def test_parts_of_a_clip() -> None:
+    part, mask = Part(50, 100), np.zeros(200, dtype=bool)
+    times = np.array([0.5, 1.0, 1.5, 2.5, 3.5])
+    assert part.times(times).tolist() == [1.0, 1.5]
+    assert np.arange(200)[part.frames].tolist() == list(range(50, 100))
+    mask[50:100] = mask[160:190] = True
+    parts = Part.of(mask)
+    assert parts.times(times).tolist() == [1.0, 1.5, 3.5]
+    assert np.arange(200)[parts.frames].tolist() == [*range(50, 100), *range(160, 190)]
+    assert parts.samples(32000) == slice(32000, 190 * 640)
+    nothing = Part.of(np.zeros(200, dtype=bool))
+    assert not len(nothing.times(times))
+    assert not len(np.arange(200)[nothing.frames])

@@ -14,6 +14,7 @@ from jasco_pl.audio.files import read_audio, write_audio
 from jasco_pl.audio.long_audio import bandpass
 from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec, BandCodecConfig
+from jasco_pl.controls import CONTROLS
 from jasco_pl.generation.jasco import Clip, Jasco, Request
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig
@@ -436,3 +437,38 @@ def test_the_latent_limit_holds_loud_latents_and_nothing_else(
     wanted = free.model.normalize(loud.latents).clamp(max=0.5)
     assert (free.model.normalize(loud.latents) > 0.5).any()
     torch.testing.assert_close(held.model.normalize(quiet.latents), wanted)
+
+
+def test_a_control_may_hold_for_a_part_of_the_time(jasco: Jasco) -> None:
+    """Outside of its stretches it is null, wherever the line that was read had a chord; other controls and clips are as without."""
+    melody = np.tile(np.arange(10), 5)
+    asked = {"chords": "C G", "melody": melody, "seed": 1}
+    whole, cut = jasco.read(Request(**asked), 50), jasco.read(Request(**asked, during="chords=0.2-0.4+0.8-"), 50)
+    inside = np.zeros(50, dtype=bool)
+    inside[10:20] = inside[40:] = True
+    assert np.array_equal(cut.during["chords"], inside)
+    assert np.array_equal(cut.asked["chords"][inside], whole.asked["chords"][inside])
+    assert (cut.asked["chords"][~inside] == harmony.NULL).all()
+    assert np.array_equal(cut.asked["melody"], whole.asked["melody"])
+    assert cut.notes[-1] == "held for a part of the time: chords for 0.20-0.40, 0.80-1.00 s; melody throughout"
+    assert cut.part(CONTROLS["chords"].adherence).frames.tolist() == np.flatnonzero(inside).tolist()
+    assert cut.part(CONTROLS["melody"].adherence) is None
+    assert whole.during == {}
+    requests = [Request(**asked), Request(**asked, during={"chords": [(0.2, 0.4), (0.8, 1)]}), Request(**asked, during="chords=0-")]
+    clips = jasco.generate(requests, solver=SOLVERS[0])
+    torch.testing.assert_close(clips[2].audio, clips[0].audio, atol=1e-4, rtol=0)
+    assert not torch.allclose(clips[1].audio, clips[0].audio, atol=1e-3)
+
+
+def test_audio_holds_for_a_part_of_the_time(jasco: Jasco) -> None:
+    cut = jasco.read(Request(drums=bursts(0.3), during="drums=-0.5"), 50)
+    assert (cut.asked["drums"][:25] >= 0).all()
+    assert (cut.asked["drums"][25:] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("during", "message"), [("melody=0-1", "during names melody, which is not asked for"), ("chords=2-3", "begins past the clip")]
+)
+def test_a_wrong_part_of_the_time_is_one_sentence(jasco: Jasco, during: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        jasco.generate(Request(chords="C", during=during))

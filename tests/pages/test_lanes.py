@@ -86,10 +86,20 @@ def test_silence_is_wrong() -> None:
 def test_labels_of_any_vocabulary() -> None:
     lane = Labels("form", ["none", "verse", "chorus"], nothing=0)
     asked, heard = np.repeat([1, 2, 3], 50), np.repeat([1, 1, 2], 50)
-    assert lane.written(asked) == [["verse", 0.0], ["chorus", 1.0]]  # what lies beyond the vocabulary is its last
+    assert lane.written(asked) == [["verse", 0.0], ["chorus", 1.0], ["", 2.0]]  # what lies beyond the vocabulary was not asked for
     assert lane.judged(lane.written(asked), [["verse", 0.5]], 2.0)["heard"] == [
         ["none", 0.0, 0.5, WRONG],
         ["verse", 0.5, 1.0, RIGHT],
         ["verse", 1.0, 2.0, WRONG],
     ]
     assert lane.verdicts(asked, heard).tolist() == [RIGHT] * 50 + [WRONG] * 50 + [FREE] * 50
+
+
+def test_labels_that_were_not_asked_for_leave_a_gap() -> None:
+    side = np.full(150, harmony.NULL)
+    side[50:100] = harmony.index("C")
+    written = CHORDS.lane.written(side)
+    assert written == [["", 0.0], ["C", 1.0], ["", 2.0]]
+    lane = CHORDS.lane.judged(written, [["C", 0.0]], 3.0)
+    assert lane["asked"] == [["C", 1.0, 2.0]]
+    assert [verdict for *_, verdict in lane["heard"]] == [FREE, RIGHT, FREE]

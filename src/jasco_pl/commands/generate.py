@@ -6,6 +6,7 @@
   jasco generate --text "calm piano ballad" --paint intro.wav --seconds 30 -o out/
   jasco generate --text "calm piano ballad" --paint song.wav --redo 3-6 -o out/
   jasco generate --text "0-5: solo piano; 5-: full rock band with drums" -o out/
+  jasco generate --chords "C | G | Am | F" --bpm 96 --melody tune.mid --during chords=0-6,melody=4- -o out/
 
 Text: one for the whole clip; or one after another, each with the seconds in which it holds, ';' between them. `5-:` holds to the end; where
 none holds, nothing is asked for; two must not overlap. A text is read so only where it begins with such a stretch: `Title: a song` and
@@ -18,6 +19,10 @@ clip follows; a short loop repeats. Which of these a model takes depends on the 
 Painting: --paint lays a recording under the clip from second 0 on. Alone, all of it is kept and the clip goes on where it ends; --keep 0-4
 keeps those seconds and makes the others, --redo 3-6 makes those and keeps the others. A model with the control painting makes clips of up
 to ten minutes, window by window.
+
+Part of the time: --during chords=0-6,melody=4- lets a control hold for those seconds alone (chords=0-2+6-8 for several stretches, -2 and 8-
+for open ends); elsewhere it says nothing, and the music is up to the model. Its timing stays: a chord line lies over the whole clip and is
+cut.
 
 Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch. `-o song.wav`
 (or .flac, .ogg) names a single clip's file.
@@ -38,6 +43,7 @@ from jasco_pl.controls import all_options
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.generation.saving import save_clip
 from jasco_pl.network.flow.solver import Method, SolverConfig
+from jasco_pl.notation.stretches import runs
 from jasco_pl.notation.timed_text import written
 from jasco_pl.system.device import Precision
 from jasco_pl.system.errors import UserError
@@ -124,6 +130,7 @@ def progress_bar(description: str) -> Callable[[float], None]:
 
 def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[str, Any]:
     """Everything that is needed to make the clip again."""
+    rate = jasco.codec.frame_rate
     request = {name: value if isinstance(value, str | int | float | None) else str(value) for name, value in vars(clip.request).items()}
     request["text"] = written(clip.request.text)
     return {
@@ -131,6 +138,7 @@ def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[st
         "checkpoint": str(args.checkpoint),
         **jasco.describe(),
         "request": request,
+        "during": {name: [[a / rate, b / rate] for a, b in runs(mask)] for name, mask in clip.during.items()},
         "chords_read": [[change.label, round(change.start, 4)] for change in clip.changes],
         "guidance": guidance_text(args) or jasco.model.config.guidance,
         "solver": asdict(solver_config(args).resolved(jasco.model.path)),

@@ -7,6 +7,7 @@ from jasco_pl.controls.audio import AudioControl, BandpassedDrums, Drumless, Dru
 from jasco_pl.controls.base import Control, Option
 from jasco_pl.controls.beat import Beat
 from jasco_pl.controls.chords import Chords
+from jasco_pl.controls.during import DURING
 from jasco_pl.controls.dynamics import Dynamics
 from jasco_pl.controls.melody import Melody
 from jasco_pl.controls.painting import Painting
@@ -20,8 +21,11 @@ ADHERENCES: tuple[Adherence, ...] = tuple(dict.fromkeys(control.adherence for co
 
 
 def all_options() -> dict[str, Option]:
-    """What a request may say besides its text and seed, by name and in order; what several controls follow stands once."""
-    return {option.name: option for control in CONTROLS.values() for option in control.options()}
+    """What a request may say besides its text and seed, by name and in order; what several controls follow stands once.
+
+    At the end, for which seconds they hold.
+    """
+    return {option.name: option for options in (*(control.options() for control in CONTROLS.values()), (DURING,)) for option in options}
 
 
 def stored_fields(names: Iterable[str]) -> list[str]:

@@ -204,8 +204,8 @@ class OnsetAdherence(Adherence):
 CHORDS, MELODY, ONSETS = ChordAdherence(), MelodyAdherence(), OnsetAdherence()
 
 
-def main_figure(adherence: Adherence, clip: Heard, asked: Side | None) -> float:
-    """The figure that says most; NaN where nothing was asked for or it cannot be heard."""
+def main_figure(adherence: Adherence, clip: Heard, asked: Side | None, part: Part | None = None) -> float:
+    """The figure that says most, of a part or of all of a clip; NaN where nothing was asked for or it cannot be heard."""
     if asked is None or adherence.missing():
         return math.nan
-    return adherence.figures(clip, asked, clip.whole)[adherence.columns[0].key]
+    return adherence.figures(clip, asked, part or clip.whole)[adherence.columns[0].key]

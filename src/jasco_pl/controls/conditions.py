@@ -139,12 +139,15 @@ class ConditionDropout:
     text_alone: float = 0.0
     """Probability that a sample not among `everything` trains on its text alone. Where `each` is low and conditions are many that hardly
     ever happens by itself, and what the text asks for is then not learned without controls."""
+    painting_alone: float = 0.0
+    """Probability that a sample among the others trains on painting and, as often as ever, its text, without any other control: else it is
+    hardly ever learned to go on from what is kept alone."""
     stretch: float = 0.0
     """Probability that a local condition which is kept holds for a part of the sample only: with even chances one stretch of it is kept, or
     one is lost. Of 10-90 % of the sample, about a third of them at its beginning or end. Painting has masks of its own."""
 
     def __post_init__(self) -> None:
-        rates = {"everything": self.everything, "each": self.each, "text_alone": self.text_alone, "stretch": self.stretch}
+        rates = {name: getattr(self, name) for name in ("everything", "each", "text_alone", "painting_alone", "stretch")}
         for name, rate in {**rates, **self.exceptions}.items():
             if not 0 <= rate <= 1:
                 raise UserError(f"the dropout of {name!r} is a probability from 0 to 1, not {rate:g}.")
@@ -161,8 +164,10 @@ class ConditionDropout:
         return cls(exceptions={Painting.name: 0.7} if Painting.name in local else {})
 
     def check(self, names: Iterable[str]) -> None:
-        """Raise UserError if an exception is made for a condition that is not among `names`."""
+        """Raise UserError if an exception is made for a condition that is not among `names`, or painting is to be alone that is not."""
         names = list(names)
+        if self.painting_alone and Painting.name not in names:
+            raise UserError(f"dropout leaves painting alone (painting_alone), and there is none; this model has: {', '.join(names)}.")
         if unknown := [name for name in self.exceptions if name not in names]:
             raise UserError(f"dropout makes an exception for the condition {unknown[0]!r}; this model has: {', '.join(names)}.")
 
@@ -181,6 +186,11 @@ class ConditionDropout:
         if self.text_alone:
             alone = some & (uniform(keys, "text alone")[:, 0] < self.text_alone)
             keep = {name: alone | mask if name == "text" else mask & ~alone for name, mask in keep.items()}
+            some = some & ~alone
+        if self.painting_alone:
+            alone = some & (uniform(keys, "painting alone")[:, 0] < self.painting_alone)
+            others = {name: mask & ~alone for name, mask in keep.items() if name not in ("text", Painting.name)}
+            keep |= others | {Painting.name: keep[Painting.name] | alone}
         if self.stretch and sounding is not None:
             keep |= {name: keep[name][:, None] & self._part(name, keys, sounding) for name in names if name not in ("text", Painting.name)}
         return keep

@@ -216,7 +216,8 @@ def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None, crossed
         "cost": cost,
         "heard_with": listeners.marks,
     }
-    part = Part(*(round(share * reference.heard.frames) for share in REDONE)) if remade(task.row, task.given) else None
+    first, last = (round(share * reference.heard.frames) for share in REDONE)
+    part = Part(first, last) if remade(task.row, task.given) else None
     inside = part.samples(rate) if part else slice(None)
     found = {} if crossed else listeners.hear(audio[:, inside], rate, reference.caption)
     if part:

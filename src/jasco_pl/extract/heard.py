@@ -17,25 +17,38 @@ from jasco_pl.notation import harmony
 from jasco_pl.system.files import atomic_path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
-    """Frames [first, last) of a clip that was heard whole."""
+    """Frames [first, last) of a clip that was heard whole, or some of them.
+
+    Attributes:
+        first, last: between which they lie.
+        mask: which frames of the clip they are, [T]; None is all between the two.
+    """
 
     first: int
     last: int
+    mask: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_]) -> Part:
+        """Those where a mask [T] is true."""
+        true = np.flatnonzero(mask)
+        return cls(int(true[0]), int(true[-1]) + 1, mask) if true.size else cls(0, 0, mask)
 
     @property
-    def frames(self) -> slice:
+    def frames(self) -> slice | NDArray[np.int64]:
         """Of what is heard, at 50 Hz."""
-        return slice(self.first, self.last)
+        return slice(self.first, self.last) if self.mask is None else np.flatnonzero(self.mask)
 
     def samples(self, sample_rate: int) -> slice:
-        """Of the audio."""
+        """Of the audio, from the first to the last."""
         return slice(self.first * sample_rate // harmony.FRAME_RATE, self.last * sample_rate // harmony.FRAME_RATE)
 
     def times(self, onsets: NDArray[np.float64]) -> NDArray[np.float64]:
         """Those of the onset times that lie inside."""
-        return onsets[(onsets >= self.first / harmony.FRAME_RATE) & (onsets < self.last / harmony.FRAME_RATE)]
+        inside = onsets[(onsets >= self.first / harmony.FRAME_RATE) & (onsets < self.last / harmony.FRAME_RATE)]
+        return inside if self.mask is None else inside[self.mask[(inside * harmony.FRAME_RATE).astype(np.int64)]]
 
 
 class Heard:

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from jasco_pl.codec import Codec, load_codec
-from jasco_pl.controls import CONTROLS, Control, Painting, all_options
+from jasco_pl.controls import CONTROLS, Adherence, Control, Painting, all_options
 from jasco_pl.controls.base import FrameGrid, Option
 from jasco_pl.controls.conditions import Conditions
+from jasco_pl.controls.during import DURING, read_during, said
+from jasco_pl.extract.heard import Part
 from jasco_pl.generation.painting import paint, splice
 from jasco_pl.generation.velocity import Velocity
 from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
@@ -46,6 +48,7 @@ class Request(SimpleNamespace):
         seed: of this clip's noise; the same request and seed give the same clip in any batch.
         asked: what the controls shall follow, by the names of their options: those of `jasco generate` and of `all_options()`. A control's
             `read` says what it takes besides what can be written on a command line, as arrays and waveforms. None is not asked for.
+            `during` says for which seconds they hold: `chords=0-6,melody=4-`, or {"chords": [(0, 6)]}; elsewhere they say nothing.
 
     Raises:
         UserError: no control has an option of such a name.
@@ -67,7 +70,8 @@ class Clip:
 
     Attributes:
         audio: [1, S] at `sample_rate`, as the codec gave it (not loudness-normalised); kept stretches are the recording itself.
-        asked: raw conditions by name, [T] or [T, C] each; only those that were given.
+        asked: raw conditions by name, [T] or [T, C] each; only those that were given, null outside of `during`.
+        during: frames in which a condition holds by its control's name, [T] each; those that are not here hold throughout.
         changes: the chords as they were read.
         notes: what was done to the request on the way (spellings mapped, loops repeated).
         evaluations: times the network was evaluated.
@@ -83,6 +87,12 @@ class Clip:
     notes: list[str] = field(default_factory=list)
     evaluations: int = 0
     recording: Tensor | None = None
+    during: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def part(self, adherence: Adherence) -> Part | None:
+        """The frames in which the clip was to follow what an adherence measures, by all controls that ask for it; None is all of them."""
+        masks = [mask for name, mask in self.during.items() if CONTROLS[name].adherence is adherence]
+        return Part.of(np.logical_and.reduce(masks)) if masks else None
 
 
 def _asked_of(request: Request, control: Control | type[Control]) -> dict[str, Any]:
@@ -171,18 +181,26 @@ class Jasco:
             if asked[kind.option.name] is not None and kind.option.name not in self.accepts and not shared:
                 raise UserError(f"this model has no control {kind.name!r}; it has: {', '.join(self.model.controls.names) or 'text only'}.")
             kind.check(asked)
-        used: set[str] = set()
+        used = {DURING.name}
+        options = list(dict.fromkeys(kind.option.name for kind in CONTROLS.values()))
+        asking = [name for name in options if name in self.accepts and getattr(request, name) is not None]
+        written = getattr(request, DURING.name)
+        during = {} if written is None else read_during(written, options, asking, grid)
         for name, control in self.model.controls.by_name.items():
             asked = _asked_of(request, control)
             if asked[control.option.name] is not None:
                 used |= asked.keys()
                 reading = control.read(asked, grid)
                 clip.asked[name] = reading.raw
+                if (mask := during.get(control.option.name)) is not None:
+                    clip.during[name] = mask
+                    clip.asked[name] = control.drop(torch.as_tensor(reading.raw)[None], torch.from_numpy(mask)[None])[0].numpy()
                 clip.notes += reading.notes
                 clip.changes += reading.changes
                 clip.recording = clip.recording if reading.recording is None else reading.recording
         if idle := [name for name, option in all_options().items() if name not in used and _said(request, option)]:
             clip.notes.append(f"nothing in this model follows {' and '.join(idle)} here: {_followers(idle)}")
+        clip.notes += [said(during, asking, grid.frame_rate)] if during else []
         return clip
 
     @property

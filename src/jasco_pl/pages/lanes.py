@@ -86,7 +86,7 @@ class Labels(Lane):
 
     Args:
         name: of the lane.
-        labels: the vocabulary; indices beyond it mean that nothing was asked for, and are written as its last label.
+        labels: the vocabulary; indices beyond it mean that nothing was asked for, and are written as no label, "".
         nothing: index that holds before the first label.
         signs: what hatched and dotted stretches mean.
     """
@@ -97,7 +97,7 @@ class Labels(Lane):
     def __init__(self, name: str, labels: Sequence[str], nothing: int, signs: str = "hatched = another") -> None:
         super().__init__(name, signs)
         self.labels, self.nothing = labels, nothing
-        self._index = {label: index for index, label in enumerate(labels)}
+        self._index = {label: index for index, label in enumerate([*labels, ""])}
 
     def verdicts(self, asked: Side, heard: Side) -> Side:
         """A verdict a frame [T]; both sides are of one length."""
@@ -117,8 +117,8 @@ class Labels(Lane):
 
     def written(self, side: Side) -> list[list[Any]]:
         """Changes as [label, start]."""
-        known = np.minimum(side, len(self.labels) - 1)
-        return [[self.labels[index], round(first / FRAME_RATE, 3)] for (index,), first, _ in runs(known)]
+        changes = runs(np.minimum(side, len(self.labels)))
+        return [[self.labels[index] if index < len(self.labels) else "", round(first / FRAME_RATE, 3)] for (index,), first, _ in changes]
 
     def judged(self, asked: Sequence[Any], heard: Sequence[Any], seconds: float) -> dict[str, Any]:
         frames = max(1, round(seconds * FRAME_RATE))
@@ -126,7 +126,7 @@ class Labels(Lane):
         verdicts = self.verdicts(wanted, found)
         return {
             "kind": self.kind,
-            "asked": [[self.pretty(self.labels[index]), *_times(*run)] for (index,), *run in runs(wanted)],
+            "asked": [[self.pretty(self.labels[index]), *_times(*run)] for (index,), *run in runs(wanted) if index < len(self.labels)],
             "heard": [[self.pretty(self.labels[index]), *_times(*run), verdict] for (index, verdict), *run in runs(found, verdicts)],
         }
 

@@ -29,6 +29,8 @@ from PIL import Image
 
 from jasco_pl.audio.files import loudness_normalize, read_audio
 from jasco_pl.controls import ADHERENCES, CONTROLS, Control, Option, all_options
+from jasco_pl.controls.adherence import ONSETS
+from jasco_pl.controls.during import DURING
 from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import Clip, Request
 from jasco_pl.metrics.report import aligned_table
@@ -111,16 +113,17 @@ class Asked:
     """
 
     def __init__(self, clip: Clip) -> None:
+        self._parts = {adherence: clip.part(adherence) for adherence in ADHERENCES}
         given = _drum_part(clip)
         found = {adherence: adherence.asked(clip.asked, given) for adherence in ADHERENCES}
         self.sides = {adherence: side for adherence, side in found.items() if side is not None}
         self._compared = {adherence: side for adherence, side in self.sides.items() if adherence.missing() is None}
 
     def figures(self, heard: Heard) -> dict[str, float]:
-        """By keys of `COLUMNS`, for what was asked for; a clip that was asked for nothing may be compared too."""
+        """By keys of `COLUMNS`, for what was asked for and while it was; a clip that was asked for nothing may be compared too."""
         figures: dict[str, float] = {}
         for adherence, side in self._compared.items():
-            found = adherence.figures(heard, side, heard.whole)
+            found = adherence.figures(heard, side, self._parts[adherence] or heard.whole)
             figures |= {column.key: found[column.key] for column in adherence.columns}
         return figures
 
@@ -147,12 +150,15 @@ class Asked:
 
 
 def _drum_part(clip: Clip) -> Heard | None:
-    """The drum part as the clip was to follow it, repeated to its length; None without one."""
+    """The drum part as the clip was to follow it, repeated to its length and heard while it holds; None without one."""
     source, length = clip.request.drums, clip.audio.shape[-1]
     if source is None:
         return None
     loop = source if isinstance(source, torch.Tensor) else read_audio(source, clip.sample_rate)
-    return Heard(torch.tile(loop, (1, -(-length // loop.shape[-1])))[:, :length], clip.sample_rate)
+    heard = Heard(torch.tile(loop, (1, -(-length // loop.shape[-1])))[:, :length], clip.sample_rate)
+    if (part := clip.part(ONSETS)) is not None:
+        heard.onsets = part.times(heard.onsets)
+    return heard
 
 
 @dataclass
@@ -227,6 +233,8 @@ def generate_command(request: Request, sampling: Sequence[str] = ()) -> str:
         said = [option for option in control.options() if getattr(request, option.name) != option.default]
         words = " ".join(f"{option.flag} {_quoted(_written(request, option))}" for option in said)
         (last if control.option.kind == "file" else lines).append(words)
+    if getattr(request, DURING.name) is not None:
+        lines.append(f"{DURING.flag} {_quoted(getattr(request, DURING.name))}")
     lines.append(" ".join([*last, f"--seed {request.seed}", *map(_quoted, sampling), "-o out/"]))
     return " \\\n  ".join(lines)
 

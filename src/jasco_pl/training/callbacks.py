@@ -124,6 +124,6 @@ class Listen(Callback):
         figure = draw_clip(None, wav=audio, sample_rate=clip.sample_rate, title=written(clip.request.text), lanes=lanes)
         writer.add_image(f"listen/{name}_picture", figure_to_image(figure), step, dataformats="HWC")
         for adherence, side in asked.items():
-            figure_of = main_figure(adherence, heard, side)
+            figure_of = main_figure(adherence, heard, side, clip.part(adherence))
             if not math.isnan(figure_of):
                 writer.add_scalar(f"listen/{name}_{adherence.columns[0].key}", figure_of, step)

@@ -51,6 +51,18 @@ def test_figures_are_perfect_for_what_was_asked_for_and_low_for_something_else()
     assert len(asked.lanes()["onsets"]) == len(right.onsets)
 
 
+def test_figures_and_lanes_are_of_the_seconds_for_which_a_control_holds() -> None:
+    """A loop for the first second of three: nothing that sounds later was asked for, nor does it count."""
+    loop, mask = clicks(1.0, 0.25), np.arange(150) < 50
+    clip = clip_of(torch.zeros(1, 3 * RATE), Request(drums=loop), drums=np.where(mask, 3, -1))
+    whole = Asked(clip)
+    clip.during["drums"] = mask
+    cut = Asked(clip)
+    heard = Heard(torch.cat([clicks(1.0, 0.25), clicks(2.0, 0.31)], dim=1), RATE)
+    assert max(cut.lanes()["onsets"]) < 1 < max(whole.lanes()["onsets"])
+    assert cut.figures(heard)["onset_f1"] > 0.9 > whole.figures(heard)["onset_f1"]
+
+
 @pytest.mark.skipif(not chordino.available(), reason="the chord recogniser is not installed")
 def test_chords_are_compared_as_they_were_typed(tmp_path: Path) -> None:
     seventh = np.full(200, 4)  # Cmaj7, where the sound is a plain C
@@ -66,7 +78,14 @@ def test_chords_are_compared_as_they_were_typed(tmp_path: Path) -> None:
 def test_commands_hold_the_whole_request_whatever_is_in_it() -> None:
     """A shell's words are what argparse gets."""
     request = Request(
-        'My "own" $HOME\'s tune!', chords="C | G7", bpm=90.5, meter="3/4", melody="a folder/tune.mid", drums="loop.wav", seed=7
+        'My "own" $HOME\'s tune!',
+        chords="C | G7",
+        bpm=90.5,
+        meter="3/4",
+        melody="a folder/tune.mid",
+        drums="loop.wav",
+        during="chords=0-2+6-8,drums=4-",
+        seed=7,
     )
     words = shlex.split(generate_command(request, ["--steps", "4"]).replace("\\\n", ""))
     options = dict(zip(words[2::2], words[3::2], strict=True))
@@ -77,6 +96,7 @@ def test_commands_hold_the_whole_request_whatever_is_in_it() -> None:
         "--meter": "3/4",
         "--melody": "a folder/tune.mid",
         "--drums": "loop.wav",
+        "--during": "chords=0-2+6-8,drums=4-",
         "--seed": "7",
         "--steps": "4",
         "-o": "out/",
