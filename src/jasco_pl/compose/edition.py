@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
-from jasco_pl.compose.tables import STYLES, Style
+from jasco_pl.compose.tables import STYLES, STYLES_2, Style
 
 
 @dataclass(frozen=True)
@@ -51,5 +51,5 @@ class Edition:
 
 EDITIONS = {
     1: Edition(1, STYLES, scenes=False, pad_chance=0.0, second_chance=0.3, swung=0.0, quiet_drums=0.0),
-    2: Edition(2, STYLES, scenes=True, pad_chance=0.6, second_chance=0.65, swung=0.15, quiet_drums=0.35),
+    2: Edition(2, STYLES_2, scenes=True, pad_chance=0.6, second_chance=0.65, swung=0.15, quiet_drums=0.35),
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -192,8 +192,26 @@ def _check_known(names: Any, known: Any, where: str) -> None:
         raise ValueError(f"{where}: {unknown[0]!r} is unknown, which is none of {', '.join(map(str, known))}")
 
 
+def grown(base: Style | None, raw: Any, where: str) -> Style:
+    """A style of a later edition: `raw` (YAML) whole, or what it has beside an earlier one; lists of names are added, the rest replaces.
+
+    Raises:
+        ValueError: as `typed`.
+    """
+    if base is None or not isinstance(raw, dict):
+        return typed(raw, Style, where)
+    hints = get_type_hints(Style)
+    _check_known(raw, hints, where)
+    new = {key: typed(value, hints[key], f"{where}: {key}") for key, value in raw.items()}
+    return replace(base, **{key: getattr(base, key) + value if get_args(hints[key])[1:] == (...,) else value for key, value in new.items()})
+
+
+def _load(file: str) -> Any:
+    return yaml.load(Path(__file__).with_name(file).read_text(encoding="utf-8"), _LOADER)
+
+
 def _read(file: str, kind: Any) -> Any:
-    return typed(yaml.load(Path(__file__).with_name(file).read_text(encoding="utf-8"), _LOADER), kind, file)
+    return typed(_load(file), kind, file)
 
 
 def _checked(patterns: _Patterns) -> _Patterns:
@@ -236,8 +254,10 @@ FAMILIES: dict[str, dict[str, tuple[tuple[Chord, ...], ...]]] = {
 }
 
 STYLES: dict[str, Style] = _read("styles.yaml", dict[str, Style])
-for _name, _style in STYLES.items():
-    check_style(_style, f"styles.yaml: {_name}")
+STYLES_2 = STYLES | {name: grown(STYLES.get(name), raw, f"styles_2.yaml: {name}") for name, raw in _load("styles_2.yaml").items()}
+for _file, _styles in (("styles.yaml", STYLES), ("styles_2.yaml", STYLES_2)):
+    for _name, _style in _styles.items():
+        check_style(_style, f"{_file}: {_name}")
 
 _forms: _Forms = _read("forms.yaml", _Forms)
 SCENES = _forms.scenes
