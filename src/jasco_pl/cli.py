@@ -24,7 +24,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "listen": ("jasco_pl.commands.listen", "let people listen: build a blind test, analyse its results"),
     "bench": ("jasco_pl.commands.bench", "measure the speed of this machine: how fast samples arrive, what a step costs"),
     "gpu-bundle": ("jasco_pl.commands.gpu_bundle", "train on a GPU machine that has no network: what goes there and comes back"),
+    "import": ("jasco_pl.commands.import_", "bring Meta's released checkpoints into this project's layout"),
     "export": ("jasco_pl.commands.export", "turn a training checkpoint into a folder for generation"),
+    "push": ("jasco_pl.commands.push", "publish a checkpoint on the Hub, with its codec and card"),
     "card": ("jasco_pl.commands.card", "write the figures of a model card"),
     "doctor": ("jasco_pl.commands.doctor", "report the state of the environment, with remedies"),
 }

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import EncodecModel, PretrainedConfig
 
 from jasco_pl.codec.base import Codec
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import atomic_path
 from jasco_pl.system.resources import load_pretrained, unavailable
 
 OFFICIAL = "facebook/encodec_32khz"
@@ -66,4 +68,7 @@ class EncodecCodec(Codec):
         return self.model.quantizer.layers[0].encode(latents.transpose(1, 2))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        self.model.save_pretrained(folder)
+        """Write transformers' layout."""
+        with atomic_path(Path(folder) / "model.safetensors") as temporary:
+            save_file({name: tensor.contiguous() for name, tensor in self.model.state_dict().items()}, temporary, {"format": "pt"})
+        self.model.config.save_pretrained(folder)

@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    from jasco_pl.studies.model_card import codec_block, figures_block, first_card, read_results, refresh, training_block
+    from jasco_pl.interop.saving import first_card
+    from jasco_pl.studies.model_card import codec_block, figures_block, read_results, refresh, training_block
     from jasco_pl.training.history import read_history
 
     if not (args.eval or args.training or args.codec_report) or (args.font_eval and not args.eval) or (args.eval and args.codec_report):

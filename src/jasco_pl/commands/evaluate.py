@@ -36,12 +36,12 @@ from jasco_pl.evaluation.references import ComposedPieces, PreparedSet
 from jasco_pl.evaluation.report import write_results
 from jasco_pl.evaluation.settings import Finished, Settings
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT
+from jasco_pl.interop.hub import checkpoint_folder
 from jasco_pl.network.flow.path import make_path
 from jasco_pl.network.flow.solver import Method, SolverConfig
 from jasco_pl.network.model import read_config
 from jasco_pl.system.device import Precision, pick_device, pick_dtype, precision_name
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.resources import locate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +122,7 @@ def settings_of(args: argparse.Namespace, device: torch.device) -> list[Settings
     found: dict[Settings, None] = {}
     precision = precision_name(pick_dtype(args.precision, device))
     for checkpoint in args.checkpoint or [DEFAULT_CHECKPOINT]:
-        folder = locate(checkpoint)
+        folder = checkpoint_folder(checkpoint)
         config = read_config(Path(folder))
         guidances = [" ".join(parts) for parts in args.guidance or []] or [config.guidance]
         solvers = [

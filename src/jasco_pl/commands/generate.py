@@ -42,6 +42,7 @@ from jasco_pl.audio.files import AUDIO_SUFFIXES, check_suffix
 from jasco_pl.controls import all_options
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.generation.saving import save_clip
+from jasco_pl.interop.compat import Compat
 from jasco_pl.network.flow.solver import Method, SolverConfig
 from jasco_pl.notation.stretches import runs
 from jasco_pl.notation.timed_text import written
@@ -65,7 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("-n", "--count", type=int, default=1, help="clips, with seeds SEED, SEED+1, ... (default %(default)s)")
     what.add_argument("--seed", type=int, default=0, help="seed of the first clip (default %(default)s)")
     how = parser.add_argument_group("how")
-    how.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, metavar="DIR", help="model folder (default: the shipped %(default)s)")
+    how.add_argument(
+        "--checkpoint",
+        default=DEFAULT_CHECKPOINT,
+        metavar="DIR",
+        help="model folder or Hub id, of Meta's releases too: facebook/jasco-chords-drums-400M (default: the shipped %(default)s)",
+    )
     add_sampling_arguments(how)
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default %(default)s: the NVIDIA GPU where there is one)")
     how.add_argument(
@@ -73,6 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=get_args(Precision),
         default="auto",
         help="of the network's weights (default %(default)s: bf16 on a GPU, else fp32; CPUs with AMX or AVX-512 BF16 are quicker in bf16)",
+    )
+    how.add_argument(
+        "--compat",
+        choices=get_args(Compat),
+        help="clips of an imported checkpoint as audiocraft makes them, its defects included (docs/released-checkpoints.md)",
     )
     how.add_argument("-o", "--out", default="out", metavar="DIR", help="folder of WAV and JSON, or one clip's file (default %(default)s)")
 
@@ -172,7 +183,7 @@ def run(args: argparse.Namespace) -> int:
         if args.count > 1:
             raise UserError(f"-o {args.out} is one file, and -n asks for {args.count} clips: name a folder.")
     solver = solver_config(args)
-    jasco = Jasco.from_pretrained(args.checkpoint, args.device, args.precision)
+    jasco = Jasco.from_pretrained(args.checkpoint, args.device, args.precision, args.compat)
     requests = [request_of(args, args.seed + number) for number in range(args.count)]
     clips = jasco.generate(requests, args.seconds, guidance_text(args), solver, progress_bar(f"{args.count} clip(s)"))
     for note in clips[0].notes:

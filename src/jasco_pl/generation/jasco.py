@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,9 @@ from jasco_pl.controls.during import DURING, read_during, said
 from jasco_pl.extract.heard import Part
 from jasco_pl.generation.painting import paint, splice
 from jasco_pl.generation.velocity import Velocity
+from jasco_pl.interop.compat import Audiocraft, Compat, check_compat
+from jasco_pl.interop.hub import checkpoint_folder, publish
+from jasco_pl.interop.saving import read_card, save_whole
 from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
 from jasco_pl.network.flow.solver import Field, Progress, Solution, SolverConfig, solve
 from jasco_pl.network.model import JascoModel
@@ -28,7 +32,6 @@ from jasco_pl.notation.chord_text import ChordChange
 from jasco_pl.notation.timed_text import Prompt, is_timed, read_prompt
 from jasco_pl.system.device import Precision, pick_device, pick_dtype
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.resources import locate
 from jasco_pl.system.seeding import item_noise, stable_hash
 
 DEFAULT_CHECKPOINT = "checkpoints/jasco-mini"
@@ -95,6 +98,11 @@ class Clip:
         return Part.of(np.logical_and.reduce(masks)) if masks else None
 
 
+def _noise(seeds: Sequence[int], frames: int, channels: int) -> Tensor:
+    """Noise [B, T, C], each item's of its own seed."""
+    return item_noise([stable_hash("generate", seed) for seed in seeds], frames, channels)
+
+
 def _asked_of(request: Request, control: Control | type[Control]) -> dict[str, Any]:
     """What a request says to a control: the values of its options by name."""
     return {option.name: getattr(request, option.name) for option in control.options()}
@@ -117,9 +125,19 @@ class Jasco:
     Args:
         model, codec, text_encoder: matching parts, on one device.
         graphs: evaluate the network through CUDA graphs (`Velocity`).
+        compat: "audiocraft" makes clips as audiocraft does, its defects included; for models that were imported from there.
+        card: text of the model card, for `save_pretrained`.
     """
 
-    def __init__(self, model: JascoModel, codec: Codec, text_encoder: TextEncoder, graphs: bool = False) -> None:
+    def __init__(
+        self,
+        model: JascoModel,
+        codec: Codec,
+        text_encoder: TextEncoder,
+        graphs: bool = False,
+        compat: Compat | None = None,
+        card: str | None = None,
+    ) -> None:
         if codec.dim != model.config.latent_dim:
             raise UserError(f"the codec has {codec.dim} channels, the model wants {model.config.latent_dim}.")
         if len(codec.codebook) != model.config.codebook_size:
@@ -129,28 +147,59 @@ class Jasco:
                 f"the text encoder {text_encoder.name!r} has {text_encoder.dim} channels, the model wants {model.config.text_dim}."
             )
         self.model, self.codec, self.text_encoder = model.eval(), codec.eval(), text_encoder
-        self.velocity = Velocity(self.model, graphs)
+        self.velocity, self.card = Velocity(self.model, graphs), card
+        self.compat = Audiocraft(self.model, self.codec) if check_compat(compat) else None
 
     @classmethod
     def from_pretrained(
-        cls, checkpoint: str | Path = DEFAULT_CHECKPOINT, device: torch.device | str = "cpu", precision: Precision = "auto"
+        cls,
+        checkpoint: str | Path = DEFAULT_CHECKPOINT,
+        device: torch.device | str = "cpu",
+        precision: Precision = "auto",
+        compat: Compat | None = None,
+        revision: str | None = None,
     ) -> Jasco:
         """Load a folder written by `save_pretrained` or `jasco export`, and the codec and text encoder that it names.
 
         Args:
-            checkpoint: the folder.
+            checkpoint: the folder, or a Hub id: of such a folder, or of one of Meta's released checkpoints (`facebook/jasco-...`), which is
+                fetched and converted once and kept (`jasco_pl.interop.hub`).
             device: of all parts; "auto" is the NVIDIA GPU where there is one, else the CPU. On CUDA the network is replayed as CUDA graphs.
             precision: of the network's weights: fp32, bf16, or "auto", which is bf16 on CUDA and fp32 elsewhere. The flow itself, the
                 codec and the text encoder are computed in float32 either way.
+            compat: "audiocraft": clips of a released checkpoint as audiocraft makes them, its defects included (`jasco_pl.interop.compat`).
+            revision: branch, tag or commit of a Hub id.
 
         Raises:
             UserError: a part is missing or does not fit, or there is no such device.
         """
-        device, folder = pick_device(device), locate(checkpoint)
+        check_compat(compat)
+        device, folder = pick_device(device), checkpoint_folder(checkpoint, revision)
         dtype = pick_dtype(precision, device)
         model = JascoModel.from_pretrained(folder).to(device).cast(dtype)
         codec = load_codec(model.config.codec, beside=folder).to(device)
-        return cls(model, codec, TextEncoder(model.config.text_encoder, device), graphs=device.type == "cuda")
+        encoder = TextEncoder(model.config.text_encoder, device)
+        return cls(model, codec, encoder, graphs=device.type == "cuda", compat=compat, card=read_card(folder))
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write a folder for `from_pretrained`: config.json, model.safetensors, the codec in `codec/`, and the model card.
+
+        The text encoder is only named. The weights are readable by safetensors alone.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        save_whole(self.model, self.codec, folder, self.card, dtype)
+
+    def push_to_hub(self, repository: str, private: bool | None = None, dtype: torch.dtype = torch.float32) -> str:
+        """Publish what `save_pretrained` writes in a repository on the Hub, such as `someone/model`; its address.
+
+        Raises:
+            UserError: there is no token that may write there, or the Hub cannot be reached.
+        """
+        with TemporaryDirectory() as folder:
+            save_whole(self.model, self.codec, Path(folder) / repository.rpartition("/")[2], self.card, dtype)
+            return publish(Path(folder) / repository.rpartition("/")[2], repository, private)
 
     @property
     def device(self) -> torch.device:
@@ -236,14 +285,17 @@ class Jasco:
         """
         terms = parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
         frames = next((raw.shape[1] for raw in conditions.local.values()), frames or self.frames(self.model.config.seconds))
-        noise = item_noise([stable_hash("generate", seed) for seed in seeds], frames, self.model.config.latent_dim).to(self.device)
+        draw = self.compat.noise if self.compat else _noise
+        noise = draw(seeds, frames, self.model.config.latent_dim).to(self.device)
 
         def flow(seen: Conditions, noise: Tensor, progress: Progress | None) -> Solution:
             def field_of(items: slice) -> Field:
-                velocity = self.velocity.under(self.model.context(seen.items(items), terms, noise.shape[1]))
+                only = self.compat.only if self.compat else None
+                velocity = self.velocity.under(self.model.context(seen.items(items), terms, noise.shape[1], only))
                 return guided_velocity(lambda z, t, count: velocity(z, t), terms, noise.device)
 
-            solution = solve(field_of, noise, solver or SolverConfig(), progress, self.model.path)
+            integrate = self.compat.solve if self.compat else solve
+            solution = integrate(field_of, noise, solver or SolverConfig(), progress, self.model.path)
             limit = self.model.config.latent_limit
             return solution if limit is None else replace(solution, latents=solution.latents.clamp(max=limit))
 
@@ -307,4 +359,5 @@ class Jasco:
             "text_encoder": self.text_encoder.name,
             "controls": self.model.controls.names,
             "precision": self.model.precision,
+            **({"compat": "audiocraft"} if self.compat else {}),
         }

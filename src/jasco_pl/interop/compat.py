@@ -1,12 +1,12 @@
-"""audiocraft's way of making a clip, its defects included, for results that are to be the same to the last bits that single precision gives.
+"""audiocraft's way of making a clip, its defects included, for results that are the same as far as single precision goes.
 
-Three things in it were never seen in training, where conditions are dropped for a whole batch, and are not what a user asks for:
+Three things in it were never seen in training, where conditions are dropped for a whole batch, or are not what a user asks for:
 
-- Where drums are given, the rows of the guidance that shall not see them do not get the null that training knew (zeros, hence the bias of the
-  projection) but the drums of ten seconds of silence: collation pads their one-sample waveform to the length of the given one.
+- Where drums are given, the rows of the guidance that shall not see them do not get the null that training knew (zeros, hence the bias of
+  the projection) but the drums of ten seconds of silence: collation pads their one-sample waveform to the length of the given one.
 - Where a melody is given without chords, those rows see the melody nevertheless: dropping stops at the chords that are not there.
-- Padding of the shorter texts of a batch is attended to, and dopri5 controls its step by the error of the whole batch: a clip depends on its
-  neighbours.
+- Padding of the shorter texts of a batch is attended to, and dopri5 controls its step by the error of the whole batch: a clip depends on
+  its neighbours.
 
 A clip's noise is drawn as audiocraft does after `torch.manual_seed(seed)` with the first clip's seed. What is not repeated: audiocraft runs
 htdemucs, with a random shift, over the drums that it is given; here a drum part is taken as it is (`jasco extract drums` separates one).
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torchdiffeq
@@ -24,12 +24,29 @@ from torch import Tensor
 
 from jasco_pl.codec import Codec
 from jasco_pl.controls.conditions import Conditions
+from jasco_pl.network.flow.path import Path
 from jasco_pl.network.flow.solver import END, Field, Progress, Solution, SolverConfig, solve
 from jasco_pl.network.model import JascoModel
 from jasco_pl.system.errors import UserError
 
 Compat = Literal["audiocraft"]
 CHORDS, DRUMS, MELODY = "chords", "drums", "melody"
+
+
+def check_compat(compat: str | None) -> bool:
+    """Whether clips shall be made as audiocraft makes them.
+
+    Raises:
+        UserError: another system is named.
+    """
+    if compat not in (None, *get_args(Compat)):
+        raise UserError(f"compat {compat!r} is unknown: None and {', '.join(map(repr, get_args(Compat)))} are accepted.")
+    return compat is not None
+
+
+def attend_to_padding(model: JascoModel) -> None:
+    """Let a model hear the padding of texts, as audiocraft does; what its `save_pretrained` writes stays as it was."""
+    model.transformer.config = replace(model.transformer.config, mask_text=False)
 
 
 class Audiocraft:
@@ -47,7 +64,8 @@ class Audiocraft:
         if not model.config.transformer.zero_null_text:
             raise UserError("compat='audiocraft' is for models that were imported from audiocraft, and this is none.")
         self.model, self.codec = model, codec
-        model.config.transformer.mask_text = False
+        self._silent: Tensor | None = None
+        attend_to_padding(model)
 
     def only(self, conditions: Conditions, names: frozenset[str]) -> Conditions:
         """The batch seen with these conditions alone, as audiocraft's dropping leaves it."""
@@ -67,8 +85,10 @@ class Audiocraft:
     @torch.inference_mode()
     def _silence(self, frames: int) -> Tensor:
         """Codes [T] of digital silence, which htdemucs leaves as it is."""
-        nothing = torch.zeros(1, 1, frames * self.codec.hop, device=self.codec.latent_mean.device)
-        return self.codec.codes(self.codec.encode(nothing))[0, :frames]
+        if self._silent is None or len(self._silent) != frames:
+            nothing = torch.zeros(1, 1, frames * self.codec.hop, device=self.codec.latent_mean.device)
+            self._silent = self.codec.codes(self.codec.encode(nothing))[0, :frames]
+        return self._silent
 
     @staticmethod
     def noise(seeds: Sequence[int], frames: int, channels: int) -> Tensor:
@@ -77,7 +97,11 @@ class Audiocraft:
 
     @staticmethod
     def solve(
-        field_of: Callable[[slice], Field], noise: Tensor, config: SolverConfig, progress: Progress | None, model: JascoModel
+        field_of: Callable[[slice], Field],
+        noise: Tensor,
+        config: SolverConfig,
+        progress: Progress | None = None,
+        path: Path | None = None,
     ) -> Solution:
         """As `flow.solver.solve`, but for dopri5: one step for all items, and the last one beyond the end, interpolated back.
 
@@ -85,7 +109,7 @@ class Audiocraft:
             UserError: as there.
         """
         if config.method != "dopri5":
-            return solve(field_of, noise, config, progress, model.path)
+            return solve(field_of, noise, config, progress, path)
         field, evaluations = field_of(slice(None)), 0
 
         def counted(t: Tensor, z: Tensor) -> Tensor:

@@ -78,10 +78,12 @@ def read_released(source: str | Path) -> Released:
     )
     beside = path.with_name(CODEC_FILE)
     codec = read_package(beside) if path.name == MODEL_FILE and beside.is_file() else {}
-    pointer = codec.get("pretrained") or str(config.get("compression_model_checkpoint", ""))
-    if pointer.startswith(_POINTER) or "pretrained" in codec:
-        found.codec = pointer.removeprefix(_POINTER)
     found.native_codec = "best_state" in codec
+    configured = str(config.get("compression_model_checkpoint", ""))
+    if "pretrained" in codec:
+        found.codec = str(codec["pretrained"])
+    elif configured.startswith(_POINTER):
+        found.codec = configured.removeprefix(_POINTER)
     return found
 
 
@@ -107,7 +109,8 @@ def read_package(path: Path) -> Mapping[str, Any]:
     except Exception as error:  # torch and pickle raise whatever the bytes provoke
         raise UserError(_why(where, error)) from error
     if not isinstance(package, Mapping):
-        raise UserError(f"{where!r} holds a {type(package).__name__}, where a mapping of audiocraft's 'best_state' and 'xp.cfg' is accepted.")
+        kind = type(package).__name__
+        raise UserError(f"{where!r} holds a {kind}, where audiocraft's mapping of 'best_state' and 'xp.cfg' is accepted.")
     return package
 
 

@@ -6,6 +6,7 @@ and every shape must be as expected: what is left over or missing is an error th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,9 +81,8 @@ def translate(released: Released) -> Translation:
 class _Translator:
     def __init__(self, released: Released) -> None:
         self.where, self.config = str(released.path), released.config
-        # two attention modules of audiocraft differ in a part of their tensors' names alone
-        self.left = {name.replace("_attn.mha.", "_attn.").replace("cross_attention.mha.", "cross_attention."): value
-                     for name, value in released.state.items()}  # fmt: skip
+        # audiocraft's two attention modules differ in a part of their tensors' names alone
+        self.left = {re.sub(r"(self_attn|cross_attention)\.mha\.", r"\1.", name): value for name, value in released.state.items()}
         self.released = released
         self.state: dict[str, Tensor] = {}
         self.names: dict[str, str] = {}
@@ -147,9 +147,8 @@ class _Translator:
             more = f" and {len(self.left) - 1} others" if len(self.left) > 1 else ""
             raise self.refuse(f"it has {name} {list(self.left[name].shape)}{more}, which none of them has")
 
-        for name, value in (("mean", OFFICIAL_MEAN), ("std", OFFICIAL_STD)):
-            number = self.config.number(f"compression_model_latent_{name}", value)
-            self.state[f"latent_{name}"] = torch.full((latent_dim,), number)
+        mean, std = latent_scale(self.config)
+        self.state |= {"latent_mean": torch.full((latent_dim,), mean), "latent_std": torch.full((latent_dim,), std)}
         return Translation(
             ModelConfig(
                 transformer=TransformerConfig(
@@ -233,6 +232,14 @@ class _Translator:
     def norm(self, theirs: str, ours: str, width: int) -> None:
         self.put(f"{theirs}.weight", f"{ours}.weight", width)
         self.put(f"{theirs}.bias", f"{ours}.bias", width)
+
+
+def latent_scale(config: XpConfig) -> tuple[float, float]:
+    """Mean and standard deviation of the latents."""
+    return (
+        config.number("compression_model_latent_mean", OFFICIAL_MEAN),
+        config.number("compression_model_latent_std", OFFICIAL_STD),
+    )
 
 
 def guidance_of(config: XpConfig, local: bool) -> str:

@@ -1,9 +1,9 @@
 """Comparing our numbers with audiocraft's: a checkpoint file that also holds inputs and what audiocraft made of them (`anchor`).
 
 Such a file has, beside `best_state` and `xp.cfg`, an `anchor` with `text_hidden` [L, D] (states of the text encoder), `frame_chords` [T]
-(audiocraft's indices), `melody` [53, T], `drum_latents_by_id` {0: null, 1: given} of [T, C] each, as far as the model has these conditions;
-`z` [3, T, C] and `t` [3, 1, 1] with the velocity `v` of three rows (all conditions, text alone, none); `z_guided`, `t_guided`, `term_weights`
-with `guided_3_1`; and `z0` with `euler10` and `dopri5`.
+(audiocraft's indices), `melody` [53, T], `drum_latents_by_id` {0: null, 1: given} of [T, C] each, as far as the model has these
+conditions; `z` [3, T, C] and `t` [3, 1, 1] with the velocity `v` of three rows (all conditions, text alone, none); `z_guided`,
+`t_guided`, `term_weights` with `guided_3_1`; and `z0` with `euler10` and `dopri5`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional
 from jasco_pl.controls import AudioControl, Chords, Control, Melody
 from jasco_pl.controls.audio import blur
 from jasco_pl.interop.chord_order import to_ours
-from jasco_pl.interop.compat import Audiocraft
+from jasco_pl.interop.compat import Audiocraft, attend_to_padding
 from jasco_pl.interop.released import Released
 from jasco_pl.interop.translate import translate
 from jasco_pl.network.flow.guidance import Term, guided_velocity
@@ -47,7 +47,7 @@ def verify(released: Released, progress: Callable[[str], Progress] | None = None
     if released.anchor is None:
         raise UserError(f"{str(released.path)!r} holds no 'anchor' to compare with: inputs and audiocraft's results.")
     model = translate(released).model()
-    model.config.transformer.mask_text = False  # as audiocraft has it
+    attend_to_padding(model)
     try:
         with torch.inference_mode():
             return _differences(model, released.anchor, progress)
@@ -77,7 +77,7 @@ def _differences(model: JascoModel, anchor: Mapping[str, Any], progress: Callabl
     solvers |= {name: SolverConfig("dopri5", tolerance=DOPRI5_TOLERANCE) for name in _named(anchor, "dopri5")}
     for name, solver in solvers.items():
         told = progress(name) if progress else None
-        solution = Audiocraft.solve(lambda items: field, anchor["z0"].float(), solver, told, model)
+        solution = Audiocraft.solve(lambda items: field, anchor["z0"].float(), solver, told)
         found[name] = _largest(solution.latents, anchor[name])
     return found
 
@@ -100,6 +100,8 @@ def _context(model: JascoModel, anchor: Mapping[str, Any], frames: int) -> Conte
     rows = []
     for control in model.controls.by_name.values():
         given, without = _projected(control, anchor)
+        if without.shape[1] == 1:
+            without = without.expand(-1, given.shape[1], -1)
         rows.append(torch.cat([_aligned(part, frames) for part in (given, without, without)]))
     projected = torch.cat(rows, dim=-1) if rows else torch.zeros(ROWS, frames, 0)
     return model.transformer.context(text, mask, frames, projected)

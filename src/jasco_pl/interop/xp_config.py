@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import yaml
-
 from jasco_pl.system.errors import UserError
 
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
@@ -25,6 +23,8 @@ class XpConfig:
     """
 
     def __init__(self, text: object, where: str) -> None:
+        import yaml  # here: no other checkpoint needs it
+
         self.where = where
         try:
             if not isinstance(text, str):
@@ -36,7 +36,7 @@ class XpConfig:
             raise UserError(f"the configuration (xp.cfg) in {where!r} cannot be read: {' '.join(str(error).split())}.") from error
 
     def get(self, path: str, default: Any = None) -> Any:
-        """The value at `path`, references followed; `default` where there is none, or one that cannot be followed (`${oc.env:...}`, `???`)."""
+        """The value at `path`, references followed; `default` where there is none, or none that can be read (`${oc.env:...}`, `???`)."""
         return self._get(path, default, _DEPTH)
 
     def _get(self, path: str, default: Any, depth: int) -> Any:

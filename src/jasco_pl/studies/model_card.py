@@ -16,14 +16,12 @@ from typing import Any
 
 import torch
 
-from jasco_pl.codec.embedded import is_band_codec
 from jasco_pl.evaluation.codec_report import markdown
 from jasco_pl.evaluation.settings import ALL, CEILING, NO_CONTROL
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT
 from jasco_pl.metrics.report import Column, Figure, Row, aligned_table, markdown_table
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig, read_config
-from jasco_pl.pages.base import templates
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import write_text
 from jasco_pl.system.resources import locate
@@ -182,18 +180,6 @@ def codec_block(report: str | Path) -> str:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{str(report)!r} is not what `jasco codec report --json` writes: {error}.") from error
     return f"Reconstruction against original: {about}; means with 95 % bootstrap intervals.\n\n{table.rstrip()}"
-
-
-def first_card(folder: str | Path) -> None:
-    """Write a README.md with front matter, what config.json says, and the places for figures; for a person to go on from.
-
-    Raises:
-        UserError: the folder holds neither a codec nor a model.
-    """
-    folder = Path(folder)
-    config = None if is_band_codec(folder) else read_config(folder)
-    text = templates().get_template("studies/card.md").render(name=folder.name, config=config, net=config and config.transformer)
-    write_text(folder / "README.md", text + "\n")
 
 
 def training_block(history: History) -> str:

@@ -17,12 +17,12 @@ from torch.distributed.tensor import DTensor
 from jasco_pl.codec import load_codec
 from jasco_pl.controls.conditions import ConditionDropout, Conditions
 from jasco_pl.data.schema import Batch
+from jasco_pl.interop.hub import checkpoint_folder
 from jasco_pl.network.flow.path import Weighting, flow_matching_loss, loss_weight, make_path
 from jasco_pl.network.model import JascoModel, ModelConfig, check_state, start_from
 from jasco_pl.network.text import TextEncoder
 from jasco_pl.system.draws import normal, uniform
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.resources import locate
 from jasco_pl.system.seeding import stable_hash
 from jasco_pl.training.checkpoint_io import network_weights
 from jasco_pl.training.ema import WeightAverage
@@ -198,7 +198,7 @@ class JascoModule(lightning.LightningModule):
         if stage != "fit":
             return
         if self.start_from is not None:
-            start_from(self.model, locate(self.start_from))
+            start_from(self.model, checkpoint_folder(self.start_from))
         elif self.model.transformer.branch is not None:
             raise UserError("zero_convolution trains beside a frozen text-only model: name its folder with model.start_from.")
 
