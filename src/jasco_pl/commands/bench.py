@@ -5,6 +5,7 @@ jasco bench data data/shards/train s3://bucket/shards/train --workers 0 2 4
 jasco bench data --simulate 4000000 --workers 0 4 8
 jasco bench train -c conf/mini.yaml --compile off on --precision 32-true bf16-mixed
 jasco bench train -c conf/paper.yaml -c conf/fsdp.yaml --batch-size 32 64 -- --data.seconds 10 --model.checkpointing true
+jasco bench train -c conf/mini.yaml --profile 10 --trace out/trace.json.gz
 jasco bench generate --precision fp32 bf16
 jasco bench generate -c conf/paper.yaml --batch-size 1 8
 jasco bench salience --threads 2
@@ -14,6 +15,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jasco_pl.studies.bench_training import TrainBench
+
+PLACES = {None: "as configured", False: "loader", True: "memory"}
+"""data.resident -> what --data calls it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--turns", type=int, default=20, metavar="N", help="of either loop, that count (default %(default)s)")
     train.add_argument("--steps", type=int, default=1, metavar="N", help="of a turn; 10 on a GPU (default %(default)s)")
     train.add_argument("--warmup", type=int, default=3, metavar="N", help="turns before those that count (default %(default)s)")
+    train.add_argument(
+        "--profile",
+        type=int,
+        nargs="?",
+        const=5,
+        metavar="N",
+        help="instead: where the time of a step goes, by kind of kernel, over N steps (5) after --warmup; which attention kernels run",
+    )
+    train.add_argument("--trace", metavar="FILE", help="of --profile, for Chrome's tracing page or Perfetto: .json or .json.gz")
     train.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="behind --, as for jasco fit: -- --data.seconds 5")
     generate = actions.add_parser("generate", help="latency of a clip by stages, x real time, memory; precisions side by side")
     generate.add_argument("--checkpoint", metavar="DIR", help="model folder (default: the shipped one)")
@@ -119,25 +136,27 @@ def _simulate(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
+    if args.profile is not None:
+        return _profile(args)
     import lightning
     import torch
 
     from jasco_pl.metrics.report import aligned_table
-    from jasco_pl.studies.bench_training import TrainBench, train_speed
+    from jasco_pl.studies.bench_training import train_speed
     from jasco_pl.system.environment import machine
+    from jasco_pl.system.errors import UserError
 
-    arguments = [word for name in args.config or ["conf/mini.yaml"] for word in ("-c", name)] + args.overrides
+    if args.trace:
+        raise UserError("--trace belongs to --profile.")
+    arguments, benches = _benches(args)
     title = ["data", "compiled", "precision", "batch", "step", "plain loop", "price (95 %)", "CPU time", "in CPU time"]
     table = [[*title, "samples/s", "speed", "peak memory", "data wait"]]
-    places = {"loader": False, "memory": True}
-    settings = itertools.product(args.data or ["as configured"], args.precision or [None], args.batch_size or [None], args.compile)
-    for place, precision, batch_size, compiled in settings:
-        counts, resident = (args.turns, args.steps, args.warmup), places.get(place)
-        speed = train_speed(TrainBench(arguments, compiled == "on", precision, batch_size, *counts, resident))
+    for bench in benches:
+        speed = train_speed(bench)
         table.append(
             [
-                place,
-                compiled,
+                PLACES[bench.resident],
+                "on" if bench.compiled else "off",
                 speed.precision,
                 str(speed.batch_size),
                 f"{speed.step * 1000:.1f} ms",
@@ -155,6 +174,62 @@ def _train(args: argparse.Namespace) -> int:
     print(f"{args.turns} turns of {args.steps} step(s) of either loop:\n")
     print(aligned_table(table), end="")
     return 0
+
+
+def _benches(args: argparse.Namespace) -> tuple[list[str], list[TrainBench]]:
+    """What `jasco fit` is given, and every setting that was asked for."""
+    from jasco_pl.studies.bench_training import TrainBench
+
+    arguments = [word for name in args.config or ["conf/mini.yaml"] for word in ("-c", name)] + args.overrides
+    places = {place: resident for resident, place in PLACES.items()}
+    settings = itertools.product(args.data or [PLACES[None]], args.precision or [None], args.batch_size or [None], args.compile)
+    counts = (args.turns, args.steps, args.warmup)
+    return arguments, [
+        TrainBench(arguments, compiled == "on", precision, batch_size, *counts, places[place])
+        for place, precision, batch_size, compiled in settings
+    ]
+
+
+def _profile(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    import torch
+
+    from jasco_pl.metrics.report import aligned_table
+    from jasco_pl.studies import profile_training as profiling
+    from jasco_pl.system.environment import machine
+    from jasco_pl.system.errors import UserError
+
+    arguments, benches = _benches(args)
+    if args.trace and len(benches) > 1:
+        raise UserError(f"a trace is of one setting, {len(benches)} were asked for.")
+    print(f"{machine()}, {torch.get_num_threads()} threads; `{' '.join(arguments)}`, {args.profile} steps each:")
+    for bench in benches:
+        found = profiling.profile_training(bench, args.profile, Path(args.trace) if args.trace else None)
+        compiled = "compiled" if bench.compiled else "not compiled"
+        speed = f"{found.flops / found.wall / 1e9:.1f} GFLOP/s" + (f", MFU {found.mfu:.1%}" if found.mfu is not None else "")
+        print(
+            f"\ndata {PLACES[bench.resident]}, layers {compiled}, {found.precision}, batch {found.batch_size}: "
+            f"{found.wall * 1000:.1f} ms a step, {speed}\n"
+        )
+        table = [["kind of kernel", "forward", "backward", "together", "share"]]
+        for kind in profiling.KINDS:
+            halves = [found.of(kind, phase) for phase in (profiling.FORWARD, profiling.BACKWARD)]
+            whole = found.of(kind)
+            table.append([kind, *(_ms(half) if half else "–" for half in halves), _ms(whole), f"{whole / found.wall:.1%}"])
+        print(aligned_table(table))
+        table = [["kernel of attention", "queries", "keys", "calls a step"]]
+        for (which, queries, keys), calls in sorted(found.attention.items()):
+            table.append([which, *(str(length) if length else "–" for length in (queries, keys)), f"{calls:g}"])
+        print(aligned_table(table))
+        table = [["longest", "kind", "a step", "calls"]]
+        table += [[name[:80], kind, _ms(seconds), f"{calls:g}"] for name, kind, seconds, calls in found.longest]
+        print(aligned_table(table), end="")
+    return 0
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"
 
 
 def _generate(args: argparse.Namespace) -> int:

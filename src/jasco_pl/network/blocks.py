@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jasco_pl.network.implementations import Convolve, Mix, convolve, mix
+
 
 def sinusoid(position: Tensor, dim: int) -> Tensor:
     """[cos, sin] features of `position` [...] at dim / 2 geometric frequencies from 1 to 1/10000 -> [..., dim]."""
@@ -50,15 +52,18 @@ class ConvolutionalPositions(nn.Module):
         nn.init.normal_(convolution.weight, std=math.sqrt(4.0 / (kernel * width)))
         nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
         self.convolution = nn.utils.parametrizations.weight_norm(convolution, dim=2)
+        self.convolve: Convolve = convolve  # in training
 
     def forward(self, x: Tensor) -> Tensor:
         channels_first = x.transpose(1, 2)
+        convolution, compute = self.convolution, self.convolve if self.training else convolve
         if x.device.type == "cpu":  # oneDNN's grouped convolutions in bfloat16 are wrong at some sizes where the CPU has AMX (PyTorch 2.13)
             with torch.autocast("cpu", enabled=False):
-                positions = self.convolution(channels_first.to(self.convolution.bias.dtype))
+                channels_first = channels_first.to(convolution.bias.dtype)
+                positions = compute(channels_first, convolution.weight, convolution.bias, convolution.groups)
         else:
-            positions = self.convolution(channels_first)
-        positions = functional.gelu(positions[..., : x.shape[1]]).transpose(1, 2)  # an even kernel gives one token too many
+            positions = compute(channels_first, convolution.weight, convolution.bias, convolution.groups)
+        positions = functional.gelu(positions).transpose(1, 2)
         return x + (positions if torch.is_autocast_enabled("cpu") else positions.to(x.dtype))
 
 
@@ -74,6 +79,7 @@ class Attention(nn.Module):
         self.query = nn.Linear(width, width, bias=False)
         self.key_value = nn.Linear(width, 2 * width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
+        self.mix: Mix = mix  # in training
 
     def keys_and_values(self, source: Tensor) -> KeysAndValues:
         """What is attended to of a source [B, M, D]: two of [B, H, M, D / H]."""
@@ -92,6 +98,5 @@ class Attention(nn.Module):
                 source = functional.pad(source, (0, 0, 0, spare))
             source = self.keys_and_values(source)
         key, value = source
-        dropout = self.dropout if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+        mixed = self.mix(query, key, value, bias, self.dropout) if self.training else mix(query, key, value, bias, 0.0)
         return self.output(mixed.transpose(1, 2).flatten(2))

@@ -20,6 +20,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from jasco_pl.network.blocks import Attention, ConvolutionalPositions, KeysAndValues, TimeEmbedding, alibi_bias, sinusoid
+from jasco_pl.network.implementations import ATTENTION, CONVOLUTION
 
 KEY_MULTIPLE = {"cuda": 64}
 """Device -> multiple that the keys of self-attention are padded to: 500 to 512, whose bias rows are aligned as fused kernels want them."""
@@ -223,6 +224,7 @@ class Transformer(nn.Module):
         self.output_norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, out_channels * patch, bias=False)
         self._bias: Tensor | None = None
+        self.implementations = (next(iter(ATTENTION)), next(iter(CONVOLUTION)))
         self._initialise()
 
     def speed_up(self, compiled: bool = False, checkpointing: bool = False) -> None:
@@ -235,6 +237,15 @@ class Transformer(nn.Module):
             if isinstance(layer, Layer):
                 layer.checkpointing = checkpointing
                 layer.compiled = torch.compile(layer.compute) if compiled else None
+
+    def compute_by(self, attention: str, convolution: str) -> None:
+        """Name the implementations (`network.implementations`) of self-attention and of the positions' convolution that training uses."""
+        self.implementations = (attention, convolution)
+        for module in self.modules():
+            if isinstance(module, Layer):
+                module.self_attention.mix = ATTENTION[attention]
+            elif isinstance(module, ConvolutionalPositions):
+                module.convolve = CONVOLUTION[convolution]
 
     def _initialise(self) -> None:
         """Truncated normal of std 1 / sqrt(fan_in), layers damped by depth; modulation and output start at zero."""

@@ -160,7 +160,8 @@ class TakeTurns(Callback):
         self._began = self._ended = self._computed = self._waited = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """The clock of the first turn."""
+        """The clock of the first turn; by then the module has chosen what computes its layers."""
+        self.plain.module.model.transformer.compute_by(*module.model.transformer.implementations)  # type: ignore[union-attr,operator,misc]
         self._turn_begins()
 
     def on_train_batch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Any, batch_idx: int) -> None:
@@ -205,9 +206,8 @@ def train_speed(bench: TrainBench) -> TrainSpeed:
     """
     if bench.turns < 2 or bench.steps < 1 or bench.warmup < 1:
         raise UserError(f"at least two turns of one step and one to warm up, not {bench.turns}, {bench.steps} and {bench.warmup}.")
-    quiet()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        cli = _built(bench, folder)
+        cli = unstarted(bench, folder, (bench.turns + bench.warmup) * bench.steps)
         trainer, module, precision = cli.trainer, cli.model, str(cli.trainer.precision)
         if trainer.world_size > 1:
             raise UserError(f"one device is measured, not {trainer.world_size}: --trainer.devices 1.")
@@ -259,12 +259,14 @@ def _price(ours: np.ndarray, plain: np.ndarray) -> tuple[float, float, float]:
     return float(np.median(ours / plain)) - 1, low - 1, high - 1
 
 
-def _built(bench: TrainBench, folder: str) -> Unstarted:
+def unstarted(bench: TrainBench, folder: str, steps: int, *more: str) -> Unstarted:
+    """A training of so many steps with a bench's settings and further overrides, that writes into `folder`."""
+    quiet()
     settings = {
         "--ckpt_path": "null",
         "--trainer.default_root_dir": folder,
         "--trainer.logger.init_args.save_dir": folder,
-        "--trainer.max_steps": str((bench.turns + bench.warmup) * bench.steps),
+        "--trainer.max_steps": str(steps),
         "--trainer.limit_val_batches": "0",
         "--trainer.accumulate_grad_batches": "1",
         "--trainer.enable_progress_bar": "false",
@@ -276,4 +278,4 @@ def _built(bench: TrainBench, folder: str) -> Unstarted:
         settings["--data.resident"] = str(bench.resident).lower()
     if bench.batch_size is not None:
         settings["--data.batch_size"] = str(bench.batch_size)
-    return Unstarted("jasco bench train", [*bench.arguments, *(word for pair in settings.items() for word in pair)])
+    return Unstarted("jasco bench train", [*bench.arguments, *(word for pair in settings.items() for word in pair), *more])

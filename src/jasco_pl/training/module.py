@@ -28,6 +28,7 @@ from jasco_pl.training.checkpoint_io import network_weights
 from jasco_pl.training.ema import WeightAverage
 from jasco_pl.training.guard import GradientGuard
 from jasco_pl.training.sharded import is_sharded, shard
+from jasco_pl.training.tuning import Sizes, tune
 from jasco_pl.training.whole_step import StepAdam, WholeStep, what_forbids
 
 TIME_BUCKETS = 4
@@ -55,6 +56,8 @@ class JascoModule(lightning.LightningModule):
         checkpointing: keep only what enters each layer and compute the rest again in the backward pass: less memory, a third more work.
         graph: take every optimiser step as one function of its batch, on a GPU as one CUDA graph: auto, where there is a GPU and nothing
             forbids it (accumulation, several processes, scaled gradients, data through a loader); true: on a CPU too; false: never.
+        tune: before the first step, try all implementations of self-attention and of the positions' convolution at this training's sizes,
+            and use the fastest: auto, on a GPU; true: on a CPU too; false: PyTorch's own choice. They are equal up to rounding.
         fused: Adam as one kernel; null: on CUDA. Never where gradients are scaled (precision 16-mixed): it could not be clipped there.
         matmul_precision: of float32 products, see torch.set_float32_matmul_precision: highest, high (TF32 on CUDA) or medium.
     """
@@ -74,6 +77,7 @@ class JascoModule(lightning.LightningModule):
         compile: bool = False,
         checkpointing: bool = False,
         graph: Literal["auto"] | bool = "auto",
+        tune: Literal["auto"] | bool = "auto",
         fused: bool | None = None,
         matmul_precision: Literal["highest", "high", "medium"] = "highest",
     ) -> None:
@@ -83,7 +87,7 @@ class JascoModule(lightning.LightningModule):
         self.condition_dropout = ConditionDropout.of_the_paper(list(config.controls)) if dropout is None else dropout
         self.condition_dropout.check(["text", *config.controls])
         self.path = make_path(config.objective, sigma_min)
-        self.graph = graph
+        self.graph, self.tune = graph, tune
         self.lr, self.betas, self.warmup_steps, self.decay_steps, self.ema_decay = lr, betas, warmup_steps, decay_steps, ema_decay
         codec = load_codec(config.codec)
         if (codec.dim, len(codec.codebook)) != (config.latent_dim, config.codebook_size):
@@ -255,9 +259,22 @@ class JascoModule(lightning.LightningModule):
         return max(0.0, min(1.0, warmup, decay))
 
     def on_fit_start(self) -> None:
-        """Find out about a missing text encoder before the first step."""
+        """Find out about a missing text encoder, and about the fastest implementations, before the first step."""
         torch.set_float32_matmul_precision(self.matmul_precision)
         _ = self.text_encoder
+        if self.tune is True or (self.tune == "auto" and self.device.type == "cuda"):
+            self._choose_implementations()
+
+    def _choose_implementations(self) -> None:
+        """By trying them at the sizes of this training."""
+        trainer, kind = self.trainer, self.device.type
+        batch = trainer.datamodule.batch_size // (trainer.world_size * trainer.accumulate_grad_batches)  # type: ignore[attr-defined]
+        with trainer.precision_plugin.forward_context():
+            dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        frames = round(self.config.seconds * self.config.frame_rate)
+        told = tune(self.model.transformer, Sizes(batch, frames, self.device, dtype, self.compiled))
+        if trainer.is_global_zero:
+            print(f"the fastest here for batches of {batch}: {told}.", file=sys.stderr)
 
     def on_train_start(self) -> None:
         """Start the average from the weights as they are now, or as the checkpoint left it (not sooner: here they are on their device)."""
