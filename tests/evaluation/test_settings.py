@@ -34,7 +34,7 @@ def test_rows_by_name() -> None:
     assert chosen_rows(["all"], ["chords", "painting"]) == {"all controls": ("chords",)}
     assert chosen_rows(["all"], []) == {}
     assert chosen_rows(["crossed"], ["chords", "melody", "mix"]) == {}  # all that is heard in a mix comes from one piece
-    with pytest.raises(UserError, match=r"ceiling, none, all, crossed, chords.*not 'chrods'"):
+    with pytest.raises(UserError, match=r"ceiling, none, form, all, crossed, .*chords.*not 'chrods'"):
         chosen_rows(["chrods"], controls)
 
 

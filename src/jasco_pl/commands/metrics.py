@@ -104,14 +104,17 @@ def _sensitivity(args: argparse.Namespace, out: str) -> str:
 
 def _probe(args: argparse.Namespace, out: str) -> str:
     from jasco_pl.compose.pieces import read_note
-    from jasco_pl.studies.probe import EMBEDDER, Probe, evaluated_clips, family, piece_features, table
+    from jasco_pl.studies.probe import EMBEDDER, FEWEST, Probe, evaluated_clips, piece_features, table
+    from jasco_pl.studies.probe_sections import evaluated_sections, section_table
     from jasco_pl.system.resources import locate
 
     rows = list(evaluated_clips(Path(args.clips)))  # before minutes of work
     paths = _pieces(args, "train")
-    features = piece_features(paths, str(locate(args.codec)), load_embedder(EMBEDDER), Path(out).parent / "probe")
+    embedder, cache = load_embedder(EMBEDDER), Path(out).parent / "probe"
+    features, families = piece_features(paths, str(locate(args.codec)), embedder, cache)
     notes = [read_note(path) for path in paths]
-    probe = Probe(features, [note["style"] for note in notes], [frozenset(map(family, note["instruments"])) for note in notes])
+    styles = [note["style"] for note in notes]
+    probe = Probe(features, styles, families)
     lines, found = table(probe, [note["captions"][0] for note in notes], rows)
     text = (
         f"# What the prompt asks for\n\nProbes on {EMBEDDER}, learnt from {len(paths)} composed pieces through the codec: "
@@ -119,4 +122,14 @@ def _probe(args: argparse.Namespace, out: str) -> str:
         "Shares of what prompts name, 95 % intervals, clips that name something in brackets; chance is the mean over shuffled prompts. "
         f"Among each other: embeddings by the mean and spread of their own row.\n\n{lines}"
     )
-    return write_report(out, text, {"pieces": args.pieces, "clips": args.clips, "families": probe.families, "rows": found})
+    data = {"pieces": args.pieces, "clips": args.clips, "families": probe.families, "rows": found}
+    if sections := list(evaluated_sections(Path(args.clips), embedder, cache)):
+        each = Probe(features, styles, families, most=1 - FEWEST / len(features))
+        lines, by_section = section_table(each, sections)
+        text += (
+            "\n\n## What the text of a section asks for\n\nInstruments in sections of at least three seconds that name them, and in "
+            "others of the same clip; all families that at least ten of the pieces have and ten lack. Means over clips, 95 % intervals; "
+            f"a text for the whole clip can make no difference between its sections.\n\n{lines}"
+        )
+        data["sections"] = by_section
+    return write_report(out, text, data)

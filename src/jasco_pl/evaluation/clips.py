@@ -26,11 +26,13 @@ from jasco_pl.controls import ADHERENCES, AudioControl, Painting
 from jasco_pl.evaluation.measure import OF_ASKED, Crossed, asked_lanes, cross_of, heard_lanes, measure
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import Reference, Source, recalled
-from jasco_pl.evaluation.settings import CEILING, CROSSED, OTHER_AUDIO, REDONE, Finished, Settings, folder_of, remade
+from jasco_pl.evaluation.settings import CEILING, CROSSED, FORM, OTHER_AUDIO, REDONE, Finished, Settings, folder_of, remade
 from jasco_pl.extract.heard import Heard, Part
 from jasco_pl.generation.jasco import Jasco, Request
 from jasco_pl.generation.painting import splice
 from jasco_pl.network.flow.guidance import parse_guidance
+from jasco_pl.network.model import read_config
+from jasco_pl.notation.timed_text import Passage, Prompt
 from jasco_pl.system.device import Precision
 from jasco_pl.system.files import atomic_path, write_json
 from jasco_pl.system.seeding import stable_hash
@@ -82,7 +84,12 @@ class Task:
             "other": self.source.other(name) if self.other else None,
             "crossed": cross_of(self.source, name).mark(self.source) if self.row == CROSSED else None,
             "finished": self.finished.digest(name) if self.finished else None,
+            "told": [list(part) for part in self.told(name)] if self.row == FORM else None,
         }
+
+    def told(self, name: str) -> list[Passage]:
+        """What the sections are called that the stretch of a piece touches."""
+        return self.source.told(name, self.settings.seconds, read_config(Path(self.settings.checkpoint)).frame_rate)
 
     def state(self, name: str) -> str:
         """What is there of a clip: "done", "heard again" (with more than it was) or "made"."""
@@ -167,7 +174,8 @@ def _generate(task: Task, references: Sequence[Reference]) -> list[dict[str, Any
         asked = [conditions_of(reference, task.given, jasco, frames, audio) for reference, audio in zip(references, sources, strict=True)]
         seeds = [stable_hash(settings.seed, reference.id) for reference in references]
         started = time.perf_counter()
-        conditions = jasco.conditions([reference.caption for reference in references], asked, frames)
+        texts: list[Prompt] = [reference.told if task.row == FORM else reference.caption for reference in references]
+        conditions = jasco.conditions(texts, asked, frames)
         latents, evaluations = jasco.sample(conditions, seeds, settings.guidance, settings.solver, frames=frames)
         audios = list(jasco.decode(latents))
         seconds = (time.perf_counter() - started) / len(references)

@@ -18,7 +18,19 @@ from jasco_pl.evaluation.clips import WORKER, Task, hear_references, make_clips
 from jasco_pl.evaluation.measure import FOLLOWED, cross_of
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import Source
-from jasco_pl.evaluation.settings import ALL, CEILING, CROSSED, Finished, Settings, chosen_rows, guidance_grid, remade, rows_of, takes_audio
+from jasco_pl.evaluation.settings import (
+    ALL,
+    CEILING,
+    CROSSED,
+    FORM,
+    Finished,
+    Settings,
+    chosen_rows,
+    guidance_grid,
+    remade,
+    rows_of,
+    takes_audio,
+)
 from jasco_pl.evaluation.table import Measured, read_row
 from jasco_pl.metrics.report import Figure
 from jasco_pl.network.model import read_config
@@ -110,7 +122,7 @@ def evaluate(
     tasks = [
         replace(part, names=tuple(missing[start : start + batch]))
         for part in parts
-        if (missing := [name for name in names if part.state(name) != "done"])
+        if (missing := [name for name in part.names if part.state(name) != "done"])
         for start in range(0, len(missing), batch)
     ]
     total, todo = sum(len(part.names) for part in parts), sum(len(task.names) for task in tasks)
@@ -155,6 +167,12 @@ def _plan(
                     notes.append(f"The row crossed was left out: {error}")
                     continue
             own = replace(base, row=row, given=given)
+            if row == FORM:
+                own = replace(own, names=tuple(name for name in names if own.told(name)))
+                if not own.names:
+                    if rows is not None:
+                        notes.append(f"The row {row} was left out: no stretch of {source.location} touches several sections.")
+                    continue
             other = takes_audio(given) and row != CROSSED and not remade(row, given)
             yield own, replace(own, other=True) if other else None
 
@@ -192,7 +210,7 @@ def grid_of(settings: Sequence[Settings]) -> list[Settings]:
         UserError: a model has no local control to weigh against the text.
     """
     for setting in settings:
-        if ALL not in (rows := rows_of(list(read_config(Path(setting.checkpoint)).controls))) and len(rows) < 3:
+        if ALL not in (rows := rows_of(list(read_config(Path(setting.checkpoint)).controls))) and len(rows) < 4:
             raise UserError(
                 f"the guidance grid weighs local controls against the text, and {setting.checkpoint!r} has none that is measured."
             )

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jasco_pl.audio.decoding import AudioFile
 from jasco_pl.codec import Codec
 from jasco_pl.compose.pieces import place, read_note, read_stretch
 from jasco_pl.controls import CONTROLS, Adherence, AudioControl, Control
@@ -24,6 +25,8 @@ from jasco_pl.data.shards import ShardReader
 from jasco_pl.extract import chordino
 from jasco_pl.extract.heard import Heard
 from jasco_pl.extract.stage import Piece
+from jasco_pl.notation.harmony import first_frame
+from jasco_pl.notation.timed_text import Passage, covering, spans_of
 from jasco_pl.prepare.config import PrepareConfig
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
@@ -43,6 +46,7 @@ class Reference:
         codes: raw frames of an audio control [T], made when they are asked for.
         lacking: names of what it has nothing of to follow, whatever is heard in it: onsets, where there are no drums.
         start: second of the piece at which the stretch begins.
+        told: what its sections are called, where it touches several: (start, end, text) in seconds of the stretch.
         heard: the stretch alone, as generated clips are heard.
     """
 
@@ -54,6 +58,7 @@ class Reference:
     codes: Callable[[AudioControl], NDArray[np.generic]]
     lacking: Collection[str]
     start: float
+    told: list[Passage] = field(default_factory=list)
     heard: Heard = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,6 +115,24 @@ class Source(ABC):
         Raises:
             UserError: it cannot be read, is shorter, or belongs to another codec.
         """
+
+    def sections(self, name: str) -> list[tuple[float, str]]:
+        """Where each section of a piece begins (seconds), and of its captions the longest, which names most; none of one without."""
+        return []
+
+    @abstractmethod
+    def length(self, name: str, frame_rate: float) -> int:
+        """Frames of a piece, as its file's header says."""
+
+    def told(self, name: str, seconds: float, frame_rate: float) -> list[Passage]:
+        """What the sections are called that the stretch of a piece touches; nothing where it is one."""
+        parts = [(first_frame(start, frame_rate), [text]) for start, text in self.sections(name)]
+        if not parts:
+            return []
+        frames = round(seconds * frame_rate)
+        first = place(name, self.length(name, frame_rate), frames, seconds, PURPOSE)
+        spans = spans_of([(at, texts[0]) for at, texts in covering(parts)], first, frames)
+        return [Passage(span.first / frame_rate, span.last / frame_rate, span.text) for span in spans] if len(spans) > 1 else []
 
     def has(self, name: str, what: str) -> bool:
         """Whether a piece has `drums` or a `melody`, as far as can be told without listening to it."""
@@ -170,6 +193,14 @@ class ComposedPieces(Source):
     def has(self, name: str, what: str) -> bool:
         return self._parts[name][what]
 
+    def sections(self, name: str) -> list[tuple[float, str]]:
+        note = read_note(Path(self.location) / f"{name}.json")
+        return [(part["start"], max(part["captions"], key=len, default="")) for part in note.get("sections", [])]
+
+    def length(self, name: str, frame_rate: float) -> int:
+        mix = AudioFile(Path(self.location) / f"{name}.mix.flac")
+        return round(mix.claimed_seconds * mix.rate) // round(mix.rate / frame_rate)
+
     def digest(self, name: str) -> str:
         try:
             return hashlib.blake2b((Path(self.location) / f"{name}.mix.flac").read_bytes(), digest_size=8).hexdigest()
@@ -179,11 +210,11 @@ class ComposedPieces(Source):
     def reference(self, name: str, seconds: float, codec: Codec, cache: Path | None = None) -> Reference:
         stretch = read_stretch(Path(self.location) / f"{name}.json", seconds, codec.sample_rate, codec.frame_rate, PURPOSE)
         inside = slice(stretch.first, stretch.first + stretch.frames)
-        told: dict[str, Tensor] = {}
+        annotated: dict[str, Tensor] = {}
         for stage in STAGES.values():
             if stage.annotations and all(annotation in stretch.note for annotation in stage.annotations):
-                told |= stage(codec, PrepareConfig()).of_piece(Piece(stretch.note, {}, stretch.total))
-        conditions = {control.name: told[control.field][inside].numpy() for control in CONTROLS.values() if control.field in told}
+                annotated |= stage(codec, PrepareConfig()).of_piece(Piece(stretch.note, {}, stretch.total))
+        conditions = {control.name: annotated[control.field][inside].numpy() for control in CONTROLS.values() if control.field in annotated}
         if chordino.available():  # what is composed is not taken for what is heard
             conditions.pop("chords", None)
         if cache is not None and chordino.available():
@@ -197,9 +228,8 @@ class ComposedPieces(Source):
             return codec.codes(codec.encode(wav[None].to(codec.latent_mean.device)))[0].cpu().numpy()
 
         lacking = _without_drums(float(stretch.stem("drums").abs().max()) > _AUDIBLE)
-        return Reference(
-            name, stretch.note["captions"][0], stretch.mix, codec.sample_rate, conditions, codes, lacking, stretch.first / codec.frame_rate
-        )
+        start, told = stretch.first / codec.frame_rate, self.told(name, seconds, codec.frame_rate)
+        return Reference(name, stretch.note["captions"][0], stretch.mix, codec.sample_rate, conditions, codes, lacking, start, told)
 
 
 class PreparedSet(Source):
@@ -247,6 +277,13 @@ class PreparedSet(Source):
         heard = control.adherence.heard_field if control.adherence else None
         return [heard, control.field] if heard else [control.field]
 
+    def sections(self, name: str) -> list[tuple[float, str]]:
+        rate = float(self.reader.codec["frame_rate"])
+        return [(first / rate, max(captions, key=len, default="")) for first, captions in self._entry(name).get("sections", [])]
+
+    def length(self, name: str, frame_rate: float) -> int:
+        return self._entry(name)["frames"]
+
     def digest(self, name: str) -> str:
         return f"{self._entry(name)['crc32']['latents']:08x}-{stable_hash(name) % 2**32:08x}"
 
@@ -271,7 +308,8 @@ class PreparedSet(Source):
         def codes(control: AudioControl) -> NDArray[np.generic]:
             return stored[control.field].numpy()
 
-        return Reference(name, caption, audio, codec.sample_rate, conditions, codes, _without_drums(drums), first / codec.frame_rate)
+        start, told = first / codec.frame_rate, self.told(name, seconds, codec.frame_rate)
+        return Reference(name, caption, audio, codec.sample_rate, conditions, codes, _without_drums(drums), start, told)
 
 
 def _without_drums(drums: bool) -> Collection[str]:

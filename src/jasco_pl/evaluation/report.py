@@ -13,7 +13,7 @@ from typing import Any
 
 from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of
 from jasco_pl.evaluation.page import write_page
-from jasco_pl.evaluation.settings import CEILING, CROSSED, REDONE, takes_audio
+from jasco_pl.evaluation.settings import CEILING, CROSSED, FORM, REDONE, takes_audio
 from jasco_pl.evaluation.table import Group, groups, of_set
 from jasco_pl.metrics.report import Figure, Row, markdown_table
 from jasco_pl.system.environment import machine
@@ -115,6 +115,12 @@ def notes(results: Results) -> list[str]:
             "What was not asked for: the chords to which the melody was written (transposed with it), the drums of the piece that the "
             "chords are of, and the melody as it was before; drums that have nothing in common have about the onset F1 of no control."
         )
+    if (form := next((row for row in results.rows if row.name == FORM), None)) is not None:
+        found.append(
+            f"The row {FORM} has no control: each section that a stretch touches is asked for by a text of its own, at its time. It holds the "
+            f"{len(form.task.names)} of {len(results.names)} pieces whose stretch has more than one, so that its distances compare with those "
+            "of other rows of the same pieces alone."
+        )
     if any("painting" in row.given for row in results.rows):
         first, last = (f"{share:.0%}" for share in REDONE)
         found.append(
@@ -141,6 +147,7 @@ def as_json(results: Results, folder: Path, title: str, grid: bool) -> dict[str,
             {
                 **{key: clip[key] for key in ("id", "caption", "figures", "asked", "heard", "seconds")},
                 "from": _origins(clip["crossed"]) if row.name == CROSSED else None,
+                **({"told": clip["told"]} if row.name == FORM else {}),
                 "audio": os.path.relpath(row.task.path(clip["id"]).with_suffix(".flac"), folder),
             }
             for clip in row.measured.clips

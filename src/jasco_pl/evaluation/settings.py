@@ -24,7 +24,8 @@ from jasco_pl.system.resources import locate
 
 CEILING, NO_CONTROL, ALL, CROSSED = "codec ceiling", "no control", "all controls", "crossed"
 PAINTED, MIDDLE = "painting with controls", "all controls in the middle"
-SHORT = {"ceiling": CEILING, "none": NO_CONTROL, "all": ALL, CROSSED: CROSSED, "painting+all": PAINTED, "middle": MIDDLE}
+FORM = "text by section"
+SHORT = {"ceiling": CEILING, "none": NO_CONTROL, "form": FORM, "all": ALL, CROSSED: CROSSED, "painting+all": PAINTED, "middle": MIDDLE}
 """What the rows that are no control are called on the command line."""
 OTHER_AUDIO = "-other-audio"
 """Behind a row's folder: its clips with audio conditions from another piece."""
@@ -71,11 +72,12 @@ class Settings:
 def rows_of(controls: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The rows of a model: name -> the controls that are given.
 
+    `FORM` is of pieces with sections alone: no control, as in `NO_CONTROL`, but a text for each section at its time in place of one for all.
     Painting hands over a part of the clip itself and is measured in what is made anew. With the other controls it stands beside clips that
     are made whole from the same controls and measured in the same seconds.
     """
     measured = [name for name in controls if name != Painting.name]
-    rows: dict[str, tuple[str, ...]] = {CEILING: (), NO_CONTROL: (), **{name: (name,) for name in measured}}
+    rows: dict[str, tuple[str, ...]] = {CEILING: (), NO_CONTROL: (), FORM: (), **{name: (name,) for name in measured}}
     if len(measured) > 1:
         rows[ALL] = tuple(measured)
     if set(OF_THREE) <= set(measured):
@@ -93,7 +95,7 @@ def remade(row: str, given: Collection[str]) -> bool:
 
 
 def chosen_rows(names: Sequence[str], controls: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The named rows of a model: `ceiling`, `none`, `all`, `crossed`, `painting+all`, `middle`, a control, or several joined by +.
+    """The named rows of a model: `ceiling`, `none`, `form`, `all`, `crossed`, `painting+all`, `middle`, a control, or several joined by +.
 
     Rows whose controls the model lacks are left out.
 
@@ -104,13 +106,13 @@ def chosen_rows(names: Sequence[str], controls: Sequence[str]) -> dict[str, tupl
     for name in names:
         title = SHORT.get(name, name)
         given = known.get(title) or tuple(title.split("+"))
-        if title in (CEILING, NO_CONTROL) or (title in (CROSSED, PAINTED, MIDDLE) and title not in known):
+        if title in (CEILING, NO_CONTROL, FORM) or (title in (CROSSED, PAINTED, MIDDLE) and title not in known):
             given = ()
         elif title == ALL and title not in known:
             given = tuple(control for control in controls if control != Painting.name)
         elif unknown := [part for part in given if part not in CONTROLS]:
             raise UserError(f"--rows takes {', '.join([*SHORT, *CONTROLS])}, or controls joined by +, not {unknown[0]!r}.")
-        if all(part in controls for part in given) and (given or title in (CEILING, NO_CONTROL)):
+        if all(part in controls for part in given) and (given or title in (CEILING, NO_CONTROL, FORM)):
             chosen[title] = given
     return chosen
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -31,10 +31,13 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict
 from tqdm import tqdm
 
 from jasco_pl.codec import load_codec
-from jasco_pl.compose.pieces import read_stretch
+from jasco_pl.compose.pieces import place, read_note, read_stretch
 from jasco_pl.compose.tables import INSTRUMENTS, KITS, STYLES
+from jasco_pl.evaluation.references import ComposedPieces
 from jasco_pl.metrics.embedders import Embedder
 from jasco_pl.metrics.report import aligned_table
+from jasco_pl.notation.harmony import first_frame
+from jasco_pl.notation.timed_text import covering, spans_of
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path
 
@@ -60,6 +63,16 @@ def family(instrument: str) -> str:
     return FAMILIES[INSTRUMENTS[instrument].program // 8] if instrument in INSTRUMENTS else DRUMS
 
 
+def sounding(note: Mapping[str, Any], start: float, seconds: float) -> frozenset[str]:
+    """The families in a stretch of a composed piece: what captions of the sections that it touches name, or all of a piece without."""
+    parts = [(first_frame(part["start"]), " ; ".join(part["captions"])) for part in note.get("sections", [])]
+    if not parts:
+        return frozenset(map(family, note["instruments"]))
+    whole = [(at, texts[0]) for at, texts in covering([(at, [text]) for at, text in parts])]
+    touched = spans_of(whole, first_frame(start), first_frame(seconds))
+    return frozenset().union(*(named(span.text).families for span in touched))
+
+
 def named(prompt: str) -> Named:
     """The style and the families of instruments that a prompt names; what it says is absent ("no drums") is not named."""
     pattern, meaning = _vocabulary()
@@ -81,6 +94,7 @@ def _vocabulary() -> tuple[re.Pattern[str], dict[str, tuple[str, str]]]:
 
 EMBEDDER = "musicnn"
 SECONDS = 10.0
+PURPOSE = "probe"  # of the hash that places a stretch
 
 
 @dataclass
@@ -92,9 +106,12 @@ class Clips:
     features: NDArray[np.float64]
 
 
-def piece_features(paths: Sequence[Path], codec: str, embedder: Embedder, cache: Path) -> NDArray[np.float64]:
-    """Mean embeddings [N, D] of ten seconds of each piece after the codec, which all generated audio has gone through; kept in `cache`."""
-    loaded, rows = load_codec(codec), []
+def piece_features(paths: Sequence[Path], codec: str, embedder: Embedder, cache: Path) -> tuple[NDArray[np.float64], list[frozenset[str]]]:
+    """Mean embeddings [N, D] of ten seconds of each piece after the codec, which all generated audio has gone through; kept in `cache`.
+    And the families of instruments in those seconds.
+    """
+    loaded, rows, families, pieces = load_codec(codec), [], [], ComposedPieces(paths[0].parent)
+    frames = round(SECONDS * loaded.frame_rate)
     made_with = hashlib.blake2b(digest_size=8)
     for file in sorted(Path(codec).glob("*")):
         if file.suffix in (".json", ".safetensors"):
@@ -103,13 +120,15 @@ def piece_features(paths: Sequence[Path], codec: str, embedder: Embedder, cache:
         digest = hashlib.blake2b(path.with_suffix(".mix.flac").read_bytes() + made_with.digest(), digest_size=8).hexdigest()
         kept = cache / f"{path.stem}-{digest}.npy"
         if not kept.exists():
-            stretch = read_stretch(path, SECONDS, loaded.sample_rate, loaded.frame_rate, "probe")
+            stretch = read_stretch(path, SECONDS, loaded.sample_rate, loaded.frame_rate, PURPOSE)
             with torch.inference_mode():
                 wav = loaded.decode(loaded.encode(stretch.mix[None]))
             with atomic_path(kept) as temporary, temporary.open("wb") as stored:
                 np.save(stored, embedder(wav, loaded.sample_rate)[0].mean(dim=0).cpu().numpy())
         rows.append(np.load(kept).astype(np.float64))
-    return np.stack(rows)
+        first = place(path.stem, pieces.length(path.stem, loaded.frame_rate), frames, SECONDS, PURPOSE)
+        families.append(sounding(read_note(path), first / loaded.frame_rate, SECONDS))
+    return np.stack(rows), families
 
 
 def evaluated_clips(folder: Path) -> Iterator[Clips]:
@@ -149,24 +168,27 @@ def standardised(features: NDArray[np.float64], like: NDArray[np.float64] | None
 
 
 class Probe:
-    """Logistic regressions from embeddings to a style and to the families of instruments that a tenth to a third of the pieces have.
+    """Logistic regressions from embeddings to a style and to the families of instruments that some of the pieces have and some have not.
 
     Args:
         features: [N, D], one a piece.
         styles: N names.
         families: of each piece.
+        most: share of the pieces that may have a family for it to be learnt.
 
     Raises:
         UserError: too few pieces.
     """
 
-    def __init__(self, features: NDArray[np.float64], styles: Sequence[str], families: Sequence[frozenset[str]]) -> None:
+    def __init__(
+        self, features: NDArray[np.float64], styles: Sequence[str], families: Sequence[frozenset[str]], most: float = COMMONEST
+    ) -> None:
         if len(features) < 5 * FEWEST:
             raise UserError(f"the probe was given {len(features)} pieces to learn from, and needs at least {5 * FEWEST}.")
         self.features, self.styles = features, sorted(set(styles))
         counts = {name: sum(name in of for of in families) for name in sorted(frozenset().union(*families))}
-        self.families = [name for name, count in counts.items() if FEWEST <= count <= COMMONEST * len(features)]
-        self.common = [name for name, count in counts.items() if count > COMMONEST * len(features)]
+        self.families = [name for name, count in counts.items() if FEWEST <= count <= most * len(features)]
+        self.common = [name for name, count in counts.items() if count > most * len(features)]
         rows, folds = standardised(features), KFold(5, shuffle=True, random_state=0)
         self._style = _search(folds).fit(rows, list(styles)).best_estimator_
         self.cross_validated_styles = _one_hot(cross_val_predict(self._style, rows, list(styles), cv=folds), self.styles)
