@@ -118,8 +118,8 @@ def notes(results: Results) -> list[str]:
     if any(remade(row.name, row.given) for row in results.rows):
         first, last = (f"{share:.0%}" for share in REDONE)
         found.append(
-            f"Rows of painting keep the reference up to {first} and from {last} of its length; only what lies between is measured, as it is "
-            f"in the row {MIDDLE}, whose clips are made whole. Audio is the reference's own in these rows, for every figure."
+            f"Rows of painting keep the reference up to {first} and from {last} of its length; only what lies between is measured, as "
+            f"it is in the row {MIDDLE}, whose clips are made whole. Audio is the reference's own in these rows, for every figure."
         )
     if any(row.name == CEILING for row in results.rows):
         found.append(f"The row of the codec's ceiling is {results.source.ceiling}.")
