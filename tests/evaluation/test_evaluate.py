@@ -20,7 +20,7 @@ from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of, e
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import ComposedPieces
 from jasco_pl.evaluation.report import figure_as_json, row_names
-from jasco_pl.evaluation.settings import Settings, guidance_grid
+from jasco_pl.evaluation.settings import MIDDLE, PAINTED, Settings, guidance_grid
 from jasco_pl.evaluation.table import Measured
 from jasco_pl.extract import chordino
 from jasco_pl.metrics.report import Figure
@@ -29,7 +29,7 @@ from jasco_pl.network.model import JascoModel
 from jasco_pl.system.errors import UserError
 
 needs_chordino = pytest.mark.skipif(not chordino.available(), reason="Chordino is not installed")
-ROWS = ["codec ceiling", "no control", "chords", "melody", "drums", "all controls", "painting"]
+ROWS = ["codec ceiling", "no control", "chords", "melody", "drums", "all controls", "painting", PAINTED, MIDDLE]
 
 
 @needs_chordino

@@ -15,7 +15,7 @@ from jasco_pl.data.shards import write_index, write_shard
 from jasco_pl.evaluation.engine import evaluate
 from jasco_pl.evaluation.references import PURPOSE, ComposedPieces, PreparedSet
 from jasco_pl.evaluation.report import as_json
-from jasco_pl.evaluation.settings import Settings
+from jasco_pl.evaluation.settings import MIDDLE, PAINTED, Settings
 from jasco_pl.extract import chordino
 from jasco_pl.notation import harmony
 from jasco_pl.system.errors import UserError
@@ -78,7 +78,8 @@ def test_a_set_of_another_codec_is_refused(prepared: Path, codec: BandCodec) -> 
 @needs_chordino
 def test_rows_of_a_prepared_set(prepared: Path, tiny_settings: Settings, tmp_path: Path) -> None:
     results = evaluate(PreparedSet(prepared), [tiny_settings], tmp_path / "out", limit=1)
-    assert [row.name for row in results.rows] == ["codec ceiling", "no control", "chords", "drums", "all controls", "painting"]
+    rows = ["codec ceiling", "no control", "chords", "drums", "all controls", "painting", PAINTED, MIDDLE]
+    assert [row.name for row in results.rows] == rows
     assert results.rows[4].given == ("chords", "drums")
     assert results.names == ["tune-0"]
     assert any("nothing to feed melody with" in note for note in results.notes)

@@ -8,17 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from jasco_pl.evaluation.settings import Settings, chosen_rows, rows_of, takes_audio
+from jasco_pl.evaluation.settings import Settings, chosen_rows, remade, rows_of, takes_audio
 from jasco_pl.system.errors import UserError
 
 
-def test_painting_stands_alone() -> None:
-    assert list(rows_of(["chords", "painting"])) == ["codec ceiling", "no control", "chords", "painting"]
+def test_painting_alone_and_with_the_controls() -> None:
+    """What it leaves is measured alone, beside the same seconds of clips that are made whole."""
+    assert list(rows_of(["painting"])) == ["codec ceiling", "no control", "painting"]
     rows = rows_of(["chords", "melody", "painting"])
-    assert rows["all controls"] == ("chords", "melody")
+    assert rows["all controls"] == rows["all controls in the middle"] == ("chords", "melody")
     assert rows["painting"] == ("painting",)
-    with pytest.raises(UserError, match="stands alone"):
-        chosen_rows(["chords+painting"], ["chords", "painting"])
+    assert rows["painting with controls"] == ("painting", "chords", "melody")
+    assert [name for name, given in rows.items() if remade(name, given)] == list(rows)[-3:]
+    chosen = chosen_rows(["painting+all", "middle", "painting+chords"], ["chords", "melody", "painting"])
+    assert chosen == {
+        "painting with controls": ("painting", "chords", "melody"),
+        "all controls in the middle": ("chords", "melody"),
+        "painting+chords": ("painting", "chords"),
+    }
+    assert chosen_rows(["painting+all", "middle", "painting+chords"], ["chords", "melody"]) == {}
 
 
 def test_rows_by_name() -> None:
@@ -34,7 +42,7 @@ def test_rows_by_name() -> None:
     assert chosen_rows(["all"], ["chords", "painting"]) == {"all controls": ("chords",)}
     assert chosen_rows(["all"], []) == {}
     assert chosen_rows(["crossed"], ["chords", "melody", "mix"]) == {}  # all that is heard in a mix comes from one piece
-    with pytest.raises(UserError, match=r"ceiling, none, form, all, crossed, .*chords.*not 'chrods'"):
+    with pytest.raises(UserError, match=r"ceiling, none, form, all, crossed, painting\+all, middle, chords.*not 'chrods'"):
         chosen_rows(["chrods"], controls)
 
 

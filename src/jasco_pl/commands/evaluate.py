@@ -11,7 +11,8 @@ With --audio, clips of another system (or of anybody) are a row beside ours: a f
 references in OUT play, or of the whole piece.
 
 Rows: the codec's ceiling, the caption alone, every control alone, all together, crossed (chords of a piece, drums of another and the melody
-of a third, transposed), in- and outpainting; for every checkpoint, guidance, solver and number of steps that is named (an option may be
+of a third, transposed), in- and outpainting alone and with all controls (painting+all), beside which the same controls are measured in the
+same seconds of clips that are made whole (middle); for every checkpoint, guidance, solver and number of steps that is named (an option may be
 given several times). Chord IoU compares Chordino on the clip with Chordino on the
 reference; onset F1 counts clips with drums; melody accuracy clips with a melody. FAD, KL and CLAP of rows that give audio are measured with
 the audio of another piece, as in the paper. Figures whose weights are not here say so. Interrupted runs go on.
@@ -54,7 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--seed", type=int, default=0, help="of the clips' noise (default %(default)s)")
     matrix = parser.add_argument_group("matrix; what is given several times makes rows of each")
     matrix.add_argument(
-        "--rows", nargs="+", metavar="SET", help="ceiling, none, all, crossed, a control, or several joined by + (default: all there are)"
+        "--rows",
+        nargs="+",
+        metavar="SET",
+        help="ceiling, none, form, all, crossed, painting+all, middle, a control, or several joined by + (default: all there are)",
     )
     matrix.add_argument(
         "--audio", action="append", default=[], metavar="NAME=DIR", help="a row of finished audio, a file a piece named by its id"

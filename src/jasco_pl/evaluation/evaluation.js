@@ -34,8 +34,9 @@ const pitchName = (midi) => SHARPS[midi % 12] + (Math.floor(midi / 12) - 1);
 const takes = []; // what can be played, in the order of the page
 let current = null, side = "clip";
 
-// The row that is given most is what one wants to see first.
-const first = data.rows.reduce((most, row) => (row.given.length > most.given.length ? row : most), data.rows[0]);
+// The row that is given most controls is what one wants to see first; painting gives a part of the clip itself.
+const controls = (row) => row.given.filter((name) => name !== "painting").length;
+const first = data.rows.reduce((most, row) => (controls(row) > controls(most) ? row : most), data.rows[0]);
 
 function view() {
   const asked = new URLSearchParams(location.hash.slice(1));

@@ -13,7 +13,7 @@ from typing import Any
 
 from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of
 from jasco_pl.evaluation.page import write_page
-from jasco_pl.evaluation.settings import CEILING, CROSSED, FORM, REDONE, takes_audio
+from jasco_pl.evaluation.settings import CEILING, CROSSED, FORM, MIDDLE, REDONE, remade, takes_audio
 from jasco_pl.evaluation.table import Group, groups, of_set
 from jasco_pl.metrics.report import Figure, Row, markdown_table
 from jasco_pl.system.environment import machine
@@ -103,7 +103,7 @@ def _range(figures: Sequence[Figure]) -> str:
 def notes(results: Results) -> list[str]:
     """What a reader has to know, a sentence or two each."""
     found = list(dict.fromkeys(results.notes))
-    if any(takes_audio(row.given) and row.name != CROSSED for row in results.rows):
+    if any(takes_audio(row.given) and row.name != CROSSED and not remade(row.name, row.given) for row in results.rows):
         found.append(
             "Rows that give audio (drums, mix ...): adherence is measured with the reference's own audio; FD, FAD, KAD, KL and CLAP with "
             "the audio of another piece, chosen by hash, as in the paper's section 5. Those clips are not among the players."
@@ -121,10 +121,11 @@ def notes(results: Results) -> list[str]:
             f"{len(form.task.names)} of {len(results.names)} pieces whose stretch has more than one, so that its distances compare with those "
             "of other rows of the same pieces alone."
         )
-    if any("painting" in row.given for row in results.rows):
+    if any(remade(row.name, row.given) for row in results.rows):
         first, last = (f"{share:.0%}" for share in REDONE)
         found.append(
-            f"The row painting keeps the reference up to {first} and from {last} of its length; only what lies between is measured."
+            f"Rows of painting keep the reference up to {first} and from {last} of its length; only what lies between is measured, as "
+            f"it is in the row {MIDDLE}, whose clips are made whole. Audio is the reference's own in these rows, for every figure."
         )
     if any(row.name == CEILING for row in results.rows):
         found.append(f"The row of the codec's ceiling is {results.source.ceiling}.")
@@ -161,6 +162,7 @@ def as_json(results: Results, folder: Path, title: str, grid: bool) -> dict[str,
                 "finished": bool(row.task.finished),
                 **_made_by(row),
                 "given": list(row.given),
+                "remade": remade(row.name, row.given),
                 "figures": {key: figure_as_json(figure) for key, figure in row.figures.items()},
                 "clips": clips,
             }

@@ -144,7 +144,7 @@ def evaluated_clips(folder: Path) -> Iterator[Clips]:
     found = 0
     for row in rows:
         features = []
-        for clip in row["clips"] if "painting" not in row["given"] else ():
+        for clip in row["clips"] if "painting" not in row["given"] and not row.get("remade") else ():
             heard = (folder / clip["audio"]).with_suffix(".npz")
             with np.load(heard, allow_pickle=False) as stored:
                 features += [stored[EMBEDDER].mean(axis=0)] if EMBEDDER in stored else []
