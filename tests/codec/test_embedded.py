@@ -153,6 +153,18 @@ def test_damaged_folders_are_one_sentence(codec: BandCodec, tmp_path: Path) -> N
     one_sentence(tmp_path, "codec")
 
 
+def test_flipped_bits_of_a_codec_are_noticed(codec: BandCodec, tmp_path: Path) -> None:
+    codec.save_pretrained(tmp_path)
+    path = tmp_path / "codec.safetensors"
+    whole = path.read_bytes()
+    for place in range(8, len(whole), len(whole) // 10):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 7
+        path.write_bytes(flipped)
+        with pytest.raises(UserError, match=r"cannot read the codec in .*: .*\.$"):
+            load_codec(tmp_path)
+
+
 def test_a_codec_beside_a_checkpoint_is_found(tiny_codec_folder: Path) -> None:
     beside = tiny_codec_folder.parent / "jasco-other"
     assert isinstance(load_codec("elsewhere/codec-tiny", beside=beside), BandCodec)

@@ -92,7 +92,7 @@ def test_the_stated_share_of_crops_takes_the_heard_chords(prepared):
 def test_heard_chords_that_the_shards_lack_are_one_sentence(tmp_path):
     sample = Sample("one", {"latents": torch.zeros(60, 128).half(), "chords": torch.full((60,), 5).short()}, [])
     write_shard(tmp_path, "shard-00000", [sample])
-    write_index(tmp_path, {"name": "codec-tiny", "frame_rate": 50.0}, ["shard-00000"])
+    write_index(tmp_path, {"name": "codec-tiny", "frame_rate": 50.0, "dim": 128}, ["shard-00000"])
     message = (
         r"lack the field 'chords_heard': sample 'one' holds chords, latents; "
         r"`jasco shards build --pieces DIR --out DIR --codec codec-tiny` adds it to the set that was built of composed pieces, "
@@ -113,7 +113,7 @@ def test_a_field_that_one_sample_lacks_is_named_at_once(tmp_path):
     write_shard(
         tmp_path, "shard-00000", [Sample("one", tensors, []), Sample("two-0123abcd-001", {"latents": tensors["latents"].clone()}, [])]
     )
-    write_index(tmp_path, {"frame_rate": 50.0}, ["shard-00000"])
+    write_index(tmp_path, {"name": "none", "frame_rate": 50.0, "dim": 128}, ["shard-00000"])
     with pytest.raises(
         UserError, match=r"lack the field 'chords': sample 'two-0123abcd-001' holds latents; .*--stages chords` adds it to the set .*\.$"
     ):
@@ -123,7 +123,7 @@ def test_a_field_that_one_sample_lacks_is_named_at_once(tmp_path):
 @pytest.mark.parametrize(("field", "stage"), [("melody", "melody"), ("codes_drums_bandpass", "drums"), ("codes_mix", "codec")])
 def test_what_adds_a_missing_field_is_named(tmp_path, field, stage):
     write_shard(tmp_path, "shard-00000", [Sample("song-0123abcd-000", {"latents": torch.zeros(60, 128).half()}, [])])
-    write_index(tmp_path, {"frame_rate": 50.0}, ["shard-00000"])
+    write_index(tmp_path, {"name": "none", "frame_rate": 50.0, "dim": 128}, ["shard-00000"])
     with pytest.raises(
         UserError, match=rf"sample 'song-0123abcd-000' holds latents.*`jasco prepare SOURCE --out DIR --stages {stage}` adds it"
     ):
@@ -141,7 +141,7 @@ def recordings_and_pieces(tmp_path):
             tensors["chords"] = torch.full((60,), 7).short()
         samples.append(Sample(name, tensors, []))
     write_shard(tmp_path, "shard-00000", samples)
-    write_index(tmp_path, {"frame_rate": 50.0}, ["shard-00000"])
+    write_index(tmp_path, {"name": "none", "frame_rate": 50.0, "dim": 128}, ["shard-00000"])
     return tmp_path
 
 

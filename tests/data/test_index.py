@@ -24,6 +24,7 @@ from jasco_pl.data.index import COLUMNS, INDEX, open_index, parse_index, write_i
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.schema import FIELDS, Sample
 from jasco_pl.data.shards import ShardReader, write_index, write_shard
+from jasco_pl.system.checksums import sealed_json
 from jasco_pl.system.errors import UserError, WriteError
 
 FORK = multiprocessing.get_context("fork")
@@ -229,7 +230,7 @@ def test_damage_in_any_column_is_noticed(folder, column):
 def test_damaged_columns_beside_a_damaged_index_are_one_sentence(folder):
     (folder / COLUMNS).write_bytes(b"half")
     (folder / INDEX).write_text("{")
-    with pytest.raises(UserError, match=r"index\.json' is damaged: it is not JSON"):
+    with pytest.raises(UserError, match=r"index\.json' is damaged, or no index [^\n]*: Expecting property name[^\n]*\.$"):
         reader_of(folder)
 
 
@@ -247,7 +248,7 @@ def test_an_index_that_was_changed_goes_before_its_columns(folder, same_size):
     else:
         index["shards"].pop()
     size = (folder / INDEX).stat().st_size
-    (folder / INDEX).write_text(index_module.json_text(index))
+    (folder / INDEX).write_bytes(sealed_json(index))
     assert ((folder / INDEX).stat().st_size == size) is same_size
     for _ in range(2):
         assert as_read(reader_of(folder)) == index
@@ -385,16 +386,16 @@ def test_a_kill_while_columns_are_made_leaves_no_half_file(folder):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda index: index["shards"][1]["samples"][0].pop("frames"), "lacks 'frames'"),
-        (lambda index: index["shards"][1].update(bytes="many"), "of another kind"),
-        (lambda index: index["shards"].__setitem__(0, []), "of another kind"),
-        (lambda index: index["shards"][0]["samples"][0]["crc32"].update(latents=-1), "of another kind"),
+        (lambda index: index["shards"][1]["samples"][0].pop("frames"), "missing required field 'frames'"),
+        (lambda index: index["shards"][1].update(bytes="many"), "expected 'int', got 'str'"),
+        (lambda index: index["shards"].__setitem__(0, []), "expected 'object', got 'array'"),
+        (lambda index: index["shards"][0]["samples"][0]["crc32"].update(latents=-1), ">= 0"),
     ],
 )
 def test_an_index_that_holds_something_else_is_one_sentence(change, words):
     index = index_of()
     change(index)
-    with pytest.raises(UserError, match=rf"^'here' is damaged: [^\n]*{words}[^\n]*\.$"):
+    with pytest.raises(UserError, match=rf"^'here' is damaged[^\n]*{words}[^\n]*\.$"):
         parse_index(json.dumps(index).encode(), "here")
 
 

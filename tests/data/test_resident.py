@@ -168,7 +168,7 @@ def test_texts_are_encoded_once_and_padded_to_the_longest_of_the_batch(folder):
 def test_a_sample_without_captions_has_the_null_text(tmp_path):
     samples = [Sample(name, {"latents": torch.randn(60, 8).half()}, captions) for name, captions in (("a", []), ("b", ["tune"]))]
     write_shard(tmp_path, "shard-00000", samples)
-    write_index(tmp_path, {"name": "codec-tiny", "frame_rate": 50.0}, ["shard-00000"])
+    write_index(tmp_path, {"name": "codec-tiny", "frame_rate": 50.0, "dim": 128}, ["shard-00000"])
     resident = ResidentSet(CropDataset(tmp_path, 50, 0, ["latents"]), "cpu")
     assert resident([(0, 0), (0, 1)])["caption"] == ["", "tune"]
 

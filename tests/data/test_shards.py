@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import re
 import struct
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import pytest
 import torch
 
 from jasco_pl.cli import main
+from jasco_pl.data.columns import Columns, Source
 from jasco_pl.data.schema import FIELDS, Sample
-from jasco_pl.data.shards import CorruptShardError, ShardReader, finished, write_index, write_shard
+from jasco_pl.data.shards import CorruptShardError, ShardReader, finished, read_side, write_index, write_shard
 from jasco_pl.system.errors import UserError
 
 
@@ -127,19 +130,68 @@ def test_info_says_what_is_there(prepared, capsys):
     ("content", "words"),
     [
         (None, "no prepared data"),
-        ("{", "not JSON"),
-        ("[]", "not an index"),
-        ('{"format": "jasco-pl-shards/1"}', "lacks 'codec'"),
-        ('{"format": "jasco-pl-shards/1", "codec": {}, "shards": [{"file": "a"}]}', "lacks 'bytes'"),
-        ('{"format": "jasco-pl-shards/1", "codec": {}, "shards": []}', "no samples"),
+        ("", "Expecting value"),
+        ("{", "Expecting property name"),
+        ("[" * 100_000, "expected 'object', got 'array'"),
+        (b"\xff\xfe{}", "codec can't decode"),
+        ("null", "expected 'object', got 'null'"),
+        ("[]", "expected 'object', got 'array'"),
+        ({"codec": ...}, "missing required field 'codec'"),
+        ({"format": "jasco-pl-shards/9"}, "its format is 'jasco-pl-shards/9'"),
+        ({"format": None}, "expected 'str', got 'null' at 'format'"),
+        ({"crc32": None}, "expected 'str', got 'null' at 'crc32'"),
+        ({"more": 1}, "unknown field 'more'"),
+        ({"codec": {}}, "missing required field 'name' at 'codec'"),
+        ({"codec.frame_rate": 0}, "> 0.0 at 'codec.frame_rate'"),
+        ({"codec.frame_rate": "50"}, "expected 'float', got 'str'"),
+        ({"codec.frame_rate": float("nan")}, "codec.frame_rate"),
+        ({"codec.dim": 2.5}, "expected 'int', got 'float' at 'codec.dim'"),
+        ({"codec.mean": [None]}, "expected 'float', got 'null' at 'codec.mean"),
+        ({"shards": {}}, "expected 'array', got 'object' at 'shards'"),
+        ({"shards": []}, "no samples"),
+        ({"shards.0": []}, "expected 'object', got 'array' at 'shards"),
+        ({"shards.0.file": 3}, "expected 'str', got 'int'"),
+        ({"shards.0.bytes": -1}, ">= 0"),
+        ({"shards.0.bytes": 10**30}, "bytes"),
+        ({"shards.0.bytes": True}, "expected 'int', got 'bool'"),
+        ({"shards.0.samples": None}, "expected 'array', got 'null'"),
+        ({"shards.0.samples.0.frames": 2**31}, "< 2147483648|<= 2147483647"),
+        ({"shards.0.samples.0.captions": "one"}, "expected 'array', got 'str'"),
+        ({"shards.0.samples.0.captions": [["one"]]}, "expected 'str', got 'array'"),
+        ({"shards.0.samples.0.crc32": []}, "expected 'object', got 'array'"),
+        ({"shards.0.samples.0.crc32": {}}, "no checksum of its latents"),
+        ({"shards.0.samples.0.crc32.latents": None}, "expected 'int', got 'null'"),
+        ({"shards.0.samples.0.crc32.latents": 2**32}, "4294967295"),
+        ({"shards.0.samples.1.id": "train-000"}, "'train-000' is listed twice"),
+        ({"shards.1.samples.0.id": "train-000"}, "'train-000' is listed twice"),
+        ({"shards.1.file": "shard-00000.safetensors"}, "'shard-00000.safetensors' is listed twice"),
+        *[
+            ({"shards.0.file": name}, "is not the bare name of a shard")
+            for name in ("../shard-00000.safetensors", "/tmp/x.safetensors", "a/b.safetensors", "a\\b.safetensors", "index.json", "..", "")
+        ],
     ],
 )
-def test_an_index_that_is_none_is_one_sentence(tmp_path, content, words):
+def test_an_index_that_is_none_is_one_sentence(tmp_path, write_tiny_shards, content, words):
+    """Texts, and what becomes of a true index (of a former version, without a checksum) when one of its entries is another."""
+    if isinstance(content, dict):
+        write_tiny_shards(tmp_path / "train")
+        index = {key: value for key, value in json.loads((tmp_path / "train" / "index.json").read_text()).items() if key != "crc32"}
+        (((place, value),)) = content.items()
+        *parents, last = (int(part) if part.isdecimal() else part for part in place.split("."))
+        inner = index
+        for part in parents:
+            inner = inner[part]
+        inner[last] = value
+        if value is ...:
+            del inner[last]
+        content = json.dumps(index)
+    (tmp_path / "train").mkdir(exist_ok=True)
     if content is not None:
-        (tmp_path / "index.json").write_text(content)
+        (tmp_path / "train" / "index.json").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=words) as caught:
-        ShardReader(tmp_path)
+        ShardReader(tmp_path / "train")
     assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def sample_with(**tensors: torch.Tensor) -> Sample:
@@ -180,5 +232,89 @@ def test_a_shard_counts_as_finished_only_with_its_samples_its_codec_and_its_size
 def test_shards_of_former_runs_stay_out_of_the_index(tmp_path):
     for name in ("shard-00000", "shard-00001"):
         write_shard(tmp_path, name, [sample_with()])
-    write_index(tmp_path, {"frame_rate": 50.0}, ["shard-00000"])
+    write_index(tmp_path, {"name": "none", "frame_rate": 50.0, "dim": 128}, ["shard-00000"])
     assert len(ShardReader(tmp_path)) == 1
+
+
+def test_any_flipped_bit_of_an_index_is_noticed(tmp_path, write_tiny_shards, capsys):
+    """By whoever opens it without its columns, and by `verify` where these are true and the time of change was kept."""
+    write_tiny_shards(tmp_path / "train")
+    path, columns = tmp_path / "train" / "index.json", tmp_path / "train" / "index.columns"
+    whole, made, state = path.read_bytes(), columns.read_bytes(), path.stat()
+    for place in range(0, len(whole), len(whole) // 40):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 7
+        path.write_bytes(flipped)
+        columns.unlink()
+        with pytest.raises(UserError, match=r"index\.json' (fails its checksum|is damaged)"):
+            ShardReader(tmp_path / "train")
+        columns.write_bytes(made)
+        for file in (path, columns):
+            os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+        assert len(ShardReader(tmp_path / "train")) == 20  # the columns are whole
+        assert main(["shards", "verify", str(tmp_path / "train")]) == 1
+        assert "20 of 20 samples are sound, the index is not." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["index.json", "shard-00000.json"])
+def test_an_emptied_checksum_is_an_error_and_a_missing_one_a_note(tmp_path, write_tiny_shards, capsys, form):
+    write_tiny_shards(tmp_path)
+    path = tmp_path / form
+    text = path.read_text()
+    (tmp_path / "index.columns").unlink()
+    read = (lambda: ShardReader(tmp_path)) if form == "index.json" else (lambda: read_side(tmp_path, "shard-00000"))
+    assert re.match(r'{\n "crc32": "[0-9a-f]{8}",\n', text)
+    path.write_text(re.sub(r'(?<="crc32": ")[0-9a-f]{8}', "", text, count=1))
+    with pytest.raises(UserError, match=r"fails its checksum: it is damaged, or was altered by hand.*is to be taken out\.$"):
+        read()
+    path.write_text(re.sub(r'\n "crc32": "[0-9a-f]{8}",', "", text, count=1))
+    read()
+    assert main(["shards", "verify", str(tmp_path)]) == 0
+    assert ("gave it no checksum" in capsys.readouterr().out) == (form == "index.json")
+
+
+def test_emptied_checksums_of_fields_do_not_pass_for_none(tmp_path, write_tiny_shards, capsys):
+    """Fields whose checksums are gone are read by nobody; bytes that no checksum covers are damage."""
+    write_tiny_shards(tmp_path)
+    index = json.loads((tmp_path / "index.json").read_text())
+    del index["crc32"]
+    for entry in index["shards"][0]["samples"]:
+        entry["crc32"] = {"latents": entry["crc32"]["latents"]}
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    assert main(["shards", "verify", str(tmp_path)]) == 1
+    assert "which the index does not list" in capsys.readouterr().out
+
+
+def test_an_altered_index_of_a_former_version_is_noticed_beside_its_columns(tmp_path, write_tiny_shards, capsys):
+    write_tiny_shards(tmp_path)
+    path = tmp_path / "index.json"
+    path.write_text(re.sub(r'\n "crc32": "[0-9a-f]{8}",', "", path.read_text(), count=1))
+    assert len(ShardReader(tmp_path)) == 20  # makes its columns
+    state = path.stat()
+    path.write_text(path.read_text().replace("song ", "Song "))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert main(["shards", "verify", str(tmp_path)]) == 1
+    assert "is not what its columns were made from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["index.json", "index.columns"])
+@pytest.mark.parametrize("command", ["verify", "info", "show", "merge", "split", "push", "fit"])
+def test_names_of_files_elsewhere_are_neither_read_nor_written(tmp_path, write_tiny_shards, tiny_training, capsys, form, command):
+    """The file that is named is there, and is a true shard."""
+    arguments = tiny_training()
+    folder = tmp_path / "train"
+    (folder / "shard-00000.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    index = json.loads((folder / "index.json").read_text())
+    index["shards"][0]["file"] = "../elsewhere.safetensors"
+    del index["crc32"]
+    text = json.dumps(index).encode()
+    (folder / "index.json").write_bytes(text)
+    Columns.of(index).save(folder / "index.columns", Source.of(text))
+    if form == "index.json":
+        (folder / "index.columns").unlink()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "index.columns"}
+    out, url = str(tmp_path / "out"), f"file://{tmp_path}/store/set"
+    more = {"show": ["-o", out], "merge": ["--out", out], "split": ["--out", out], "push": [url]}.get(command, [])
+    assert main(["fit", *arguments] if command == "fit" else ["shards", command, str(folder), *more]) == 2
+    assert "'../elsewhere.safetensors' is not the bare name of a shard" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "index.columns"} == before

@@ -127,7 +127,7 @@ def test_a_sample_is_found_by_a_beginning_that_only_it_has(shown):
 def test_an_id_that_begins_another_is_that_sample(tmp_path):
     samples = [Sample(name, {"latents": torch.zeros(5, 128).half()}, []) for name in ("a1", "a")]
     write_shard(tmp_path, "shard-00000", samples)
-    write_index(tmp_path, {"frame_rate": 50.0}, ["shard-00000"])
+    write_index(tmp_path, {"name": "none", "frame_rate": 50.0, "dim": 128}, ["shard-00000"])
     assert show.find(ShardReader(tmp_path), "a") == 1
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from untrained import stir
 
 from jasco_pl.controls import CONTROLS
@@ -257,3 +258,23 @@ def test_objectives_know_their_path_and_exclude_preconditioning(tiny_model_confi
         replace(tiny_model_config, objective="v_diffusion", preconditioning=True)
     with pytest.raises(UserError, match="objective 'score' is unknown: flow_matching, v_diffusion"):
         replace(tiny_model_config, objective="score")  # type: ignore[arg-type]
+
+
+def test_flipped_bits_of_weights_are_noticed_wherever_they_fall(model: JascoModel, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    whole = path.read_bytes()
+    for place in range(8, len(whole), len(whole) // 20):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 7
+        path.write_bytes(flipped)
+        with pytest.raises(UserError, match=r"cannot read the weights '.*model\.safetensors': .*\.$"):
+            JascoModel.from_pretrained(tmp_path)
+
+
+def test_weights_of_a_former_version_are_read_without_a_word(model: JascoModel, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    save_file(load_file(path), path)
+    JascoModel.from_pretrained(tmp_path)
+    assert not caplog.records

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 from untrained import stir
 
 from jasco_pl.controls.conditions import Conditions
@@ -210,3 +211,16 @@ def test_the_overlay_for_recordings_has_the_size_of_the_model_that_it_starts_fro
     mini = yaml.safe_load((root / "conf" / "mini.yaml").read_text())["model"]["config"]
     assert TransformerConfig(**{**mini["transformer"], **overlay["config"]["transformer"]}) == shipped.transformer
     assert {name: shipped.controls[name] for name in overlay["config"]["controls"]} == overlay["config"]["controls"]
+
+
+def test_beginning_with_weights_that_nobody_can_verify_is_told(
+    teacher: JascoModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    teacher.save_pretrained(tmp_path)
+    start_from(teacher, tmp_path)
+    assert not caplog.records
+    path = tmp_path / "model.safetensors"
+    save_file(load_file(path), path)
+    start_from(teacher, tmp_path)
+    (record,) = caplog.records
+    assert "gave weights no checksum" in record.getMessage()

@@ -15,6 +15,7 @@ from jasco_pl.prepare.engine import Preparation
 from jasco_pl.prepare.jobs import Stages
 from jasco_pl.prepare.rules import Rules
 from jasco_pl.system.errors import UserError, WriteError
+from jasco_pl.system.locks import alone
 
 
 def test_a_folder_becomes_shards(folder, prepare, tmp_path):
@@ -273,5 +274,5 @@ def test_shards_of_an_interrupted_run_are_not_mixed_with_others(folder, prepare,
 
 
 def test_two_runs_on_one_folder(folder, prepare, tmp_path, tiny_codec_folder):
-    with engine.alone(tmp_path / "out" / ".work"), pytest.raises(UserError, match="another `jasco prepare`"):
+    with alone(tmp_path / "out" / ".work", "-"), pytest.raises(UserError, match="another `jasco prepare`"):
         Preparation(folder, tmp_path / "out", small(tiny_codec_folder)).run()

@@ -163,3 +163,23 @@ def test_a_folder_that_is_no_checkpoint_is_one_sentence(tmp_path, damage):
         (path / name).unlink()
     with pytest.raises(UserError, match=r"some\.ckpt' is not a checkpoint of `jasco fit`, or it is damaged"):
         AtomicCheckpointIO().load_checkpoint(path)
+
+
+def test_any_flipped_bit_of_a_checkpoint_is_noticed(tmp_path):
+    """Or falls where it says nothing: between the entries of the archive."""
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(checkpoint(3), path)
+    whole, unnoticed = path.read_bytes(), 0
+    places = range(0, len(whole), 37)
+    for place in places:
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            found = AtomicCheckpointIO().load_checkpoint(path)
+        except UserError:
+            continue
+        unnoticed += 1
+        assert torch.equal(found["state_dict"]["weight"], torch.full((1000,), 3.0))
+        assert found["global_step"] == 3
+    assert unnoticed < len(places) / 4

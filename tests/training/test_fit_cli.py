@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from recorder import jasco, read, recording
 
 from jasco_pl.cli import main
+from jasco_pl.system.locks import alone
 from jasco_pl.training.checkpoint_io import load_checkpoint
 from jasco_pl.training.cli import JascoCLI, quiet
 from jasco_pl.training.progress import StepBar
@@ -125,3 +126,23 @@ def test_a_run_reads_what_its_controls_need(tiny_training, tmp_path, capsys):
     assert main(["fit", *arguments, "--model.dropout.exceptions", '{"paintng": 0.7}']) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "exception for the condition 'paintng'; this model has: text, drumless, drums_bandpass, painting" in error
+
+
+def test_a_second_training_of_one_folder_is_refused_and_touches_nothing(tiny_training, tmp_path, capsys):
+    arguments = tiny_training("run", "--trainer.max_steps", "2")
+    with alone(tmp_path / "run", "-"):
+        before = sorted(tmp_path.rglob("*"))
+        assert main(["fit", *arguments]) == 2
+        assert f"another training is running in {str(tmp_path / 'run')!r}" in capsys.readouterr().err
+        assert sorted(tmp_path.rglob("*")) == before
+    assert main(["fit", *arguments]) == 0
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+def test_a_folder_of_checkpoints_that_two_runs_share_is_held_too(tiny_training, tmp_path, capsys):
+    shared = str(tmp_path / "shared")
+    arguments = tiny_training("run", "--trainer.callbacks", "[]", "--trainer.max_steps", "2")
+    saver = "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint"
+    with alone(shared, "-"):
+        assert main(["fit", *arguments, saver, f"--trainer.callbacks.dirpath={shared}"]) == 2
+    assert f"another training is running in {shared!r}" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import torch
 from torch.distributed.checkpoint.metadata import Metadata
 
 from jasco_pl.cli import main
+from jasco_pl.system.errors import UserError
 from jasco_pl.training.checkpoint_io import META, AtomicCheckpointIO, read_folder, write_folder
 from jasco_pl.training.folder_reader import METADATA, read_metadata
 
@@ -132,3 +133,31 @@ def test_an_index_that_claims_room_for_a_billion_objects_gets_none(checkpoint):
     (checkpoint / METADATA).write_bytes(b"\x80\x04Nr\xff\xff\xff\x7f.")
     with pytest.raises(ValueError, match="index is none"):
         read_metadata(checkpoint)
+
+
+@pytest.mark.parametrize("name", [METADATA, META, "__0_0.distcp"])
+def test_any_flipped_bit_of_a_folder_is_noticed(checkpoint, name):
+    """Or falls where it says nothing: the gaps between what `torch.save` stores."""
+    path, expected = checkpoint / name, read_folder(checkpoint)
+    whole, unnoticed, places = path.read_bytes(), 0, 60
+    for place in range(0, len(whole), max(1, len(whole) // places)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            found = AtomicCheckpointIO().load_checkpoint(checkpoint)
+        except UserError:
+            continue
+        unnoticed += 1
+        assert str(found) == str(expected)
+    assert unnoticed < places if name != METADATA else unnoticed == 0
+
+
+def test_an_index_without_checksum_is_of_a_former_version(checkpoint):
+    rest = torch.load(checkpoint / META, weights_only=True)
+    del rest["index_crc32"]
+    torch.save(rest, checkpoint / META)
+    assert read_folder(checkpoint)["global_step"] == 7
+    torch.save({**rest, "index_crc32": 0}, checkpoint / META)
+    with pytest.raises(UserError, match="its index fails its checksum"):
+        AtomicCheckpointIO().load_checkpoint(checkpoint)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -19,9 +18,11 @@ from jasco_pl.audio.files import read_audio
 from jasco_pl.codec.bands import BANDS, BandAnalysis
 from jasco_pl.codec.base import Codec, nearest
 from jasco_pl.codec.decoders import GriffinLim, Vocoder
+from jasco_pl.system.checksums import load_tensors, save_tensors
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_path, write_json
+from jasco_pl.system.files import write_json
 
+WEIGHTS_NAME = "codec.safetensors"
 FORMAT = "jasco-pl-bands/1"
 DECODERS = ("griffin_lim", "vocoder")
 STEMS = ("mix", "drums", "drumless")  # the codes must describe drums alone as well as whole mixes
@@ -98,9 +99,7 @@ class BandCodec(Codec):
         folder = Path(folder)
         exact = ("latent_mean", "latent_std")  # half precision is enough for the rest
         tensors = {name: tensor if name in exact else tensor.half() for name, tensor in self.state_dict().items()}
-        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        with atomic_path(folder / "codec.safetensors") as temporary:
-            save_file(tensors, temporary)
+        save_tensors(folder / WEIGHTS_NAME, tensors)
         write_json(folder / "config.json", {"format": FORMAT, **asdict(self.config)})
 
     @classmethod
@@ -116,7 +115,7 @@ class BandCodec(Codec):
             if data.pop("format", None) != FORMAT:
                 raise ValueError(f'its config.json lacks "format": "{FORMAT}"')
             codec = cls(BandCodecConfig(**data))
-            codec.load_state_dict({name: tensor.float() for name, tensor in load_file(folder / "codec.safetensors").items()})
+            codec.load_state_dict({name: tensor.float() for name, tensor in load_tensors(folder / WEIGHTS_NAME).items()})
         except Exception as error:
             raise UserError(f"cannot read the codec in {str(folder)!r}: {' '.join(str(error).split()).rstrip('.')}.") from error
         return codec.eval()

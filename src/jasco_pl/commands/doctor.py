@@ -16,6 +16,7 @@ from jasco_pl.system.environment import SET_ASIDE, import_error, torchaudio_fold
 from jasco_pl.system.errors import UserError
 
 MINIMUM_PYTHON = (3, 11)
+SHIPPED = {"checkpoints/jasco-mini": "model.safetensors", "checkpoints/codec-mini": "codec.safetensors"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Check:
 def report() -> list[Check]:
     """Look at everything; never raises, whatever the state of the environment. A soundfont is fetched if there is none yet."""
     needed = [_guarded(check, needed=True) for check in (_python, _torch, _torchaudio, _audio_files)]
-    return needed + [_guarded(check, needed=False) for check in (_text_encoder, _chord_recogniser, _renderer, _soundfont)]
+    return needed + [_guarded(check, needed=False) for check in (_weights, _text_encoder, _chord_recogniser, _renderer, _soundfont)]
 
 
 def _guarded(check: Callable[[], Check], needed: bool) -> Check:
@@ -88,6 +89,22 @@ def _audio_files() -> Check:
     return Check(
         "audio files", True, f"soundfile {soundfile.__version__} with {soundfile.__libsndfile_version__}; ffmpeg is not needed", needed=True
     )
+
+
+def _weights() -> Check:
+    from jasco_pl.system.checksums import has_checksum, load_tensors
+    from jasco_pl.system.resources import locate
+
+    found, ok = [], True
+    for folder, file in SHIPPED.items():
+        path = Path(locate(folder)) / file
+        try:
+            load_tensors(path)
+            found.append(f"{folder}{'' if has_checksum(path) else ' (without a checksum: of a former version)'}")
+        except (OSError, ValueError) as error:
+            ok = False
+            found.append(f"{str(path)!r}: {str(error).rstrip('.')}")
+    return Check("weights", ok, ", ".join(found), "get the file again, as with `git checkout checkpoints`")
 
 
 def _text_encoder() -> Check:

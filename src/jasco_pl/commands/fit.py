@@ -10,7 +10,7 @@ import jsonargparse
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from jasco_pl.system.errors import UserError
-from jasco_pl.training.cli import quiet, run
+from jasco_pl.training.cli import quiet, run, working_in
 
 
 def main(command: str, arguments: Sequence[str]) -> int:
@@ -56,8 +56,8 @@ def fit_codec(arguments: Sequence[str]) -> None:
     )
     if cli.trainer.world_size > 1:
         raise UserError(f"`jasco fit-codec` trains on one device, {cli.trainer.world_size} were asked for: set --trainer.devices 1.")
-    print(f"training into {cli.trainer.log_dir}; watch it with `make tensorboard`", file=sys.stderr)
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
+    with working_in(cli.trainer):
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
     if cli.config.export:
         cli.model.export(cli.config.export)
         print(f"wrote {cli.config.export}", file=sys.stderr)

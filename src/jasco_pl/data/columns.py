@@ -38,7 +38,7 @@ from safetensors.numpy import save
 
 from jasco_pl.data.schema import FIELDS
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_path
+from jasco_pl.system.files import atomic_path, is_bare
 
 FORMAT = "jasco-pl-columns/1"
 DTYPES = {
@@ -254,11 +254,31 @@ class Columns:
                 array.flags.writeable = False
                 if array.dtype != dtypes[name] or (check and _crc32(array) != note["crc32"][name]):
                     raise ValueError(f"the column {name!r} fails its checksum")
-            return cls(arrays, path, Source(**note["made_from"]))
+            columns = cls(arrays, path, Source(**note["made_from"]))
+            columns._check()
+            return columns
         except FileNotFoundError:
             raise
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise DamagedColumnsError(f"{str(path)!r} is damaged: {error}.") from error
+
+    def _check(self) -> None:
+        """Raise ValueError if columns do not belong together, or name files elsewhere."""
+        samples, shards, captions = len(self.frames), len(self.bytes), len(self.captions)
+        lengths = {"ids": len(self.ids), "stored": len(self.stored), "crc32": len(self.crc32), "caption_stops": len(self.caption_counts)}
+        lengths |= {"files": len(self.files), "codecs": len(self.codecs), "stops": len(self.stops)}
+        for name, length in lengths.items():
+            if length != (shards if name in ("files", "codecs", "stops") else samples):
+                raise ValueError(f"the column {name!r} has {length} entries for {samples} samples in {shards} shards")
+        sizes = {"id_ends": len(self.arrays["ids"]), "caption_ends": len(self.arrays["captions"]), "file_ends": len(self.arrays["files"])}
+        for name, size in {**sizes, "caption_stops": captions, "stops": samples}.items():
+            stops = self.arrays[name]
+            if int(stops[-1]) != size if len(stops) else size or (np.diff(stops, prepend=0) < 0).any():
+                raise ValueError(f"the column {name!r} does not end where it should")
+        if self.crc32.shape[1:] != (len(self.fields),) or len(self.fields) > 32:
+            raise ValueError(f"the column 'crc32' is of the shape {list(self.crc32.shape)} for {len(self.fields)} kinds of fields")
+        if elsewhere := next((name for name in self.files if not is_bare(name)), None):
+            raise ValueError(f"{elsewhere!r} is not the bare name of a shard")
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -3,28 +3,73 @@
 `index.columns` is derived: it may be missing, damaged or older than `index.json`, and is then made again from it; to delete it costs time
 and nothing else. It belongs to an `index.json` of the size and MD5 that it names. As long as both files have the same time of change,
 which it is given when that was compared, the size alone is looked at.
+
+`index.json` begins with a checksum of itself, and so does the file beside each shard. Sets of former versions have none.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
+from collections.abc import Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
+
+import msgspec
 
 from jasco_pl.data.columns import Columns, DamagedColumnsError, Source
+from jasco_pl.data.schema import REQUIRED
+from jasco_pl.system.checksums import DamagedError, check_seal, sealed_json
 from jasco_pl.system.errors import UserError, WriteError
-from jasco_pl.system.files import json_text, user_cache, write_text
+from jasco_pl.system.files import is_bare, user_cache, write_bytes
+from jasco_pl.system.typed import from_json
 
 log = logging.getLogger(__name__)
 
 INDEX = "index.json"
 COLUMNS = "index.columns"
 FORMAT = "jasco-pl-shards/1"
+SUFFIX = ".safetensors"
+
+
+Crc32 = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+
+
+class Entry(TypedDict):
+    """A sample in an index."""
+
+    id: str
+    frames: Count
+    captions: list[str]
+    crc32: dict[str, Crc32]
+
+
+class Side(TypedDict):
+    """A shard in an index, and the file beside it."""
+
+    file: str
+    bytes: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+    samples: list[Entry]
+    codec: NotRequired[Annotated[int, msgspec.Meta(ge=0, le=2**62)]]
+
+
+class _Codec(TypedDict):
+    name: str
+    frame_rate: Annotated[float, msgspec.Meta(gt=0, le=1e6)]
+    dim: Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
+    mean: NotRequired[list[float]]
+    std: NotRequired[list[float]]
+
+
+class _Index(msgspec.Struct, forbid_unknown_fields=True):
+    format: str
+    codec: _Codec
+    shards: list[Side]
+    crc32: str = ""
 
 
 def parse_index(data: bytes, where: str) -> Columns:
@@ -35,31 +80,64 @@ def parse_index(data: bytes, where: str) -> Columns:
         where: it comes from, for messages.
 
     Raises:
-        UserError: it is not JSON, not of our format, or lacks something.
+        UserError: it is not JSON, not of our format, fails its checksum, lacks something, lists something twice, or names files elsewhere.
     """
     try:
-        index = json.loads(data)
+        index = from_json(data, _Index)
+        check_seal(data, where)
+        if index.format != FORMAT:
+            raise ValueError(f"its format is {index.format!r}")
+        _check_shards(index.shards)
+    except DamagedError:
+        raise
     except ValueError as error:
-        raise UserError(f"{where!r} is damaged: it is not JSON ({error}).") from error
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
-        raise UserError(f"{where!r} is not an index of shards of format {FORMAT!r}.")
+        raise UserError(f"{where!r} is damaged, or no index of shards of format {FORMAT!r}: {error}.") from error
+    return Columns.of({"codec": index.codec, "shards": index.shards})
+
+
+def parse_side(data: bytes, where: str) -> Side:
+    """The file beside a shard; raises UserError as `parse_index`."""
     try:
-        return Columns.of(index)
-    except KeyError as error:
-        raise UserError(f"{where!r} is damaged: it lacks {error}.") from error
-    except (TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise UserError(f"{where!r} is damaged: something in it is of another kind than belongs there ({error}).") from error
+        side = from_json(data, Side)
+        check_seal(data, where)
+        _check_shards([side])
+    except DamagedError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{where!r} is damaged: {error}.") from error
+    return side
+
+
+def _check_shards(shards: Sequence[Side]) -> None:
+    files: set[str] = set()
+    ids: set[str] = set()
+    for shard in shards:
+        if not is_bare(shard["file"]) or not shard["file"].endswith(SUFFIX):
+            raise ValueError(f"{shard['file']!r} is not the bare name of a shard (*{SUFFIX})")
+        if shard["file"] in files:
+            raise ValueError(f"the shard {shard['file']!r} is listed twice")
+        files.add(shard["file"])
+        for entry in shard["samples"]:
+            if entry["id"] in ids:
+                raise ValueError(f"the sample {entry['id']!r} is listed twice")
+            ids.add(entry["id"])
+            if missing := [field for field in REQUIRED if field not in entry["crc32"]]:
+                raise ValueError(f"the sample {entry['id']!r} has no checksum of its {missing[0]}")
 
 
 def write_index_files(folder: Path, index: dict[str, Any]) -> None:
     """Write an index as JSON and as columns, each whole or not at all; a process that ends between the two leaves a true index.
 
     Raises:
-        WriteError: one cannot be written.
+        WriteError: one cannot be written. UserError: a shard or sample is listed twice.
     """
-    text = json_text(index)
-    write_text(folder / INDEX, text)
-    Columns.of(index).save(folder / COLUMNS, Source.of(text.encode()))
+    try:
+        _check_shards(index["shards"])
+    except ValueError as error:
+        raise UserError(f"{str(folder / INDEX)!r} cannot be written: {error}.") from error
+    text, columns = sealed_json(index), Columns.of(index)
+    write_bytes(folder / INDEX, text)
+    columns.save(folder / COLUMNS, Source.of(text))
     open_index(folder)
 
 

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from jasco_pl.data.cache import FileCache, Held
 from jasco_pl.data.columns import Columns, DamagedColumnsError, Source
 from jasco_pl.data.index import COLUMNS, INDEX, parse_index
 from jasco_pl.data.object_store import RemoteFolder, Retry, told_md5
-from jasco_pl.data.schema import CorruptShardError, read_fields
+from jasco_pl.data.schema import CorruptShardError, open_shard, read_fields
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
 
@@ -244,11 +243,11 @@ class RemoteShards:
         for last in (False, True):
             held = self.cache.hold(self._key(shard), size, lambda target: self._download(shard, target), self._keep())
             try:
-                return held, safe_open(held.path, "pt")
-            except (SafetensorError, OSError) as error:
+                return held, open_shard(held.path)
+            except CorruptShardError:
                 self.cache.discard(held)
                 if last:
-                    raise CorruptShardError(f"the shard {str(held.path)!r} is damaged: it cannot be opened ({error}).") from error
+                    raise
         raise AssertionError
 
     def _keep(self) -> set[str]:
@@ -266,17 +265,16 @@ class RemoteShards:
         for last in (False, True):
             try:
                 self.store.download(name, found["bytes"], target)
-                handle = safe_open(target, "pt")
+                handle = open_shard(target)
                 for entry in found["samples"]:
                     read_fields(handle, self.store.address(name), entry)
                 return
             except FileNotFoundError as error:
                 raise FetchError(f"the shard {self.store.address(name)!r} is missing, though the index lists it.") from error
-            except (SafetensorError, CorruptShardError) as error:
+            except CorruptShardError as error:
                 if last:
-                    reason = str(error) if isinstance(error, CorruptShardError) else f"it is not a safetensors file ({error})."
                     raise FetchError(
-                        f"{self.store.address(name)!r} does not match its index, twice fetched: {reason.rstrip('.')}; "
+                        f"{self.store.address(name)!r} does not match its index, twice fetched: {str(error).rstrip('.')}; "
                         "upload shards and index.json of one build together."
                     ) from error
                 log.warning("%s does not match its index; fetching it again", self.store.address(name))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from jasco_pl.extract.beats import Beats
@@ -78,6 +78,18 @@ class CorruptShardError(UserError):
     """A shard is missing, truncated or altered; the message names file, sample and field."""
 
 
+def open_shard(path: str | Path) -> Any:
+    """A shard, opened by safetensors; what is read of it is read then and there: a mapped file that somebody truncates ends the process.
+
+    Raises:
+        CorruptShardError: it is missing, truncated, or no safetensors file.
+    """
+    try:
+        return safe_open(path, "pt", backend="pread")
+    except (SafetensorError, OSError) as error:
+        raise CorruptShardError(f"the shard {str(path)!r} is damaged: it cannot be opened ({error}).") from error
+
+
 def checksum(tensor: Tensor) -> int:
     """crc32 of the tensor's bytes."""
     return zlib.crc32(memoryview(tensor.contiguous().view(torch.uint8).numpy()))  # type: ignore[arg-type]
@@ -87,7 +99,7 @@ def read_fields(handle: Any, path: str | Path, entry: dict[str, Any], fields: Co
     """The tensors of one sample.
 
     Args:
-        handle: the shard, opened by safetensors.
+        handle: the shard, from `open_shard`.
         path: its name, for messages.
         entry: of the sample in the index: `id` and `crc32` of every field.
         fields: the ones wanted, where the sample has them; None for all.

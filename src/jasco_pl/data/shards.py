@@ -11,26 +11,25 @@ a URL of an object store: then its shards are fetched into a local cache, compar
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from jasco_pl.data.columns import Columns, Lazy, Texts
-from jasco_pl.data.index import FORMAT, INDEX, open_index, write_index_files
+from jasco_pl.data.columns import Columns, Lazy, Source, Texts
+from jasco_pl.data.index import FORMAT, INDEX, SUFFIX, open_index, parse_index, parse_side, write_index_files
 from jasco_pl.data.object_store import is_url
 from jasco_pl.data.remote import CacheOptions, FetchError, RemoteShards
-from jasco_pl.data.schema import FIELDS, CorruptShardError, Sample, checksum, read_fields
+from jasco_pl.data.schema import FIELDS, CorruptShardError, Sample, checksum, open_shard, read_fields
+from jasco_pl.system.checksums import check_seal, sealed_json
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_path, write_json
+from jasco_pl.system.files import atomic_path, write_bytes
 
 
 def write_shard(folder: str | Path, name: str, samples: Sequence[Sample], codec: int = 0) -> dict[str, Any]:
@@ -61,8 +60,26 @@ def write_shard(folder: str | Path, name: str, samples: Sequence[Sample], codec:
     with atomic_path(path) as temporary:
         save_file(tensors, temporary)
     side = {"file": path.name, "bytes": path.stat().st_size, "codec": codec, "samples": entries}
-    write_json(folder / f"{name}.json", side)
+    write_side(folder, side)
     return side
+
+
+def write_side(folder: Path, side: Mapping[str, Any]) -> None:
+    """The file beside a shard, whole or not at all."""
+    write_bytes((folder / side["file"]).with_suffix(".json"), sealed_json(side))
+
+
+def read_side(folder: Path, name: str) -> dict[str, Any]:
+    """What `write_side` wrote beside the shard of that name.
+
+    Raises:
+        OSError: it cannot be read. UserError: it is damaged, or of another shard.
+    """
+    path = folder / f"{name}.json"
+    side = parse_side(path.read_bytes(), str(path))
+    if side["file"] != name + SUFFIX:
+        raise UserError(f"{str(path)!r} is damaged: it describes {side['file']!r}.")
+    return dict(side)
 
 
 def finished(folder: str | Path, name: str, ids: Sequence[str], codec: int = 0) -> list[dict[str, Any]]:
@@ -73,10 +90,10 @@ def finished(folder: str | Path, name: str, ids: Sequence[str], codec: int = 0) 
     """
     folder = Path(folder)
     try:
-        side = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        same = side["codec"] == codec and [entry["id"] for entry in side["samples"]] == list(ids)
+        side = read_side(folder, name)
+        same = side.get("codec") == codec and [entry["id"] for entry in side["samples"]] == list(ids)
         return side["samples"] if same and (folder / side["file"]).stat().st_size == side["bytes"] else []
-    except (OSError, ValueError, KeyError):
+    except (OSError, UserError):
         return []
 
 
@@ -89,7 +106,7 @@ def write_index(folder: str | Path, codec: dict[str, Any], names: Sequence[str])
         names: of the shards, in order; others that lie there from former runs stay out.
     """
     folder = Path(folder)
-    shards = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names]
+    shards = [read_side(folder, name) for name in names]
     index = {"format": FORMAT, "codec": codec, "shards": shards}
     write_index_files(folder, index)
     return index
@@ -213,11 +230,8 @@ class ShardReader:
             return read_fields(handle, path, entry, fields)
         name = self.columns.files[shard]
         path = self.folder / name
-        try:
-            if name not in self._open:
-                self._open[name] = safe_open(path, "pt")
-        except (SafetensorError, OSError) as error:
-            raise CorruptShardError(f"the shard {str(path)!r} is damaged: sample {entry['id']!r} cannot be read ({error}).") from error
+        if name not in self._open:
+            self._open[name] = open_shard(path)
         return read_fields(self._open[name], path, entry, fields)
 
     def expect(self, *epochs: Iterable[int]) -> None:
@@ -234,18 +248,33 @@ class ShardReader:
         first[shards[::-1]] = np.arange(len(shards))[::-1]  # of several values for one place the last one stays
         return np.argsort(first, kind="stable")[: int((first < len(shards)).sum())]
 
+    def verify_index(self) -> bool:
+        """Compare `index.json` with its own checksum and with the columns in use, which were made from it; false if it has none of its own.
+
+        Raises:
+            UserError: it is damaged, or cannot be read.
+        """
+        data = self.remote.store.read(INDEX) if self.remote else (self.folder / INDEX).read_bytes()
+        parse_index(data, where := f"{self.location}/{INDEX}")
+        if self.columns.source is not None and self.columns.source != Source.of(data):
+            raise CorruptShardError(f"{where!r} is not what its columns were made from: it was altered, and its time of change kept.")
+        return check_seal(data, where)
+
     def verify(self) -> Iterator[tuple[int, CorruptShardError | None]]:
         """Read everything: yields (number of samples, None) for sound ones and (number, error) for damaged ones.
 
-        A shard that is missing, truncated or, in an object store, at variance with the index is one damage to all its samples.
+        A shard that is missing, truncated, of more than the index lists or, in an object store, at variance with the index is one damage to
+        all its samples.
         """
         for shard, name in enumerate(self.columns.files):
             members = self.columns.members(shard)
             try:
                 if self.remote:
-                    self.remote.open(shard)
+                    path, handle = self.remote.open(shard)
                 else:
                     self.check_size(name)
+                    path, handle = self.folder / name, open_shard(self.folder / name)
+                _check_names(handle, path, self.columns.shard(shard)["samples"])
             except CorruptShardError as error:
                 yield len(members), error
                 continue
@@ -255,3 +284,10 @@ class ShardReader:
                     yield 1, None
                 except CorruptShardError as error:
                     yield 1, error
+
+
+def _check_names(handle: Any, path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Raise CorruptShardError if a shard holds tensors that nobody would ever read, and no checksum covers."""
+    listed = {f"{entry['id']}/{field}" for entry in entries for field in entry["crc32"]}
+    if unlisted := sorted(set(handle.keys()) - listed):
+        raise CorruptShardError(f"the shard {str(path)!r} holds {unlisted[0]!r}, which the index does not list.")

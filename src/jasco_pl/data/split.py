@@ -19,13 +19,15 @@ from tqdm import tqdm
 
 from jasco_pl.data.object_store import is_url
 from jasco_pl.data.remote import CacheOptions
-from jasco_pl.data.shards import INDEX, ShardReader, finished, write_index, write_shard
+from jasco_pl.data.shards import INDEX, ShardReader, finished, write_index, write_shard, write_side
 from jasco_pl.data.summary import fingerprints
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_path, explain_os_error, remove_leftovers, write_json
+from jasco_pl.system.files import atomic_path, explain_os_error, remove_leftovers
+from jasco_pl.system.locks import alone
 from jasco_pl.system.seeding import stable_hash
 
 SPLITS = ("train", "valid", "test")
+BUSY = "another command is writing into {!r}: wait for it, or name another folder."
 # <name>-<hash of the recording>-<segment>, as `jasco prepare` names samples; composed pieces end in six digits
 _SEGMENT = re.compile(r".*-([0-9a-f]{8})-\d{3,5}")
 # What the versions of a composed piece by several bands differ in
@@ -74,25 +76,26 @@ def split(
         raise UserError(f"shares of {valid:g} and {test:g} cannot be taken: valid must be over 0, and both together under 1.")
     out = Path(out)
     wanted = [name for name in SPLITS if name != "test" or test > 0]
-    if not test and (out / "test" / INDEX).exists():
-        raise UserError(f"{str(out / 'test')!r} is the test set of a former division: give its share by --test, or remove it.")
-    reader = ShardReader(folder, cache=CacheOptions(prefetch=0))
-    groups = _groups(reader, valid, test, seed)
-    for name in wanted:
-        if not groups[name]:
-            count = len(set(map(recording, reader.ids)))
-            raise UserError(f"none of the {count} recordings in {reader.location!r} goes to {name}: change the shares, or the seed.")
-    result = {}
-    with tqdm(total=len(reader), desc="split", unit="sample") as bar:
+    with alone(out, BUSY.format(str(out))):
+        if not test and (out / "test" / INDEX).exists():
+            raise UserError(f"{str(out / 'test')!r} is the test set of a former division: give its share by --test, or remove it.")
+        reader = ShardReader(folder, cache=CacheOptions(prefetch=0))
+        groups = _groups(reader, valid, test, seed)
         for name in wanted:
-            remove_leftovers(out / name)
-            shards = []
-            for members in groups[name]:
-                shards.append(put(reader, members, out / name, copy))
-                bar.update(len(members))
-            finish(out / name, reader.codec, shards)
-            result[name] = ShardReader(out / name)
-    return result
+            if not groups[name]:
+                count = len(set(map(recording, reader.ids)))
+                raise UserError(f"none of the {count} recordings in {reader.location!r} goes to {name}: change the shares, or the seed.")
+        result = {}
+        with tqdm(total=len(reader), desc="split", unit="sample") as bar:
+            for name in wanted:
+                remove_leftovers(out / name)
+                shards = []
+                for members in groups[name]:
+                    shards.append(put(reader, members, out / name, copy))
+                    bar.update(len(members))
+                finish(out / name, reader.codec, shards)
+                result[name] = ShardReader(out / name)
+        return result
 
 
 def _groups(reader: ShardReader, valid: float, test: float, seed: int) -> dict[str, list[list[int]]]:
@@ -147,7 +150,7 @@ def put(reader: ShardReader, positions: Sequence[int], out: Path, copy: bool = F
         reader.check_size(source)
         _link(reader.folder / source, out / f"{name}.safetensors", copy)
         side = {"file": f"{name}.safetensors", "bytes": reader.sizes[source], "codec": codec, "samples": entries}
-        write_json(out / f"{name}.json", side)
+        write_side(out, side)
     else:
         write_shard(out, name, [reader.read(position) for position in positions], codec)
     return name
@@ -237,14 +240,15 @@ def merge(sources: Sequence[str | Path], out: str | Path, copy: bool = False, sk
                         f"{owner[name]!r} and {reader.location!r} both hold a sample {name!r}; --skip-duplicates takes the first of such."
                     )
             groups += [(reader, kept)] if kept else []
-    if (out / INDEX).exists():
-        foreign = next((name for name in ShardReader(out, check=False).ids if name not in owner), None)
-        if foreign is not None:
-            raise UserError(f"{str(out)!r} holds other samples already, such as {foreign!r}: merge that set too, into a new folder.")
-    remove_leftovers(out)
-    shards = []
-    with tqdm(total=sum(len(kept) for _, kept in groups), desc="merge", unit="sample") as bar:
-        for reader, kept in groups:
-            shards.append(put(reader, kept, out, copy))
-            bar.update(len(kept))
-    return finish(out, readers[0].codec, shards)
+    with alone(out, BUSY.format(str(out))):
+        if (out / INDEX).exists():
+            foreign = next((name for name in ShardReader(out, check=False).ids if name not in owner), None)
+            if foreign is not None:
+                raise UserError(f"{str(out)!r} holds other samples already, such as {foreign!r}: merge that set too, into a new folder.")
+        remove_leftovers(out)
+        shards = []
+        with tqdm(total=sum(len(kept) for _, kept in groups), desc="merge", unit="sample") as bar:
+            for reader, kept in groups:
+                shards.append(put(reader, kept, out, copy))
+                bar.update(len(kept))
+        return finish(out, readers[0].codec, shards)

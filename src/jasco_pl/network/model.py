@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from jasco_pl.controls import CONTROLS, Control
@@ -18,9 +18,12 @@ from jasco_pl.network.flow import path as flow
 from jasco_pl.network.flow.guidance import Term
 from jasco_pl.network.text import OFFLINE_ENCODER
 from jasco_pl.network.transformer import Context, Transformer, TransformerConfig
+from jasco_pl.system.checksums import has_checksum, load_tensors, save_tensors
 from jasco_pl.system.device import Precision, precision_name
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_path, write_json
+from jasco_pl.system.files import write_json
+
+log = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -198,11 +201,10 @@ class JascoModel(nn.Module):
         """Write config.json and model.safetensors, each whole or not at all."""
         folder = Path(folder)
         tensors = {
-            name: (tensor.to(dtype) if tensor.is_floating_point() and not name.startswith("latent_") else tensor).contiguous()
+            name: tensor.to(dtype) if tensor.is_floating_point() and not name.startswith("latent_") else tensor
             for name, tensor in self.state_dict().items()
         }
-        with atomic_path(folder / WEIGHTS_NAME) as temporary:
-            save_file(tensors, temporary)
+        save_tensors(folder / WEIGHTS_NAME, tensors)
         write_json(folder / CONFIG_NAME, {"format": "jasco-pl/1", **asdict(self.config)})
 
     @classmethod
@@ -216,7 +218,7 @@ class JascoModel(nn.Module):
         config = read_config(folder)
         path = folder / WEIGHTS_NAME
         try:
-            tensors = load_file(path)  # maps the file; nothing is read yet
+            tensors = load_tensors(path)
         except Exception as error:
             raise UserError(f"cannot read the weights {str(path)!r}: {error}.") from error
         return cls.from_state(config, tensors, path)
@@ -286,6 +288,8 @@ def start_from(model: JascoModel, folder: str | Path) -> None:
         UserError: the checkpoint's controls cannot go on in this model, or it has another size, objective or codec.
     """
     source = JascoModel.from_pretrained(folder)
+    if not has_checksum(path := Path(folder) / WEIGHTS_NAME):
+        log.warning("%s is of a version that gave weights no checksum: whether they are as they were written is not known", path)
     _compare(source.config, model.config, folder)
     for name in ("latent_mean", "latent_std"):
         if not torch.allclose(getattr(source, name), getattr(model, name)):

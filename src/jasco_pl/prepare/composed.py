@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 from tqdm import tqdm
 
 from jasco_pl.audio.files import read_audio
 from jasco_pl.compose.pieces import read_note
-from jasco_pl.data.schema import STAGES, CorruptShardError, Sample, read_fields
+from jasco_pl.data.schema import STAGES, CorruptShardError, Sample, open_shard, read_fields
 from jasco_pl.data.shards import finished, write_index, write_shard
+from jasco_pl.data.split import BUSY
 from jasco_pl.extract.latents import fingerprint
 from jasco_pl.extract.stage import Piece
 from jasco_pl.notation.harmony import first_frame
@@ -28,6 +28,7 @@ from jasco_pl.prepare.config import PrepareConfig
 from jasco_pl.prepare.jobs import Stages
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import remove_leftovers
+from jasco_pl.system.locks import alone
 from jasco_pl.system.processes import end_with_parent
 
 STEMS = ("mix", "drums", "drumless")
@@ -128,8 +129,8 @@ def _stored(task: _Task) -> list[dict[str, Tensor]]:
     path = Path(task.out) / f"{task.name}.safetensors"
     if task.entries:
         try:
-            with safe_open(path, "pt") as handle:
-                return [read_fields(handle, path, entry) for entry in task.entries]
+            handle = open_shard(path)
+            return [read_fields(handle, path, entry) for entry in task.entries]
         except CorruptShardError as error:
             tqdm.write(f"{error} It is made anew.", file=sys.stderr)
     return [{} for _ in task.paths]
@@ -163,29 +164,30 @@ def build_shards(pieces: str | Path, out: str | Path, codec_name: str, workers: 
     _stages.cache_clear()  # the codec's folder may have been refitted since
     codec, stages = _stages(codec_name).codec, usable_stages()
     mark = fingerprint(codec)
-    groups = {
-        f"shard-{number:05d}": paths[start : start + pieces_per_shard]
-        for number, start in enumerate(range(0, len(paths), pieces_per_shard))
-    }
-    notes = {path: read_note(path) for path in paths}
-    tasks: list[_Task] = []
-    added: set[str] = set()
-    for name, group in groups.items():
-        entries = finished(out, name, [notes[path]["id"] for path in group], mark)
-        missing = {stage for path, entry in zip(group, entries, strict=False) for stage in lacking(notes[path], entry["crc32"], stages)}
-        if missing or not entries:
-            tasks.append(_Task(str(out), name, [str(path) for path in group], entries, stages, codec_name))
-        added |= missing
-    remove_leftovers(out)
-    for stage in stages:
-        fields, needed = ", ".join(sorted(STAGES[stage].names())), STAGES[stage].annotations
-        if silent := sum(any(name not in note for name in needed) for note in notes.values()):
-            said = f"{silent} pieces, whose descriptions lack {' or '.join(needed)}; pieces that are composed anew have it"
-            tqdm.write(f"left out: {fields} of {said}", file=sys.stderr)
-        if stage in added:
-            tqdm.write(f"added: {fields}, without which shards in {out} were made", file=sys.stderr)
-    with tqdm(total=len(groups), initial=len(groups) - len(tasks), desc=f"shards {Path(out).name}", unit="shard") as bar:
-        for _ in _run(tasks, workers):
-            bar.update()
-    statistics = {"mean": codec.latent_mean.tolist(), "std": codec.latent_std.tolist()}
-    return write_index(out, {"name": codec_name, "frame_rate": codec.frame_rate, "dim": codec.dim, **statistics}, list(groups))
+    with alone(out, BUSY.format(str(out))):
+        groups = {
+            f"shard-{number:05d}": paths[start : start + pieces_per_shard]
+            for number, start in enumerate(range(0, len(paths), pieces_per_shard))
+        }
+        notes = {path: read_note(path) for path in paths}
+        tasks: list[_Task] = []
+        added: set[str] = set()
+        for name, group in groups.items():
+            entries = finished(out, name, [notes[path]["id"] for path in group], mark)
+            missing = {stage for path, entry in zip(group, entries, strict=False) for stage in lacking(notes[path], entry["crc32"], stages)}
+            if missing or not entries:
+                tasks.append(_Task(str(out), name, [str(path) for path in group], entries, stages, codec_name))
+            added |= missing
+        remove_leftovers(out)
+        for stage in stages:
+            fields, needed = ", ".join(sorted(STAGES[stage].names())), STAGES[stage].annotations
+            if silent := sum(any(name not in note for name in needed) for note in notes.values()):
+                said = f"{silent} pieces, whose descriptions lack {' or '.join(needed)}; pieces that are composed anew have it"
+                tqdm.write(f"left out: {fields} of {said}", file=sys.stderr)
+            if stage in added:
+                tqdm.write(f"added: {fields}, without which shards in {out} were made", file=sys.stderr)
+        with tqdm(total=len(groups), initial=len(groups) - len(tasks), desc=f"shards {Path(out).name}", unit="shard") as bar:
+            for _ in _run(tasks, workers):
+                bar.update()
+        statistics = {"mean": codec.latent_mean.tolist(), "std": codec.latent_std.tolist()}
+        return write_index(out, {"name": codec_name, "frame_rate": codec.frame_rate, "dim": codec.dim, **statistics}, list(groups))

@@ -15,7 +15,6 @@ killed, nor of whether a stage came with the others or later. Times are kept in 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import shutil
@@ -36,7 +35,8 @@ from jasco_pl.prepare.report import write_report
 from jasco_pl.prepare.rules import Rejected
 from jasco_pl.prepare.source import find_tracks
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import explain_os_error, remove_leftovers, write_json
+from jasco_pl.system.files import remove_leftovers, write_json
+from jasco_pl.system.locks import alone
 
 WORK, SETTINGS, TRACKS, REJECTED, RULES = ".work", "prepare.json", "tracks.jsonl", "rejected.jsonl", "rules.json"
 PERHAPS_OURS = ("crashed", "failed")  # memory or a device may have been the cause: a run after a finished one tries again
@@ -106,7 +106,7 @@ class Preparation:
         Raises:
             UserError: the source names nothing or nothing that can be taken, another run works on the set, or it cannot be written.
         """
-        with alone(self.work):
+        with alone(self.work, f"another `jasco prepare` is working on {str(self.out)!r}: wait for it, or name another folder."):
             self._forget_old_rules()
             tracks, refused = find_tracks(self.source, self.config.captions, self.audio_dir)
             records = {record["id"]: record for record in read_lines(self.out / TRACKS)}
@@ -246,23 +246,3 @@ class Preparation:
             return one["id"] not in ids or (same and one["reason"] not in PERHAPS_OURS)
 
         return [one for one in read_lines(self.out / REJECTED) if stands(one)]
-
-
-@contextlib.contextmanager
-def alone(work: Path) -> Iterator[None]:
-    """Make the folder of unfinished work and hold it against other runs.
-
-    Raises:
-        UserError: another run holds it, or it cannot be made.
-    """
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock = (work / "lock").open("w")
-    except OSError as error:
-        raise explain_os_error(error, work) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another `jasco prepare` is working on {str(work.parent)!r}: wait for it, or name another folder.") from None
-        yield

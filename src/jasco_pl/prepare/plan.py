@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from safetensors import safe_open
 from torch import Tensor
 from tqdm import tqdm
 
-from jasco_pl.data.schema import Sample, read_fields
+from jasco_pl.data.schema import Sample, open_shard, read_fields
+from jasco_pl.data.shards import read_side
 from jasco_pl.notation import harmony
 from jasco_pl.prepare.jobs import Job
 from jasco_pl.prepare.rules import Rejected
@@ -57,7 +57,7 @@ def find_held(folder: Path) -> list[Held]:
     with more fields."""
     found = []
     for path in sorted(folder.glob("shard-*.json")):
-        side = json.loads(path.read_text(encoding="utf-8"))
+        side = read_side(folder, path.stem)
         file = folder / side["file"]
         if file.is_file() and file.stat().st_size == side["bytes"]:
             found.append(Held(path.stem, side["samples"]))
@@ -80,10 +80,10 @@ def read_tracks(folder: Path, shard: Held) -> dict[str, tuple[dict[str, Tensor],
     parts: dict[str, list[dict[str, Tensor]]] = {}
     captions = {}
     path = folder / f"{shard.name}.safetensors"
-    with safe_open(path, "pt") as handle:
-        for entry in shard.entries:
-            parts.setdefault(track_of(entry["id"]), []).append(read_fields(handle, path, entry))
-            captions[track_of(entry["id"])] = list(entry["captions"])
+    handle = open_shard(path)
+    for entry in shard.entries:
+        parts.setdefault(track_of(entry["id"]), []).append(read_fields(handle, path, entry))
+        captions[track_of(entry["id"])] = list(entry["captions"])
     return {name: ({field: torch.cat([part[field] for part in cut]) for field in cut[0]}, captions[name]) for name, cut in parts.items()}
 
 

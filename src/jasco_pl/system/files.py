@@ -113,18 +113,23 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` as UTF-8, whole or not at all; raises as `atomic_path`."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write `content`, whole or not at all; raises as `atomic_path`."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
 
-def json_text(data: Any) -> str:
-    """`data` as the indented JSON of this project's files."""
-    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+def json_bytes(data: Any) -> bytes:
+    """`data` as the indented JSON of this project's files. Bytes of file names that are no UTF-8 stay, as JSON writes them: \\udce9."""
+    return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:
     """Write `data` as indented JSON, whole or not at all."""
-    write_text(path, json_text(data))
+    write_bytes(path, json_bytes(data))
 
 
 def user_cache(name: str) -> Path:

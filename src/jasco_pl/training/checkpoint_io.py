@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,12 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from jasco_pl.network.model import JascoModel, ModelConfig
+from jasco_pl.system.checksums import check_zip
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, explain_os_error, remove_leftovers
-from jasco_pl.training.folder_reader import first_failure, load, read_metadata
+from jasco_pl.training.folder_reader import METADATA, first_failure, load, read_metadata
 
+INDEX_CRC32 = "index_crc32"
 META = "meta.pt"  # Lightning's name: it takes a folder that holds this for a sharded checkpoint
 WEIGHTS, OPTIMIZER, AVERAGE = "state_dict", "optimizer_0", "average"
 
@@ -65,6 +68,7 @@ def write_folder(folder: Path, checkpoint: dict[str, Any], is_first: bool) -> No
         failure = first_failure(error)
         raise failure if isinstance(failure, OSError) else OSError(str(failure)) from None
     if is_first:
+        rest[INDEX_CRC32] = zlib.crc32((folder / METADATA).read_bytes())
         with open(folder / META, "wb") as out:
             torch.save(rest, out)
             out.flush()
@@ -99,7 +103,17 @@ def read_into(folder: Path, module: nn.Module, optimizers: Sequence[torch.optim.
         state = {OPTIMIZER: get_optimizer_state_dict(module, optimizer)}
         load(state, folder)
         set_optimizer_state_dict(module, optimizer, optim_state_dict=state[OPTIMIZER], options=StateDictOptions(cpu_offload=True))
-    return torch.load(folder / META, map_location="cpu", weights_only=True)
+    return read_rest(folder)
+
+
+def read_rest(folder: Path) -> dict[str, Any]:
+    """What is not sharded, after the index was compared with the checksum in it; folders of former versions have none."""
+    with open(folder / META, "rb") as file:
+        check_zip(file)
+        rest = torch.load(file, map_location="cpu", weights_only=True)
+    if rest.pop(INDEX_CRC32, None) not in (None, zlib.crc32((folder / METADATA).read_bytes())):
+        raise ValueError("its index fails its checksum")
+    return rest
 
 
 def read_folder(folder: Path) -> dict[str, Any]:
@@ -119,7 +133,7 @@ def read_folder(folder: Path) -> dict[str, Any]:
         for parent in parents:
             place = place.setdefault(parent, {})
         place[last] = value
-    checkpoint = torch.load(folder / META, map_location="cpu", weights_only=True)
+    checkpoint = read_rest(folder)
     checkpoint["state_dict"] = nested[WEIGHTS]
     if OPTIMIZER in nested:
         checkpoint["optimizer_states"] = [_numbered(nested[OPTIMIZER])]
@@ -225,6 +239,7 @@ def _read_file(path: str | Path) -> dict[str, Any]:
     """What `torch.save` wrote, on the CPU; here or at a URL."""
     filesystem, place = fsspec.core.url_to_fs(str(path))
     with filesystem.open(place, "rb") as file:
+        check_zip(file)
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
@@ -252,4 +267,5 @@ def load_checkpoint(path: str, live: bool = False) -> JascoModel:
 
 def damaged(path: str | Path, error: BaseException) -> UserError:
     """The sentence for a checkpoint that cannot be read."""
-    return UserError(f"{str(path)!r} is not a checkpoint of `jasco fit`, or it is damaged ({type(error).__name__}).")
+    reason = str(error) if type(error) is ValueError else type(error).__name__  # of our own making; PyTorch's are paragraphs
+    return UserError(f"{str(path)!r} is not a checkpoint of `jasco fit`, or it is damaged ({reason.rstrip('.')}).")

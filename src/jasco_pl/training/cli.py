@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lightning.fabric.plugins import CheckpointIO
@@ -17,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from jasco_pl.controls import stored_fields
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.locks import alone
 from jasco_pl.training.checkpoint_io import AtomicCheckpointIO
 from jasco_pl.training.guard import GradientGuard, Heartbeat, StopSignals, lost_contact
 from jasco_pl.training.history import SessionRecord
@@ -79,10 +82,9 @@ class JascoCLI(LightningCLI):
             config["val_check_interval"] = interval * config.get("accumulate_grad_batches", 1)
         return super()._instantiate_trainer(config, callbacks)
 
-    def before_fit(self) -> None:
-        """Say where the run goes."""
-        if self.trainer.is_global_zero:
-            print(f"training into {self.trainer.log_dir}; watch it with `make tensorboard`", file=sys.stderr)
+    def _run_subcommand(self, subcommand: str) -> None:
+        with working_in(self.trainer) if subcommand == "fit" else contextlib.nullcontext():
+            super()._run_subcommand(subcommand)
 
 
 class Unstarted(JascoCLI):
@@ -106,6 +108,25 @@ class Unstarted(JascoCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         pass
+
+
+@contextlib.contextmanager
+def working_in(trainer: Trainer) -> Iterator[None]:
+    """Say where a training goes, and hold the folders that it writes into against others.
+
+    Raises:
+        UserError: another training works there.
+    """
+    if not trainer.is_global_zero:
+        yield
+        return
+    with contextlib.ExitStack() as held:
+        folders = (trainer.log_dir, getattr(trainer.checkpoint_callback, "dirpath", None))
+        for folder in sorted({os.path.abspath(folder) for folder in folders if folder}):
+            taken = f"another training is running in {folder!r}: wait for it, or name another run (--trainer.logger.init_args.name)."
+            held.enter_context(alone(folder, taken))
+        print(f"training into {trainer.log_dir}; watch it with `make tensorboard`", file=sys.stderr)
+        yield
 
 
 def quiet() -> None:

@@ -10,7 +10,7 @@ import io
 import pathlib
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 import torch.distributed.checkpoint as sharded
@@ -20,6 +20,7 @@ from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 from torch.distributed.checkpoint.planner import ReadItem
 
+from jasco_pl.system.checksums import check_zip
 from jasco_pl.system.files import is_bare
 
 METADATA = ".metadata"
@@ -67,6 +68,12 @@ class FolderReader(sharded.FileSystemReader):
         found.storage_meta = found.storage_meta or StorageMeta()
         found.storage_meta.load_id = self.load_id
         return found
+
+    def _slice_file(self, file: Any, sinfo: _StorageInfo) -> IO[bytes]:
+        """What is stored of one tensor, after its checksum was compared, which PyTorch does not."""
+        content = io.BytesIO(super()._slice_file(file, sinfo).read())
+        check_zip(content)
+        return content
 
 
 class _Planner(sharded.DefaultLoadPlanner):

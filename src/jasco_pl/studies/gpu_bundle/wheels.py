@@ -38,6 +38,7 @@ CARRIED = (
     "mido",
     "mir_eval",
     "msgpack",
+    "msgspec",
     "packaging",
     "platformdirs",
     "pooch",
