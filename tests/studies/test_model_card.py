@@ -15,6 +15,7 @@ import yaml
 from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec
 from jasco_pl.controls import CONTROLS
+from jasco_pl.interop import hub
 from jasco_pl.metrics.report import Figure
 from jasco_pl.network.model import JascoModel, ModelConfig, read_config
 from jasco_pl.studies import model_card
@@ -277,3 +278,24 @@ def test_the_configuration_for_a_gpu_goes_on_from_the_model_that_ships() -> None
         model = JascoModel(trained)
     assert 27e6 < parameters(model.config) < 28e6
     assert 2 * sum(tensor.numel() for tensor in model.state_dict().values()) < 60 * 2**20
+
+
+def test_what_is_pushed_carries_the_figures_and_the_folder_stays(
+    results: dict[str, Any], tiny_model_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    def publish(folder: Path, repository: str, private: bool | None) -> str:
+        sent.append((folder / "README.md").read_text())
+        return f"https://huggingface.co/{repository}"
+
+    monkeypatch.setattr(hub, "publish", publish)
+    folder = tmp_path / "mine"
+    JascoModel(tiny_model_config).save_pretrained(folder)
+    (folder / "README.md").write_text(CARD)
+    assert main(["push", str(folder), "someone/model", "--eval", written(tmp_path / "eval", results)]) == 0
+    assert "| chords        | 0.500 ± 0.010 |" in sent[0]
+    assert sent[0].startswith("---\nlicense: mit\n---\n")
+    assert (folder / "README.md").read_text() == CARD
+    assert main(["push", str(folder), "someone/model", "--eval", str(tmp_path / "nowhere")]) == 2
+    assert len(sent) == 1

@@ -35,10 +35,12 @@ def run(args: argparse.Namespace) -> int:
     from jasco_pl.interop.hub import checkpoint_folder, publish
     from jasco_pl.interop.saving import CARD, read_card, save_whole
     from jasco_pl.network.model import JascoModel
-    from jasco_pl.studies.model_card import figures_block, read_results, refresh
     from jasco_pl.system.resources import locate
 
-    parts = {"figures": figures_block(read_results(args.eval))} if args.eval else {}
+    if args.eval:
+        from jasco_pl.studies.model_card import figures_block, read_results, refresh
+
+        figures = figures_block(read_results(args.eval))
     folder = checkpoint_folder(args.checkpoint)
     model = JascoModel.from_pretrained(folder)
     codec = locate(model.config.codec, folder)
@@ -46,8 +48,9 @@ def run(args: argparse.Namespace) -> int:
         whole = Path(temporary) / args.repository.rpartition("/")[2]
         inside = load_codec(codec) if Path(codec).is_dir() else None  # one of the Hub stays there
         save_whole(model, inside, whole, read_card(folder), getattr(torch, args.dtype))
-        if parts:
-            refresh(whole / CARD, parts, shlex.join(["jasco", "push", args.checkpoint, args.repository, "--eval", args.eval]))
+        if args.eval:
+            command = shlex.join(["jasco", "push", args.checkpoint, args.repository, "--eval", args.eval])
+            refresh(whole / CARD, {"figures": figures}, command)
         address = publish(whole, args.repository, args.private or None)
     print(f"published {address}")
     return 0

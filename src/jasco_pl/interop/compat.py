@@ -121,9 +121,9 @@ class Audiocraft:
 
         span = torch.tensor([0.0, END], device=noise.device)
         try:
-            path = torchdiffeq.odeint(counted, noise, span, rtol=config.tolerance, atol=config.tolerance)
+            states = torchdiffeq.odeint(counted, noise, span, rtol=config.tolerance, atol=config.tolerance)
         except AssertionError as error:  # how torchdiffeq says that its step shrank to nothing
             raise UserError(f"dopri5 cannot keep tolerance {config.tolerance:g} ({error}); a larger one or euler may do.") from error
         if progress is not None:
             progress(1.0)
-        return Solution(path[-1], evaluations)
+        return Solution(states[-1], evaluations)

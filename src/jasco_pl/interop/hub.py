@@ -20,13 +20,14 @@ from jasco_pl.system.resources import CHECKOUT, locate
 
 _ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = [CONFIG_NAME, "*.safetensors", "README.md", "*/config.json", MODEL_FILE, CODEC_FILE]
+_FOLDERS = (".", "..", "checkpoints", "runs", "out", "data")
 _CONVERSION = 1  # counts up when a conversion would write something else
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name can be a Hub id; not where its first part is a folder here, so that a path was meant."""
+    """Whether a name can be a Hub id; not where its first part is a folder here or one of this project's, so that a path was meant."""
     owner = name.partition("/")[0]
-    return bool(_ID.fullmatch(name)) and owner not in (".", "..") and not any((place / owner).is_dir() for place in (Path(), CHECKOUT))
+    return bool(_ID.fullmatch(name)) and owner not in _FOLDERS and not any((place / owner).is_dir() for place in (Path(), CHECKOUT))
 
 
 def checkpoint_folder(name: str | Path, revision: str | None = None) -> str:
@@ -59,17 +60,17 @@ def fetch(repository: str, revision: str | None = None) -> Path:
         UserError: there is no such repository or revision, it is gated, or the Hub cannot be reached.
     """
     from huggingface_hub import snapshot_download  # here and below: a local folder needs none of it
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=_FILES))
-    except LocalEntryNotFoundError as error:
+    except HfHubHTTPError as error:
+        raise UserError(explained(repository, error, revision)) from error
+    except (LocalEntryNotFoundError, HTTPError) as error:
         raise UserError(
             f"the checkpoint {repository!r} is not available: it is no local folder, the Hub's cache (HF_HOME) does not hold all of it, "
             f"and the Hub cannot be reached ({_reason(error)}); a folder with its files works offline."
         ) from error
-    except HfHubHTTPError as error:
-        raise UserError(explained(repository, error, revision)) from error
     except HFValidationError as error:
         raise UserError(f"{repository!r} is no Hub id: {' '.join(str(error).split())}.") from error
 
@@ -136,9 +137,8 @@ def publish(folder: str | Path, repository: str, private: bool | None = None, me
     Raises:
         UserError: there is no token that may write there, the Hub refuses, or cannot be reached.
     """
-    from httpx2 import RequestError
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     api = HfApi()
     try:
@@ -154,6 +154,6 @@ def publish(folder: str | Path, repository: str, private: bool | None = None, me
                 f"the Hub does not let this token write to {repository!r}: `hf auth login` with one that may, or HF_TOKEN."
             ) from error
         raise UserError(explained(repository, error)) from error
-    except (RequestError, OfflineModeIsEnabled) as error:
+    except (HTTPError, OfflineModeIsEnabled) as error:
         raise UserError(f"{repository!r} cannot be published: the Hub cannot be reached ({_reason(error)}).") from error
     return str(found)

@@ -6,12 +6,15 @@ it is executed.
 
 from __future__ import annotations
 
+import pickletools
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -99,7 +102,9 @@ def read_package(path: Path) -> Mapping[str, Any]:
         with path.open("rb") as file:
             if file.read(2) == b"PK" and not zipped:
                 raise UserError(f"{where!r} is cut off: its end is missing.")
-        package = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols: what cannot be read is an error here
+            package = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except UserError:
         raise
     except FileNotFoundError:
@@ -107,16 +112,43 @@ def read_package(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise UserError(f"{where!r} cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # torch and pickle raise whatever the bytes provoke
-        raise UserError(_why(where, error)) from error
+        raise UserError(_why(path, error)) from error
     if not isinstance(package, Mapping):
         kind = type(package).__name__
         raise UserError(f"{where!r} holds a {kind}, where audiocraft's mapping of 'best_state' and 'xp.cfg' is accepted.")
     return package
 
 
-def _why(where: str, error: Exception) -> str:
+def _why(path: Path, error: Exception) -> str:
+    """The sentence for a file that torch does not read."""
     text = " ".join(str(error).split())
-    if asked := re.search(r"GLOBAL ([\w.]+)", text):
-        return f"{where!r} asks for the pickled class {asked[1]}, which could run anything; only tensors and plain values are read."
-    reason = re.split(r"[.:] ", text)[-1].rstrip(".")[:160] or type(error).__name__
-    return f"{where!r} is cut off, damaged or no file of torch.save ({reason})."
+    asked = re.search(r"GLOBAL ([\w.]+)", text)
+    if name := asked[1] if asked else _first_class(path):
+        return f"{str(path)!r} asks for the pickled class {name}, which could run anything; only tensors and plain values are read."
+    reason = text.partition(" Check the documentation")[0].rpartition(": ")[2].rstrip(".")[:160] or type(error).__name__
+    return f"{str(path)!r} is cut off, damaged or no file of torch.save ({reason})."
+
+
+def _first_class(path: Path) -> str | None:
+    """The first class or function that a pickle asks for, found without running it; torch does not say it of newer pickle protocols."""
+    with suppress(Exception):  # whatever the bytes provoke: there is nothing to name then
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                names = [name for name in archive.namelist() if name.endswith("data.pkl")]
+                with archive.open(names[0]) as inside:
+                    return _asked(inside)
+        with path.open("rb") as file:
+            return _asked(file)
+    return None
+
+
+def _asked(file: IO[bytes]) -> str | None:
+    texts: list[str] = []
+    for operation, argument, _ in pickletools.genops(file):
+        if isinstance(argument, str) and operation.name != "GLOBAL":
+            texts.append(argument)
+        elif operation.name in ("GLOBAL", "STACK_GLOBAL"):
+            name = str(argument).replace(" ", ".") if argument else ".".join(texts[-2:])
+            if not name.startswith(("torch.", "collections.OrderedDict")):  # what tensors are made of
+                return name
+    return None

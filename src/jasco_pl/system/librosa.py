@@ -1,6 +1,7 @@
 """librosa, whose compiled functions several processes may keep on disk at once: import it from here.
 
-Its parts are loaded when they are first used, which takes seconds, and some of their functions are compiled then.
+It and its parts are loaded when they are first used, which takes seconds, and some of their functions are compiled then. Making music
+needs none of them, nor that librosa is installed.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from functools import cache, wraps
 from itertools import count
 from typing import Any
 
-import librosa
-
 
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):  # what Python itself asks of a module
         raise AttributeError(name)
+    import librosa
+
     share_numba_cache()
     return getattr(librosa, name)
 
