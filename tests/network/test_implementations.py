@@ -9,7 +9,7 @@ from torch.nn.attention.flex_attention import flex_attention
 
 from jasco_pl.network import implementations
 from jasco_pl.network.blocks import alibi_bias
-from jasco_pl.network.implementations import ATTENTION, CONVOLUTION, convolve, convolve_blocks, mix, mix_flex
+from jasco_pl.network.implementations import ATTENTION, CONVOLUTION, convolve, convolve_blocks, mix, mix_flex, mix_products
 from jasco_pl.network.transformer import Transformer, TransformerConfig
 
 
@@ -43,6 +43,19 @@ def test_blocks_in_half_precision_add_up_in_the_weights_own() -> None:
     assert half[2].dtype == torch.float32
     for found, exact in zip(half, expected, strict=True):
         assert float((found - exact).norm() / exact.norm()) < 0.01
+
+
+@pytest.mark.parametrize("kind", ["bias", "mask", "none"])
+def test_attention_by_products_is_attention(kind: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    leaves = [torch.randn(2, 4, length, 8, generator=draw, dtype=torch.float64).requires_grad_() for length in (10, 7, 7)]
+    mask = torch.arange(7) < torch.tensor([[3], [7]])
+    biases = {"bias": alibi_bias(4, 10)[..., :7].double(), "mask": mask[:, None, None].expand(-1, 1, 10, -1), "none": None}
+    found, expected = (
+        [result.detach(), *torch.autograd.grad(result, leaves, torch.linspace(-1, 1, 640, dtype=torch.float64).reshape(2, 4, 10, 8))]
+        for result in (attend(*leaves, biases[kind], 0.0) for attend in (mix_products, mix))
+    )
+    torch.testing.assert_close(found, expected)
 
 
 def test_flex_attention_computes_the_bias(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,8 +104,11 @@ def test_training_alone_computes_by_what_was_named(monkeypatch: pytest.MonkeyPat
     torch.nn.init.normal_(network.output.weight)
     inputs = torch.randn(2, 20, 8), torch.rand(2), torch.randn(2, 3, 8), torch.ones(2, 3, dtype=torch.bool)
     before = network.train()(*inputs)
-    network.compute_by("counted", "counted")
+    network.compute_by("counted", "sdpa", "counted")
     torch.testing.assert_close(network(*inputs), before)
     assert calls == [(20, 0), (20, 20), (20, 20)]  # not the texts'
     network.eval()(*inputs)
     assert len(calls) == 3
+    network.compute_by("sdpa", "counted", "library")
+    network.train()(*inputs)
+    assert calls[3:] == [(20, 3), (20, 3)]

@@ -69,7 +69,7 @@ def test_a_network_is_given_what_is_fastest_at_its_sizes(dtype: torch.dtype, mon
     monkeypatch.setitem(CONVOLUTION, "library", lazy)
     network = Transformer(CONFIG, 8, 8, 8)
     told = tune(network, Sizes(3, 41, torch.device("cpu"), dtype, compiled=False))
-    assert network.implementations == ("sdpa", "blocks")
+    assert network.implementations == ("sdpa", "sdpa", "blocks")
     assert set(seen) == {((3, 32, 21), (32, 8, 8))}
     assert told.startswith("self-attention by sdpa (sdpa ")
     assert "cudnn cannot be had (" in told
@@ -78,9 +78,12 @@ def test_a_network_is_given_what_is_fastest_at_its_sizes(dtype: torch.dtype, mon
 
 
 def test_where_there_is_no_choice_none_is_made() -> None:
-    plain = Transformer(TransformerConfig(width=32, layers=2, heads=4, feed_forward=64, positions="sinusoid", alibi=False), 8, 8, 8)
+    sizes: dict[str, Any] = {"width": 32, "layers": 2, "heads": 4, "feed_forward": 64, "positions": "sinusoid"}
+    plain = Transformer(TransformerConfig(**sizes, alibi=False, mask_text=False), 8, 8, 8)
     assert tune(plain, Sizes(1, 8, torch.device("cpu"), torch.float32, compiled=True)) == ""
-    assert plain.implementations == ("sdpa", "library")
+    assert plain.implementations == ("sdpa", "sdpa", "library")
+    random = Transformer(TransformerConfig(**sizes, dropout=0.1), 8, 8, 8)  # each would draw its own
+    assert tune(random, Sizes(1, 8, torch.device("cpu"), torch.float32, compiled=True)) == ""
 
 
 @pytest.fixture
@@ -114,4 +117,4 @@ def test_both_loops_of_a_bench_compute_alike(
 
     monkeypatch.setattr(JascoModule, "item_losses", watch)
     train_speed(TrainBench(tiny_training("bench", "--model.config.transformer.dropout", "0", "--model.tune", "true"), turns=2, warmup=1))
-    assert list(used.values()) == [{("sdpa", "blocks")}] * 2
+    assert list(used.values()) == [{("sdpa", "sdpa", "blocks")}] * 2

@@ -224,7 +224,7 @@ class Transformer(nn.Module):
         self.output_norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, out_channels * patch, bias=False)
         self._bias: Tensor | None = None
-        self.implementations = (next(iter(ATTENTION)), next(iter(CONVOLUTION)))
+        self.implementations = (next(iter(ATTENTION)), next(iter(ATTENTION)), next(iter(CONVOLUTION)))
         self._initialise()
 
     def speed_up(self, compiled: bool = False, checkpointing: bool = False) -> None:
@@ -238,12 +238,12 @@ class Transformer(nn.Module):
                 layer.checkpointing = checkpointing
                 layer.compiled = torch.compile(layer.compute) if compiled else None
 
-    def compute_by(self, attention: str, convolution: str) -> None:
-        """Name the implementations (`network.implementations`) of self-attention and of the positions' convolution that training uses."""
-        self.implementations = (attention, convolution)
+    def compute_by(self, attention: str, text_attention: str, convolution: str) -> None:
+        """Name the implementations (`network.implementations`) of both attentions and of the positions' convolution that training uses."""
+        self.implementations = (attention, text_attention, convolution)
         for module in self.modules():
             if isinstance(module, Layer):
-                module.self_attention.mix = ATTENTION[attention]
+                module.self_attention.mix, module.cross_attention.mix = ATTENTION[attention], ATTENTION[text_attention]
             elif isinstance(module, ConvolutionalPositions):
                 module.convolve = CONVOLUTION[convolution]
 

@@ -56,8 +56,8 @@ class JascoModule(lightning.LightningModule):
         checkpointing: keep only what enters each layer and compute the rest again in the backward pass: less memory, a third more work.
         graph: take every optimiser step as one function of its batch, on a GPU as one CUDA graph: auto, where there is a GPU and nothing
             forbids it (accumulation, several processes, scaled gradients, data through a loader); true: on a CPU too; false: never.
-        tune: before the first step, try all implementations of self-attention and of the positions' convolution at this training's sizes,
-            and use the fastest: auto, on a GPU; true: on a CPU too; false: PyTorch's own choice. They are equal up to rounding.
+        tune: before the first step, try all implementations of attention and of the positions' convolution at this training's sizes, and
+            use the fastest: auto, on a GPU; true: on a CPU too; false: PyTorch's own choice. They are equal up to rounding.
         fused: Adam as one kernel; null: on CUDA. Never where gradients are scaled (precision 16-mixed): it could not be clipped there.
         matmul_precision: of float32 products, see torch.set_float32_matmul_precision: highest, high (TF32 on CUDA) or medium.
     """

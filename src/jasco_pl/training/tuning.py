@@ -19,6 +19,7 @@ from jasco_pl.network.blocks import alibi_bias
 from jasco_pl.network.implementations import ATTENTION, CONVOLUTION, Convolve, Mix
 from jasco_pl.network.transformer import KEY_MULTIPLE, Transformer, TransformerConfig
 from jasco_pl.system.cuda_graph import WARM_UP, aside, captured
+from jasco_pl.training.flops import TEXT_TOKENS
 
 ROUNDS = 5
 CLOSE = {torch.float32: 2e-3, torch.bfloat16: 3e-2, torch.float16: 1e-2}
@@ -143,31 +144,45 @@ def tune(transformer: Transformer, sizes: Sizes) -> str:
     """Let a network's training use the fastest implementations at these sizes; what was measured, in words."""
     config, told = transformer.config, []
     tokens = -(-sizes.frames // config.frames_per_token)
-    attention, convolution = transformer.implementations
-    if config.alibi and not config.dropout:  # without a bias PyTorch's own choice is the best there is
-        choice = _attention(config, tokens, sizes)
-        attention, told = choice.name, [f"self-attention by {choice.name} ({choice.told})"]
+    attention, text_attention, convolution = transformer.implementations
+    if not config.dropout:  # of which each would draw its own
+        if config.alibi:  # without a bias PyTorch's own choice is the best there is
+            keys = tokens + -tokens % KEY_MULTIPLE.get(sizes.device.type, 1)
+            bias = functional.pad(alibi_bias(config.heads, tokens, sizes.device).to(sizes.dtype), (0, keys - tokens), value=-torch.inf)
+            choice = _attention(config, sizes, bias, [name for name in ATTENTION if sizes.compiled or name != "flex"])
+            attention, told = choice.name, [f"self-attention by {choice.name} ({choice.told})"]
+        if config.mask_text:
+            mask = (
+                torch.arange(TEXT_TOKENS, device=sizes.device) < TEXT_TOKENS // 2 + torch.arange(sizes.batch, device=sizes.device)[:, None]
+            )
+            mask = mask[:, None, None].expand(-1, 1, tokens, -1)
+            choice = _attention(config, sizes, mask, [name for name in ATTENTION if name != "flex"])
+            text_attention = choice.name
+            told.append(f"cross-attention by {choice.name} ({choice.told})")
     if config.positions == "convolution":
         choice = _convolution(config, tokens, sizes)
         convolution = choice.name
         told.append(f"positions by {choice.name} ({choice.told})")
-    transformer.compute_by(attention, convolution)
+    transformer.compute_by(attention, text_attention, convolution)
     if sizes.device.type == "cuda":
         torch.cuda.empty_cache()
     return "; ".join(told)
 
 
-def _attention(config: TransformerConfig, tokens: int, sizes: Sizes) -> Choice:
-    keys = tokens + -tokens % KEY_MULTIPLE.get(sizes.device.type, 1)
-    bias = alibi_bias(config.heads, tokens, sizes.device).to(sizes.dtype)
-    bias = functional.pad(bias, (0, keys - tokens), value=-torch.inf)
-    lengths, head = (tokens, keys, keys), config.width // config.heads
+def _attention(config: TransformerConfig, sizes: Sizes, bias: Tensor, names: Sequence[str]) -> Choice:
+    """With this bias [1 or B, H or 1, N, M]."""
+    head = config.width // config.heads
+    lengths = (bias.shape[2], bias.shape[3], bias.shape[3])
     inputs = [sizes.tensor(sizes.batch, length, config.heads, head).transpose(1, 2) for length in lengths]  # as projections leave them
 
     def by(mix: Mix) -> Callable[..., Tensor]:
-        return lambda query, key, value: mix(query, key, value, bias, 0.0)
+        def compute(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            with sizes.precision():
+                return mix(query, key, value, bias, 0.0)
 
-    return fastest({name: by(mix) for name, mix in ATTENTION.items() if sizes.compiled or name != "flex"}, inputs)
+        return compute
+
+    return fastest({name: by(ATTENTION[name]) for name in names}, inputs)
 
 
 def _convolution(config: TransformerConfig, tokens: int, sizes: Sizes) -> Choice:
