@@ -107,7 +107,9 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(complains, exported, mou
 def test_a_read_only_file_system_is_one_sentence(complains, exported, mounted, tiny_training):
     subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)
     complains(["export", str(exported), "-o", str(mounted / "out")], "the file system is read-only")
-    complains(["fit", *tiny_training("run", "--trainer.logger.init_args.save_dir", str(mounted))], "the file system is read-only", str(mounted))
+    complains(
+        ["fit", *tiny_training("run", "--trainer.logger.init_args.save_dir", str(mounted))], "the file system is read-only", str(mounted)
+    )
 
 
 def test_shards_that_do_not_fit_on_the_disk_leave_the_finished_ones(complains, mounted, tiny_codec_folder, tmp_path):

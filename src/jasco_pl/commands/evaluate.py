@@ -12,10 +12,10 @@ references in OUT play, or of the whole piece.
 
 Rows: the codec's ceiling, the caption alone, every control alone, all together, crossed (chords of a piece, drums of another and the melody
 of a third, transposed), in- and outpainting alone and with all controls (painting+all), beside which the same controls are measured in the
-same seconds of clips that are made whole (middle); for every checkpoint, guidance, solver and number of steps that is named (an option may be
-given several times). Chord IoU compares Chordino on the clip with Chordino on the
-reference; onset F1 counts clips with drums; melody accuracy clips with a melody. FAD, KL and CLAP of rows that give audio are measured with
-the audio of another piece, as in the paper. Figures whose weights are not here say so. Interrupted runs go on.
+same seconds of clips that are made whole (middle), and texts by section of composed pieces that have some (form); for every checkpoint,
+guidance, solver and number of steps that is named (an option may be given several times). Chord IoU compares Chordino on the clip with
+Chordino on the reference; onset F1 counts clips with drums; melody accuracy clips with a melody. FAD, KL and CLAP of rows that give audio
+are measured with the audio of another piece, as in the paper. Figures whose weights are not here say so. Interrupted runs go on.
 
 With --guidance-grid: all controls together under the paper's eight combinations of guidance weights, one row each. The best is the one with
 the highest mean of chord IoU, onset F1 and melody accuracy; how good it sounds, and how well it matches the text, is not in that rule.

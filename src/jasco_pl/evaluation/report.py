@@ -117,9 +117,9 @@ def notes(results: Results) -> list[str]:
         )
     if (form := next((row for row in results.rows if row.name == FORM), None)) is not None:
         found.append(
-            f"The row {FORM} has no control: each section that a stretch touches is asked for by a text of its own, at its time. It holds the "
-            f"{len(form.task.names)} of {len(results.names)} pieces whose stretch has more than one, so that its distances compare with those "
-            "of other rows of the same pieces alone."
+            f"The row {FORM} has no control: each section that a stretch touches is asked for by a text of its own, at its time. It holds "
+            f"the {len(form.task.names)} of {len(results.names)} pieces whose stretch has more than one, so that its distances compare "
+            "with those of other rows of the same pieces alone."
         )
     if any(remade(row.name, row.given) for row in results.rows):
         first, last = (f"{share:.0%}" for share in REDONE)

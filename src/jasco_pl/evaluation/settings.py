@@ -72,9 +72,9 @@ class Settings:
 def rows_of(controls: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The rows of a model: name -> the controls that are given.
 
-    `FORM` is of pieces with sections alone: no control, as in `NO_CONTROL`, but a text for each section at its time in place of one for all.
-    Painting hands over a part of the clip itself and is measured in what is made anew. With the other controls it stands beside clips that
-    are made whole from the same controls and measured in the same seconds.
+    `FORM` is of pieces with sections alone: no control, as in `NO_CONTROL`, but a text for each section at its time in place of one for
+    all. Painting hands over a part of the clip itself and is measured in what is made anew. With the other controls it stands beside clips
+    that are made whole from the same controls and measured in the same seconds.
     """
     measured = [name for name in controls if name != Painting.name]
     rows: dict[str, tuple[str, ...]] = {CEILING: (), NO_CONTROL: (), FORM: (), **{name: (name,) for name in measured}}
