@@ -308,6 +308,11 @@ class Columns:
         return np.diff(self.arrays["caption_stops"], prepend=0)
 
     @cached_property
+    def section_counts(self) -> NDArray[np.int64]:
+        """Sections of each sample, [N]."""
+        return np.diff(self.arrays["section_stops"], prepend=0) if self.has_sections else np.zeros(len(self), np.int64)
+
+    @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Samples of each shard, [S]."""
         return np.diff(self.stops, prepend=0)
