@@ -36,8 +36,8 @@ _PLACES = ("/usr/share/sounds/sf3", "/usr/share/sounds/sf2", "/usr/share/soundfo
 def find_soundfont(path: str | os.PathLike[str] | None = None) -> Path:
     """Return a GM SoundFont (.sf2 or .sf3).
 
-    Looked for in this order: `path`, the environment variable JASCO_SOUNDFONT, and `DEFAULT`. Each may be a file or a name in `FONTS`: that is
-    looked for in the folders of the system and the caches, and fetched from Debian without root into the cache of the user.
+    Looked for in this order: `path`, the environment variable JASCO_SOUNDFONT, and `DEFAULT`. Each may be a file or a name in `FONTS`,
+    whose file is looked for in the folders of the system and the caches, and fetched from Debian without root into the user's cache.
     Last, where nothing is named, comes TimGM6mb of the pretty_midi package.
 
     Raises:
