@@ -87,7 +87,7 @@ $(STAMP): setup.cfg constraints.txt
 	fi
 	@echo "setup: installing the packages that setup.cfg and constraints.txt name (some minutes the first time)"
 	@$(PIP) --editable ".[dev]"
-	@$(PIP) --no-deps tinysoundfont musicnn
+	@$(PIP) --no-deps tinysoundfont musicnn BeatNet
 	@if [ "$(CHORDS)" = 1 ]; then \
 	  $(PIP) vamphost && $(PIP) --no-deps --ignore-requires-python chord-extractor || \
 	    { echo "setup: the chord recogniser could not be installed; 'make setup CHORDS=0' goes on without it" >&2; exit 2; }; \

@@ -10,6 +10,7 @@ import torch
 from jasco_pl.codec import BandCodec
 from jasco_pl.controls.base import FrameGrid
 from jasco_pl.controls.dynamics import SHAPES, Dynamics, read_points
+from jasco_pl.extract.heard import Heard
 from jasco_pl.system.errors import UserError
 
 
@@ -83,3 +84,24 @@ def test_nothing_given_is_not_loud_and_not_silent() -> None:
     assert not torch.allclose(nothing, loud)
     assert not torch.allclose(nothing, silent)
     torch.testing.assert_close(control(control.null_frames(1, 1))[0, 0], nothing)
+
+
+def test_what_is_asked_for_is_measured_by_its_course(grid: FrameGrid) -> None:
+    adherence = Dynamics.adherence
+    assert adherence is not None
+    raw = read("0:-30, 4:0", grid)
+    raw[:50] = 100
+    asked = adherence.asked({"dynamics": raw.astype(np.float16)}, None)
+    assert asked is not None
+    assert np.isnan(asked[:50]).all()
+    clip = Heard(torch.randn(1, 4 * 32000, generator=torch.Generator().manual_seed(0)), 32000)
+    flat = adherence.figures(clip, asked, clip.whole)
+    ramp = 10 ** ((np.arange(4 * 32000) / 32000 * 7.5 - 40) / 20)
+    clip = Heard(clip.audio * torch.from_numpy(ramp).float(), 32000)
+    follows = adherence.figures(clip, asked, clip.whole)
+    assert follows["dynamics_correlation"] > 0.99
+    assert follows["dynamics_error"] < 1.0
+    assert abs(flat["dynamics_correlation"]) < 0.9
+    assert flat["dynamics_error"] > 4
+    assert adherence.asked({"dynamics": np.full(200, 100.0)}, None) is None
+    assert adherence.asked({}, None) is None

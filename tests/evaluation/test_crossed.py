@@ -91,7 +91,11 @@ def test_each_figure_is_against_the_piece_of_its_control(available: bool, monkey
     assert set(three.asked.conditions["melody"].tolist()) == {12}
     assert three.asked.codes(None)[0] == g_minor  # type: ignore[arg-type]
     lanes = asked_lanes(three.asked, ("chords", "drums", "melody"))
-    assert lanes == {"chords": [["C", 0.0]], "melody": [[55, 0.0, 2.0]], "onsets": [0.3, 0.8]}
+    assert {name: lane for name, lane in lanes.items() if lane} == {
+        "chords": [["C", 0.0]],
+        "melody": [[55, 0.0, 2.0]],
+        "onsets": [0.3, 0.8],
+    }
 
     follows = heard(c_major, 7, [0.3, 0.8])
     found = measure(follows, three.asked)

@@ -235,7 +235,7 @@ def test_the_grid_needs_something_to_weigh(tiny_settings: Settings, tmp_path: Pa
 
 def test_the_best_follows_most(tiny_settings: Settings) -> None:
     def row(name: str, *means: float) -> ResultRow:
-        figures = {key: Figure(mean, mean, mean, 1) for key, mean in zip(FOLLOWING, means, strict=True)}
+        figures = {key: Figure(mean, mean, mean, 1) for key, mean in zip(FOLLOWING[:3], means, strict=True)}
         return ResultRow(name, tiny_settings, (), SimpleNamespace(), Measured(figures, []))
 
     rows = [row("a", 0.2, 0.5, 0.5), row("b", 0.6, 0.5, 0.4), row("c", 0.9, 0.3, 0.3)]

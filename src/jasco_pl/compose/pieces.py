@@ -26,10 +26,10 @@ from jasco_pl.audio.files import read_audio
 from jasco_pl.compose.captions import captions, section_captions
 from jasco_pl.compose.composer import compose
 from jasco_pl.compose.edition import EDITIONS
-from jasco_pl.compose.render import SAMPLE_RATE, Renderer, produce
+from jasco_pl.compose.render import SAMPLE_RATE, Renderer, find_soundfont, produce
 from jasco_pl.compose.song import Song, generator
-from jasco_pl.compose.soundfonts import find_soundfont
 from jasco_pl.notation import harmony
+from jasco_pl.notation.beats import phases
 from jasco_pl.notation.melody import melody_frames
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, write_json
@@ -201,7 +201,7 @@ def compose_set(
         hours: amount of audio wanted; the last piece goes over it.
         seed: any whole number; splits of one seed share nothing.
         split: `train`, `valid` or `test`.
-        soundfont: file, or a name of `FONTS`; of several each piece gets one by its hash; None looks for one (see `find_soundfont`).
+        soundfont: .sf2 or .sf3 file; of several each piece gets one by its hash; None looks for one (see `find_soundfont`).
         workers: processes; the result does not depend on it.
         progress: show a bar.
         arrangement: 0 for the pieces, 1, 2, ... for other bands that play them (`compose`); a folder holds one arrangement.
@@ -314,6 +314,12 @@ class Stretch:
     def chords(self) -> NDArray[np.int16]:
         """The composed chords of the stretch, vocabulary indices [T]."""
         return harmony.changes_to_frames(self.note["chords"], self.total, self.frame_rate)[self.first : self.first + self.frames]
+
+    @property
+    def beats(self) -> NDArray[np.float32]:
+        """Phases of beat and bar of the stretch, [T, 2]."""
+        beats = [(float(time), int(number)) for time, number in self.note.get("beats", [])]
+        return phases(beats, self.total, self.frame_rate)[self.first : self.first + self.frames]
 
 
 def read_stretch(path: Path, seconds: float, sample_rate: int, frame_rate: float, purpose: str) -> Stretch:

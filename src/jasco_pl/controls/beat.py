@@ -5,14 +5,83 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jasco_pl.controls.adherence import Adherence
 from jasco_pl.controls.base import Control, FrameGrid, Reading
 from jasco_pl.controls.chords import BPM, METER
-from jasco_pl.notation.beats import NOWHERE, phases, steady_beats
+from jasco_pl.extract import beats
+from jasco_pl.extract.heard import Heard, Part
+from jasco_pl.metrics.beats import TOLERANCE, WINDOW, beat_f1, tempo, tempo_error
+from jasco_pl.metrics.report import Column
+from jasco_pl.notation.beats import NOWHERE, beat_times, phases, steady_beats
+from jasco_pl.notation.harmony import FRAME_RATE
+from jasco_pl.pages.lanes import Events, Side
 
 HARMONICS = 4  # of a beat: down to sixteenths
+
+
+class _BeatLane(Events):
+    """Beats [N, 2]: seconds, and 1 for a downbeat or another number."""
+
+    def written(self, side: Side) -> list[float]:
+        return super().written(side[:, 0])
+
+    def draw(self, axes: Any, asked: Side | None, heard: Side | None, names: tuple[str, str]) -> str:
+        return super().draw(axes, _seconds(asked), _seconds(heard), names)
+
+
+def _seconds(side: Side | None) -> Side | None:
+    return None if side is None else side[:, 0]
+
+
+class BeatAdherence(Adherence):
+    """Beats, downbeats and tempo as BeatNet hears them, against those that were asked for."""
+
+    lane = _BeatLane("beat", WINDOW)
+    columns = (
+        Column("beat_f1", "beat F1", 3, True),
+        Column("tempo_octaves", "tempo within 4 %, octaves apart", 3, True),
+        Column("tempo_heard", "tempo heard, bpm", 1),
+    )
+    further = (
+        Column("tempo_right", "tempo within 4 %", 3, True),
+        Column("tempo_error", "tempo error, octaves apart", 3, False),
+        Column("downbeat_f1", "downbeat F1", 3, True),
+    )
+    extracted = ("beats",)
+
+    def missing(self) -> str | None:
+        return None if beats.weights_file() else "BeatNet is not installed: `make setup` brings it."
+
+    def asked(self, conditions: Mapping[str, Side], given: Heard | None) -> Side | None:
+        """Beats [N, 2]: seconds, and 1 for a downbeat, 2 for another, 0 where bars are not known."""
+        raw = conditions.get(self.name)
+        times = np.zeros(0) if raw is None else beat_times(raw[:, 0], FRAME_RATE)
+        if raw is None or not len(times):
+            return None
+        down = beat_times(raw[:, 1], FRAME_RATE)
+        apart = np.abs(times[:, None] - down[None]).min(axis=1, initial=np.inf)
+        return np.stack([times, np.where(apart < WINDOW, 1, 2) if len(down) else np.zeros(len(times))], axis=1)
+
+    def heard(self, clip: Heard, asked: Side | None = None) -> Side | None:
+        return None if self.missing() else clip.beats
+
+    def figures(self, clip: Heard, asked: Side, part: Part) -> dict[str, float]:
+        sides = (clip.beats, asked)
+        found, wanted = (part.times(side[:, 0]) for side in sides)
+        found_down, wanted_down = (part.times(side[side[:, 1] == 1, 0]) for side in sides)
+        played, meant = tempo(found), tempo(wanted)
+        figures = {"beat_f1": beat_f1(found, wanted), "downbeat_f1": beat_f1(found_down, wanted_down), "tempo_heard": played}
+        if np.isnan(meant):
+            return figures
+        off, apart = (tempo_error(played, meant, octaves) for octaves in (False, True))
+        return figures | {"tempo_error": apart, "tempo_right": float(off <= TOLERANCE), "tempo_octaves": float(apart <= TOLERANCE)}
+
+
+BEATS = BeatAdherence()
 
 
 class Beat(Control):
@@ -31,6 +100,7 @@ class Beat(Control):
     dtype = torch.float32
     frame_shape = (2,)
     null = NOWHERE
+    adherence = BEATS
 
     def __init__(self, dim: int = 16) -> None:
         super().__init__()

@@ -16,9 +16,15 @@ from torch import Tensor, nn
 
 from jasco_pl.audio.files import AUDIO_SUFFIXES
 from jasco_pl.audio.long_audio import InMemory
+from jasco_pl.controls.adherence import Adherence
 from jasco_pl.controls.audio import read_waveform
 from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
 from jasco_pl.extract.dynamics import FLOOR, NOTHING, levels
+from jasco_pl.extract.heard import Heard, Part
+from jasco_pl.metrics.dynamics import dynamics_correlation, dynamics_error
+from jasco_pl.metrics.report import Column
+from jasco_pl.pages.curve import Curve
+from jasco_pl.pages.lanes import Side
 from jasco_pl.system.errors import UserError
 
 SHAPES: dict[str, tuple[tuple[float, float], ...]] = {
@@ -31,6 +37,27 @@ SHAPES: dict[str, tuple[tuple[float, float], ...]] = {
 }
 """Words that can be asked for: (share of the clip, level in dB), straight between."""
 _USUAL, _SPREAD = -10.0, 10.0  # dB: what the projection sees as 0 and as 1
+
+
+class DynamicsAdherence(Adherence):
+    """The course of the level, in dB; how loud the clip is as a whole does not count."""
+
+    lane = Curve("dynamics", FLOOR, 3.0)
+    columns = (Column("dynamics_correlation", "dynamics, correlation", 3, True), Column("dynamics_error", "dynamics error, dB", 2, False))
+
+    def asked(self, conditions: Mapping[str, Side], given: Heard | None) -> Side | None:
+        """Levels [T], NaN where none was asked for."""
+        raw = conditions.get(self.name)
+        if raw is None or not (raw < NOTHING / 2).any():
+            return None
+        return np.where(raw < NOTHING / 2, raw, np.nan).astype(np.float64)
+
+    def heard(self, clip: Heard, asked: Side | None = None) -> Side | None:
+        return clip.levels
+
+    def figures(self, clip: Heard, asked: Side, part: Part) -> dict[str, float]:
+        pair = clip.levels[part.frames], asked[part.frames]
+        return {"dynamics_correlation": dynamics_correlation(*pair), "dynamics_error": dynamics_error(*pair)}
 
 
 class Dynamics(Control):
@@ -51,6 +78,7 @@ class Dynamics(Control):
     )
     dtype = torch.float32
     null = NOTHING
+    adherence = DynamicsAdherence()
 
     def __init__(self, dim: int = 4) -> None:
         super().__init__()

@@ -4,7 +4,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const NARROW = 620, AXIS = 16, GAP = 7;
-const LANES = { labels: 42, notes: 88, events: 38, texts: 20 }; // heights in pixels, by kind
+const LANES = { labels: 42, notes: 88, events: 38, curve: 52 }; // heights in pixels, by kind
 const SHARPS = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
 const VERDICTS = ["not asked for", "right", "same triad", "wrong"];
 
@@ -206,16 +206,6 @@ const DRAW = {
       }
     }
   },
-  texts(group, lane, top, high, x, left, said) {
-    shape(group, "text", { class: "side", x: left - 6, y: top + high / 2 + 4 }, said[0]);
-    for (const [text, start, end] of lane.asked) {
-      const room = Math.floor((x(end) - x(start) - 4) / 6.4);
-      box(group, "label-box asked", x(start), x(end), top, high, `${text}, ${start.toFixed(2)}–${end.toFixed(2)} s`);
-      if (room < 3) continue;
-      const shown = text.length > room ? `${text.slice(0, room - 1)}…` : text;
-      shape(group, "text", { class: "label", x: (x(start) + x(end)) / 2, y: top + high / 2 + 4 }, shown);
-    }
-  },
   notes(group, lane, top, high, x, left) {
     const pitches = lane.asked.map((note) => note[0]);
     const low = Math.min(...pitches) - 4, top_ = Math.max(...pitches) + 4, unit = high / (top_ - low + 1);
@@ -245,6 +235,27 @@ const DRAW = {
       }
       for (const [verdict, path] of lines.entries()) if (path) shape(group, "path", { class: `tick v${verdict}`, d: path });
     }
+  },
+  curve(group, lane, top, high, x, left) {
+    const bottom = top + high, at = (index) => x(index * lane.step).toFixed(1);
+    const y = (value) => (bottom - ((Math.min(Math.max(value, lane.lowest), 6) - lane.lowest) / (6 - lane.lowest)) * high).toFixed(1);
+    for (const value of [0, lane.lowest]) {
+      shape(group, "line", { class: "line", x1: left, x2: x(Infinity), y1: +y(value), y2: +y(value) });
+      shape(group, "text", { class: "side", x: left - 6, y: +y(value) + (value ? 0 : 8) }, `${value} dB`.replace("-", "−"));
+    }
+    let area = "", known = false; // each stretch that is asked for, closed along the bottom
+    for (const [index, value] of lane.asked.entries()) {
+      if (value === null) { if (known) area += `V${bottom}Z`; known = false; continue; }
+      area += known ? `L${at(index)} ${y(value)}` : `M${at(index)} ${bottom}V${y(value)}`;
+      known = true;
+    }
+    if (area) shape(group, "path", { class: "asked", d: area + (known ? `V${bottom}Z` : "") });
+    const lines = ["", "", "", ""];
+    for (const [index, [value, verdict]] of lane.heard.entries()) {
+      const next = lane.heard[index + 1];
+      if (next) lines[verdict] += `M${at(index)} ${y(value)}L${at(index + 1)} ${y(next[0])}`;
+    }
+    for (const [verdict, path] of lines.entries()) if (path) shape(group, "path", { class: `tick v${verdict}`, d: path });
   },
 };
 

@@ -47,6 +47,7 @@ class Reference:
         lacking: names of what it has nothing of to follow, whatever is heard in it: onsets, where there are no drums.
         start: second of the piece at which the stretch begins.
         told: what its sections are called, where it touches several: (start, end, text) in seconds of the stretch.
+        key: `C major`, of the piece as it was composed; None where only ears can tell.
         heard: the stretch alone, as generated clips are heard.
     """
 
@@ -59,6 +60,7 @@ class Reference:
     lacking: Collection[str]
     start: float
     told: list[Passage] = field(default_factory=list)
+    key: str | None = None
     heard: Heard = field(init=False)
 
     def __post_init__(self) -> None:
@@ -212,8 +214,8 @@ class ComposedPieces(Source):
         inside = slice(stretch.first, stretch.first + stretch.frames)
         annotated: dict[str, Tensor] = {}
         for stage in STAGES.values():
-            if stage.annotations and all(annotation in stretch.note for annotation in stage.annotations):
-                annotated |= stage(codec, PrepareConfig()).of_piece(Piece(stretch.note, {}, stretch.total))
+            if (stage.annotations or stage.from_mix) and all(annotation in stretch.note for annotation in stage.annotations):
+                annotated |= stage(codec, PrepareConfig()).of_piece(Piece(stretch.note, {"mix": stretch.whole}, stretch.total))
         conditions = {control.name: annotated[control.field][inside].numpy() for control in CONTROLS.values() if control.field in annotated}
         if chordino.available():  # what is composed is not taken for what is heard
             conditions.pop("chords", None)
@@ -228,8 +230,8 @@ class ComposedPieces(Source):
             return codec.codes(codec.encode(wav[None].to(codec.latent_mean.device)))[0].cpu().numpy()
 
         lacking = _without_drums(float(stretch.stem("drums").abs().max()) > _AUDIBLE)
-        start, told = stretch.first / codec.frame_rate, self.told(name, seconds, codec.frame_rate)
-        return Reference(name, stretch.note["captions"][0], stretch.mix, codec.sample_rate, conditions, codes, lacking, start, told)
+        start, told, key = stretch.first / codec.frame_rate, self.told(name, seconds, codec.frame_rate), stretch.note.get("key")
+        return Reference(name, stretch.note["captions"][0], stretch.mix, codec.sample_rate, conditions, codes, lacking, start, told, key)
 
 
 class PreparedSet(Source):

@@ -59,6 +59,7 @@ class Dynamics(Stage):
 
     name = "dynamics"
     fields = (Field("dynamics", torch.float16, NOTHING),)
+    from_mix = True
 
     def fingerprint(self) -> str:
         return f"rms-hann{WINDOW_SECONDS:g}s"

@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jasco_pl.extract.beats import beats_of
 from jasco_pl.extract.chordino import chordino_frames
 from jasco_pl.extract.classical import onset_times, prominent_pitch_class
+from jasco_pl.extract.dynamics import clip_levels
+from jasco_pl.extract.key import key_of
 from jasco_pl.notation import harmony
 from jasco_pl.system.files import atomic_path
 
@@ -85,6 +88,21 @@ class Heard:
     def pitch_classes(self) -> NDArray[np.int64]:
         """Prominent pitch class of every frame at 50 Hz [T], -1 in silence."""
         return prominent_pitch_class(self.audio, self.sample_rate, self.frames).numpy()
+
+    @cached_property
+    def beats(self) -> NDArray[np.float64]:
+        """Beats as BeatNet hears them: (seconds, number in the bar from 1) [N, 2]; raises UserError where it is not installed."""
+        return beats_of(self.audio, self.sample_rate)
+
+    @cached_property
+    def levels(self) -> NDArray[np.float32]:
+        """Level in dB below the clip's loudest moment, smoothed over about a beat, at 50 Hz [T]."""
+        return clip_levels(self.audio, self.sample_rate, self.frames)
+
+    @cached_property
+    def key(self) -> str:
+        """`C major`, `F# minor`; empty where none stands out."""
+        return key_of(self.audio, self.sample_rate) or ""
 
     def save(self, path: str | Path, names: Iterable[str]) -> None:
         """Write some of what is heard as .npz, whole or not at all."""

@@ -68,6 +68,7 @@ class Stage:
         name: how options and messages call it.
         fields: what it adds to a sample.
         annotations: what the description of a piece has to say for `of_piece`; pieces without it go without the fields.
+        from_mix: whether `of_piece` takes no longer than reading the mix, which is then all that it needs.
 
     Args:
         codec: in whose frames everything is told, on the device.
@@ -77,6 +78,7 @@ class Stage:
     name: ClassVar[str]
     fields: ClassVar[tuple[Field, ...]]
     annotations: ClassVar[tuple[str, ...]] = ()
+    from_mix: ClassVar[bool] = False
 
     def __init__(self, codec: Codec, options: Options) -> None:
         self.codec, self.options = codec, options

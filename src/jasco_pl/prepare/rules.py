@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from jasco_pl.audio.files import measure_loudness, resample
 from jasco_pl.audio.long_audio import LongAudio, Samples
-from jasco_pl.notation.harmony import MAJOR_KEYS, MINOR_KEYS
+from jasco_pl.extract.key import SAMPLE_RATE as _CHROMA_RATE
+from jasco_pl.extract.key import measure_key
 from jasco_pl.system import librosa
 
 # Now, because librosa loads its parts when they are first used: seconds, which would count as the first recording's.
@@ -42,16 +43,9 @@ class Rejected:
 
 LOUDNESS_SECONDS = 600.0
 MUSIC_SECONDS = 120.0
-_CHROMA_RATE = 11025
 _ONSET_RATE = 22050  # librosa's defaults are meant for it
 _FEWEST_ONSETS = 8
 _LEAST_STRENGTH = 1.0  # dB: a steady tone flickers by 0.05, the gentlest ambient piece rises by 5.6
-_LEAST_CORRELATION = 0.6
-_LEAST_SPREAD = 0.08  # of the twelve means over their own mean: noise has 0.01 to 0.03, composed pieces 0.2 to 0.6
-
-# How well a pitch class fits after a context in C, as listeners rated it: Krumhansl & Kessler 1982.
-_MAJOR_PROFILE = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
-_MINOR_PROFILE = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
 
 
 def facts(samples: Samples) -> dict[str, Any]:
@@ -93,25 +87,6 @@ def measure_rhythm(samples: NDArray[np.float32]) -> tuple[float | None, float | 
     if onsets < _FEWEST_ONSETS or strength.max() < _LEAST_STRENGTH:
         return None, onsets / seconds
     return float(tempo_of(onset_envelope=strength, sr=_ONSET_RATE)[0]), onsets / seconds
-
-
-def measure_key(samples: NDArray[np.float32]) -> str | None:
-    """Key of samples [S] at 11,025 Hz: the Krumhansl-Schmuckler algorithm over constant-Q chroma (six octaves from C1, tuning estimated).
-
-    The mean chroma is correlated with the 24 rotated Krumhansl-Kessler profiles; the highest correlation wins, if it reaches 0.6.
-    Of 66 composed pieces with chords 61 got a key, 39 of them theirs, 14 its relative, parallel or a fifth away.
-    """
-    if len(samples) < _CHROMA_RATE or not samples.any():
-        return None
-    chroma = librosa.feature.chroma_cqt(y=samples, sr=_CHROMA_RATE, hop_length=2048, n_octaves=6).mean(axis=1)
-    profiles = np.stack([np.roll(profile, root) for profile in (_MAJOR_PROFILE, _MINOR_PROFILE) for root in range(12)])
-    if chroma.std() < _LEAST_SPREAD * chroma.mean():
-        return None
-    fits = np.corrcoef(chroma, profiles)[0, 1:]
-    best = int(fits.argmax())
-    if fits[best] < _LEAST_CORRELATION:
-        return None
-    return f"{MAJOR_KEYS[best]} major" if best < 12 else f"{MINOR_KEYS[best - 12]} minor"
 
 
 def _middle(samples: Samples, seconds: float) -> NDArray[np.float32]:

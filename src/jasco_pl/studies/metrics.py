@@ -26,9 +26,11 @@ from jasco_pl.audio.files import SAMPLE_RATE, read_audio
 from jasco_pl.codec import load_codec
 from jasco_pl.compose.pieces import read_stretch
 from jasco_pl.controls.adherence import CHORDS, MELODY
+from jasco_pl.controls.beat import BEATS
 from jasco_pl.extract.classical import onset_times
 from jasco_pl.extract.heard import Heard
 from jasco_pl.extract.salience import Salience
+from jasco_pl.metrics.beats import key_score
 from jasco_pl.metrics.distances import FrechetDistance, KernelDistance
 from jasco_pl.metrics.embedders import Embedder
 from jasco_pl.metrics.following import VOCABULARIES, melody_accuracy, melody_similarity, onset_f1
@@ -53,6 +55,8 @@ MEASURES = {
     "onset_f1_mix": "onset F1, whole mix",
     "melody_accuracy": "melody accuracy by chroma",
     **SALIENCE,
+    **{column.key: column.title for column in (*BEATS.columns, *BEATS.further) if column.higher_is_better is not None},
+    "key": "key",
 }
 _CEILING = Column("ceiling", "a perfect generator", 3, True)
 
@@ -80,6 +84,10 @@ def measure_piece(path: Path, seconds: float = 10.0, salience: Salience | None =
     figures = dict.fromkeys(MEASURES if salience is not None else MEASURES.keys() - SALIENCE.keys(), np.nan)
     figures["onset_f1_stem"] = onset_f1(onset_times(stretch.stem("drums"), SAMPLE_RATE), hits)
     figures["onset_f1_mix"] = onset_f1(heard.onsets, hits)
+    beats = BEATS.asked({BEATS.name: stretch.beats}, None)
+    if beats is not None and not BEATS.missing():
+        figures |= BEATS.figures(heard, beats, heard.whole)
+    figures["key"] = key_score(heard.key, stretch.note.get("key", ""))
     if harmony.has_chords(stretch.chords):
         figures |= CHORDS.figures(heard, stretch.chords, heard.whole)
     if has_melody(stretch.melody):
