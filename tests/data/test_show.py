@@ -101,6 +101,20 @@ def test_the_picture_has_a_lane_for_every_field_that_says_something(shown, monke
     assert "0–2 of 3 s" in composed["title"]
 
 
+def test_sections_are_a_lane_and_lines_of_text(shown, monkeypatch, tmp_path):
+    folder, codec = shown
+    excerpt = show.decode(ShardReader(folder).read(2), codec, 1.0, 1.5)
+    excerpt.sample.sections = [(10, ["soft organ", "organ"]), (80, ["full band"]), (140, [])]
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(show, "draw_clip", lambda path, **options: drawn.update(options))
+    show.picture(tmp_path / "a.png", excerpt, codec)
+    lane, side, heard = drawn["lanes"][0]
+    assert (lane.name, lane.labels, heard) == ("text", ["soft organ", "full band"], None)
+    assert side.tolist() == [0] * 30 + [1] * 45
+    text = show.describe(excerpt, 50.0)
+    assert "sections    0.20 s  soft organ / organ\n            1.60 s  full band\n            2.80 s  no caption" in text
+
+
 def test_silent_drums_have_no_onsets(shown, monkeypatch, tmp_path):
     folder, codec = shown
     drawn = []
