@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from jasco_pl.controls.melody import read_melody
 from jasco_pl.extract.salience_network import find_weights
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.memory import forget_peak, peak
 
 
 def write_midi(path: Path, *tracks: tuple[str, list[tuple[int, float, float]]], drums: tuple[str, ...] = ()) -> Path:
@@ -206,6 +209,29 @@ def test_bad_array_files_are_refused_and_never_executed(tmp_path: Path, capsys: 
             read_melody(tmp_path / name, 6)
         assert "\n" not in str(error.value)
     assert "executed" not in capsys.readouterr().out
+
+
+def test_arrays_that_claim_more_than_they_have_ask_for_no_room(tmp_path: Path) -> None:
+    """A header of 49 GiB over nothing, a value that is repeated by its strides, sparse and nested tensors, an archive that unfolds."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (53, 124_000_000)})
+    (tmp_path / "claims.npy").write_bytes(header.getvalue() + bytes(64))
+    torch.save(torch.zeros(1, 1).expand(53, 124_000_000), tmp_path / "expanded.pt")
+    torch.save(torch.sparse_coo_tensor(torch.tensor([[0], [5]]), [1.0], (53, 10**9)), tmp_path / "sparse.pt")
+    torch.save(torch.nested.nested_tensor([torch.zeros(3, 53), torch.zeros(5, 53)]), tmp_path / "nested.pt")
+    with zipfile.ZipFile(tmp_path / "unfolds.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("unfolds/data/0", bytes(100 << 20))
+    with open(tmp_path / "large.npy", "wb") as file:
+        file.truncate(40 << 30)  # sparse
+    forget_peak(torch.device("cpu"))
+    before = peak(torch.device("cpu"))
+    words = {"claims.npy": "more than it has", "large.npy": "larger than 64 MiB", "unfolds.pt": "unpacked it has more than 64 MiB"}
+    for name in ("claims.npy", "expanded.pt", "sparse.pt", "nested.pt", "unfolds.pt", "large.npy"):
+        with pytest.raises(UserError, match=words.get(name, "accepted are")) as error:
+            read_melody(tmp_path / name, 500)
+        assert name in str(error.value)
+    after = peak(torch.device("cpu"))
+    assert before is None or after is None or after - before < 300e6
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,15 @@ from jasco_pl.audio.long_audio import bandpass
 from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec, BandCodecConfig
 from jasco_pl.controls import CONTROLS
+from jasco_pl.generation import jasco as jasco_module
+from jasco_pl.generation.batches import MOST, clips_at_once
 from jasco_pl.generation.jasco import Clip, Jasco, Request
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.network.text import TextEncoder
 from jasco_pl.notation import harmony
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.memory import forget_peak, peak
 
 RATE, HOP = 32000, 640
 SOLVERS = [SolverConfig("euler", steps=4), SolverConfig("midpoint", steps=3), SolverConfig("dopri5", tolerance=1e-3)]
@@ -70,6 +73,61 @@ def test_a_clip_does_not_depend_on_its_batch(jasco: Jasco, solver: SolverConfig)
     torch.testing.assert_close(mixed, together[order], atol=1e-4, rtol=0)
     assert len({round(float(clip.abs().mean()), 6) for clip in together}) == 4  # and they are four clips, not one
     assert float(together.abs().amax((1, 2)).min()) > 1e-3
+
+
+def test_any_number_of_clips_is_made_in_batches_that_fit(jasco: Jasco, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each as soon as it is there, all of them read first and those that ask for the same once; the clips are those of one batch."""
+    requests = [Request("slow piano", chords="C G", seed=seed) for seed in range(7)]
+    whole = sounds(jasco.generate(requests, solver=SOLVERS[0], at_once=7))
+    made, read, told = [], [], []
+    sample, reading = Jasco.sample, Jasco.read
+    monkeypatch.setattr(Jasco, "sample", lambda self, given, seeds, *rest: made.append(list(seeds)) or sample(self, given, seeds, *rest))
+    monkeypatch.setattr(Jasco, "read", lambda self, *rest: read.append(rest) or reading(self, *rest))
+    monkeypatch.setattr(jasco_module, "clips_at_once", lambda *_: 3)
+    clips = jasco.stream(requests, solver=SOLVERS[0], progress=told.append)
+    first = [next(clips) for _ in range(2)]
+    assert made == [[0, 1, 2]]
+    rest = list(clips)
+    assert made == [[0, 1, 2], [3, 4, 5], [6]]
+    assert len(read) == 1
+    assert [clip.request.seed for clip in first + rest] == list(range(7))
+    torch.testing.assert_close(sounds(first + rest), whole, atol=1e-4, rtol=0)
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1)
+    made.clear()
+    with pytest.raises(UserError, match="Hm7x"):
+        list(jasco.stream([*requests, Request(chords="C Hm7x")]))
+    assert made == []
+
+
+def test_what_fits_depends_on_size_and_length_alone(jasco: Jasco) -> None:
+    with torch.device("meta"):
+        large = JascoModel(ModelConfig())  # the paper's
+    large.latent_mean = jasco.model.latent_mean
+    assert 1 <= clips_at_once(large, 500, 3) < 16
+    assert clips_at_once(large, 500, 3) < clips_at_once(large, 500, 1)
+    assert clips_at_once(large, 10_000, 3) == 1
+    assert clips_at_once(jasco.model, 500, 3) == MOST
+
+
+@pytest.mark.parametrize("option", ["mix", "paint"])
+def test_of_an_hour_no_more_is_read_than_the_clip_needs(painter: Jasco, tmp_path: Path, option: str) -> None:
+    """A file of hours, most of which is not there (sparse); what is read equals the beginning of it."""
+    write_audio(tmp_path / "short.wav", bursts(4), 44_100)
+    content, size = bytearray((tmp_path / "short.wav").read_bytes()), 1 << 31
+    assert content[36:40] == b"data"
+    content[4:8], content[40:44] = (size - 8).to_bytes(4, "little"), (size - 44).to_bytes(4, "little")
+    with open(tmp_path / "long.wav", "wb") as file:
+        file.write(content)
+        file.truncate(size)
+    options = {"keep": "0-0.5"} if option == "paint" else {}
+    forget_peak(torch.device("cpu"))
+    before = peak(torch.device("cpu"))
+    clips = [painter.read(Request(**{option: tmp_path / name}, **options), 50) for name in ("long.wav", "short.wav")]
+    after = peak(torch.device("cpu"))
+    (name,) = {"mix": ["mix"], "paint": ["painting"]}[option]
+    np.testing.assert_array_equal(clips[0].asked[name], clips[1].asked[name])
+    assert before is None or after is None or after - before < 200e6
 
 
 def test_seeds_and_conditions_change_the_clip(jasco: Jasco) -> None:

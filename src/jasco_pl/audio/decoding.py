@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from jasco_pl.system.errors import UserError
 
 _BLOCK = 1 << 16
-_LOWEST_RATE = 1000  # a file that claims less is a broken header, not music
+_MOST = 1 << 22  # samples of all channels in a block
+_LOWEST_RATE, _HIGHEST_RATE = 1000, 3_072_000  # a file that claims less or more is a broken header, not music
 _UNKNOWN_BYTES = 0xFFFFFF00  # a recorder that could not go back to the header leaves its size at the largest number
 
 
@@ -44,10 +45,9 @@ class AudioFile:
             raise UserError(f"audio file {self.name!r} cannot be read: {error.strerror}.") from None
         with self._open() as file:
             self.rate, self.channels = int(file.samplerate), int(file.channels)
-            if self.rate < _LOWEST_RATE:
-                raise UserError(
-                    f"audio file {self.name!r} says it has {self.rate} samples a second, where at least {_LOWEST_RATE} are accepted."
-                )
+            if not _LOWEST_RATE <= self.rate <= _HIGHEST_RATE:
+                accepted = f"{_LOWEST_RATE} to {_HIGHEST_RATE} are accepted"
+                raise UserError(f"audio file {self.name!r} says it has {self.rate} samples a second, where {accepted}.")
             self.claimed_seconds = _claimed_frames(file) / self.rate
 
     def _open(self) -> soundfile.SoundFile:
@@ -57,7 +57,7 @@ class AudioFile:
             raise UserError(f"{self.name!r} is not an audio file that can be read (wav, flac, ogg, mp3){_reason(error)}.") from None
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.float32]]:
-        """The samples in order, float32 [n, channels] with n <= 65536, all of them finite.
+        """The samples in order, float32 [n, channels] with n <= 65536 (fewer of very many channels), all of them finite.
 
         Args:
             start: the first sample.
@@ -66,12 +66,12 @@ class AudioFile:
         Raises:
             UserError: the file breaks off, or holds NaN or infinity (met when they are reached), or no samples at all.
         """
-        at = start
+        at, most = start, max(1, min(_BLOCK, _MOST // self.channels))
         with self._open() as file:
             if 0 < start <= file.frames:
                 file.seek(start)
             # Not `file.blocks`: where a truncated file ends it gives its last block again, until the claimed length is reached.
-            while start <= file.frames and (wanted := _BLOCK if stop is None else min(_BLOCK, stop - at)) > 0:
+            while start <= file.frames and (wanted := most if stop is None else min(most, stop - at)) > 0:
                 try:
                     block = file.read(wanted, dtype="float32", always_2d=True)
                 except (soundfile.LibsndfileError, RuntimeError) as error:

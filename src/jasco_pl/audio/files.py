@@ -37,7 +37,7 @@ _LIMIT_SECONDS = 0.04
 def read_audio(path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE, max_seconds: float | None = None) -> Tensor:
     """Read an audio file (wav, flac, ogg, mp3, opus, aiff, ...; any rate, any number of channels) as mono.
 
-    Channels are averaged, the rate is changed by soxr (HQ), which takes any ratio at no cost in memory.
+    Channels are averaged, the rate is changed by soxr (HQ), which takes any ratio at no cost in memory; no more than the result is held.
 
     Args:
         path: the file.
@@ -52,8 +52,8 @@ def read_audio(path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE, max
     """
     file = AudioFile(path)
     limit = None if max_seconds is None else math.ceil(max_seconds * file.rate)
-    mono = np.concatenate([block.mean(axis=1) for block in file.blocks(stop=limit)])
-    return torch.from_numpy(_resample(mono, file.rate, sample_rate))[None]
+    mono = (block.mean(axis=1) for block in file.blocks(stop=limit))
+    return torch.from_numpy(np.concatenate(list(resampled(mono, file.rate, sample_rate))))[None]
 
 
 def resample(wav: Tensor, source_rate: int, target_rate: int) -> Tensor:

@@ -37,6 +37,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
+from tqdm import tqdm
+
 from jasco_pl import __version__
 from jasco_pl.audio.files import AUDIO_SUFFIXES, check_suffix
 from jasco_pl.controls import all_options
@@ -48,6 +50,9 @@ from jasco_pl.notation.stretches import runs
 from jasco_pl.notation.timed_text import written
 from jasco_pl.system.device import Precision
 from jasco_pl.system.errors import UserError
+
+MOST = 100_000
+"""Clips of one command."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,8 +129,6 @@ def request_of(args: argparse.Namespace, seed: int) -> Request:
 
 def progress_bar(description: str) -> Callable[[float], None]:
     """A bar that takes shares of the whole."""
-    from tqdm import tqdm
-
     bar: tqdm[Any] | None = None
 
     def progress(share: float) -> None:
@@ -176,8 +179,8 @@ def _names_a_file(out: str) -> bool:
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    if args.count < 1:
-        raise UserError(f"-n must be at least 1, not {args.count}.")
+    if not 1 <= args.count <= MOST:
+        raise UserError(f"-n must be from 1 to {MOST}, not {args.count}.")
     if _names_a_file(args.out):
         check_suffix(args.out)
         if args.count > 1:
@@ -185,11 +188,13 @@ def run(args: argparse.Namespace) -> int:
     solver = solver_config(args)
     jasco = Jasco.from_pretrained(args.checkpoint, args.device, args.precision, args.compat)
     requests = [request_of(args, args.seed + number) for number in range(args.count)]
-    clips = jasco.generate(requests, args.seconds, guidance_text(args), solver, progress_bar(f"{args.count} clip(s)"))
-    for note in clips[0].notes:
-        print(f"note: {note}")
-    for clip in clips:
+    told: set[str] = set()
+    for clip in jasco.stream(requests, args.seconds, guidance_text(args), solver, progress_bar(f"{args.count} clip(s)")):
+        for note in clip.notes:
+            if note not in told:
+                tqdm.write(f"note: {note}")
+                told.add(note)
         path = clip_path(args, clip.request.seed)
         save_clip(clip, path, clip_settings(clip, args, jasco))
-        print(f"wrote {path}")
+        tqdm.write(f"wrote {path}")
     return 0

@@ -31,16 +31,19 @@ def blur(vectors: Tensor, window: int) -> Tensor:
     return pooled.repeat_interleave(window, dim=2).transpose(1, 2)[:, :frames]
 
 
-def read_waveform(source: str | Path | Tensor, sample_rate: int, name: str) -> Tensor:
-    """An audio file, or a waveform [1, S] at that rate -> [1, S] float32 on the CPU.
+_BEHIND = 1.0  # second of a file beyond what is used, so that resampling meets no end there
+
+
+def read_waveform(source: str | Path | Tensor, sample_rate: int, name: str, samples: int) -> Tensor:
+    """An audio file, or a waveform [1, S] at that rate -> its beginning, [1, `samples` or fewer] float32 on the CPU.
 
     Raises:
         UserError: the file cannot be read, or the waveform (of this name) has another shape, is empty or not finite.
     """
-    wav = source if isinstance(source, Tensor) else read_audio(source, sample_rate)
+    wav = source if isinstance(source, Tensor) else read_audio(source, sample_rate, samples / sample_rate + _BEHIND)
     if wav.ndim != 2 or wav.shape[0] != 1 or not wav.shape[1] or not torch.isfinite(wav).all():
         raise UserError(f"the {name} waveform has shape {list(wav.shape)}, where [1, samples] of finite numbers is accepted.")
-    return wav.float().cpu()
+    return wav[:, :samples].float().cpu()
 
 
 class AudioControl(Control):
@@ -83,7 +86,8 @@ class AudioControl(Control):
     def read(self, asked: Mapping[str, Any], grid: FrameGrid) -> Reading:
         """An audio file, or a waveform [1, S] at the codec's rate; a shorter one is repeated."""
         name, codec, notes = self.option.name, grid.codec, []
-        wav, length = read_waveform(asked[name], codec.sample_rate, name), grid.frames * codec.hop
+        length = grid.frames * codec.hop
+        wav = read_waveform(asked[name], codec.sample_rate, name, length)
         if wav.shape[-1] < length:
             notes.append(f"{name}: {wav.shape[-1] / codec.sample_rate:.2f} s of audio were repeated to fill the clip")
             wav = wav.repeat(1, -(-length // wav.shape[-1]))

@@ -97,7 +97,7 @@ class Dynamics(Control):
         if isinstance(value, np.ndarray):
             return self._reading(_checked(value), grid)
         if isinstance(value, Tensor) or _is_file(value):
-            wav = read_waveform(value, grid.codec.sample_rate, self.name)[:, : grid.frames * grid.codec.hop]
+            wav = read_waveform(value, grid.codec.sample_rate, self.name, grid.frames * grid.codec.hop)
             return self._reading(levels(InMemory(wav, grid.codec.sample_rate), -(-wav.shape[-1] // grid.codec.hop), grid.frame_rate), grid)
         word = value.strip().lower() if isinstance(value, str) else ""
         points = [(share * grid.seconds, level) for share, level in SHAPES[word]] if word in SHAPES else read_points(value)

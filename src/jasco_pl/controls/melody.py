@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import os
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +37,7 @@ from jasco_pl.system.errors import UserError
 _HIGHEST_MIDI = LOWEST_MIDI + BINS - 1
 _MELODY_NAMES = re.compile(r"melod|lead|vocal|voice|vox|sing|theme|tune", re.IGNORECASE)
 _SHAPES = f"[T] bins of -1..{BINS - 1}, or [T, {BINS}] or [{BINS}, T] salience"
+_MOST_BYTES = 64 << 20  # of a file, and of the array in it: the salience of five hours
 _ARRAY_SUFFIXES = (".npy", ".pt", ".th", ".safetensors")
 
 
@@ -140,11 +143,15 @@ def _from_audio(wav: Tensor) -> MelodyInput:
 
 def _read_bytes(path: str | os.PathLike[str]) -> bytes:
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            content = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         raise UserError(f"melody file {os.fspath(path)!r} does not exist.") from None
     except OSError as error:
         raise UserError(f"melody file {os.fspath(path)!r} cannot be read: {error.strerror}.") from None
+    if len(content) > _MOST_BYTES:
+        raise UserError(f"melody file {os.fspath(path)!r} is larger than {_MOST_BYTES >> 20} MiB, which no melody is.")
+    return content
 
 
 def _from_midi(path: str | os.PathLike[str], frames: int, frame_rate: float, track: str | int | None) -> MelodyInput:
@@ -224,12 +231,14 @@ def _load_array(path: str | os.PathLike[str], suffix: str) -> NDArray[Any] | Ten
     """The only tensor of a `.npy`, `.pt`, `.th` or `.safetensors` file, or the one named `melody`. Nothing in a file is executed."""
     name = os.fspath(path)
     content = _read_bytes(path)
+    loaded: Any
     try:
         if suffix == ".npy":
-            loaded = np.load(io.BytesIO(content), allow_pickle=False)
+            loaded = _load_npy(content)
         elif suffix == ".safetensors":
             loaded = safetensors.torch.load(content)
         else:
+            _check_packed(content)
             loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # three formats, each with its own errors for damaged or hostile bytes
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
@@ -242,8 +251,31 @@ def _load_array(path: str | os.PathLike[str], suffix: str) -> NDArray[Any] | Ten
     return loaded
 
 
+def _load_npy(content: bytes) -> NDArray[Any]:
+    """NumPy makes room for what a header claims before it reads: compare that with what is there."""
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if math.prod(shape) * dtype.itemsize > len(content):
+        raise ValueError(f"it claims {list(shape)} numbers, more than it has")
+    return np.load(io.BytesIO(content), allow_pickle=False)
+
+
+def _check_packed(content: bytes) -> None:
+    """Raise ValueError if an archive of `torch.save` would unfold to more than a melody is."""
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
+                raise ValueError(f"unpacked it has more than {_MOST_BYTES >> 20} MiB")
+
+
 def _from_array(array: NDArray[Any] | Tensor, what: str) -> MelodyInput:
     if isinstance(array, Tensor):
+        if array.layout != torch.strided or array.is_nested or array.is_quantized or array.is_meta:
+            raise UserError(f"{what} is a sparse, nested, quantised or empty tensor; accepted are {_SHAPES}.")
+        if array.numel() * array.element_size() > _MOST_BYTES:  # expanded, it takes no room until it is looked at
+            raise UserError(f"{what} has the shape {list(array.shape)}, more than a melody has; accepted are {_SHAPES}.")
         array = array.detach().cpu().to(torch.float32 if array.is_floating_point() else array.dtype).numpy()
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise UserError(f"{what} holds something else than finite numbers; accepted are {_SHAPES}.")

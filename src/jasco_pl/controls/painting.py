@@ -119,11 +119,10 @@ class Painting(Control):
         `keep` and `redo` are the seconds of it to keep, or those to make anew (see `read_ranges`); neither: keep all, then go on.
         """
         codec, frames, rate = grid.codec, grid.frames, grid.frame_rate
-        wav = read_waveform(asked["paint"], codec.sample_rate, "paint")
+        wav = read_waveform(asked["paint"], codec.sample_rate, "paint", (frames + EDGE) * codec.hop)  # the last frame hears what follows it
         available = wav.shape[-1] // codec.hop
         kept = kept_frames(frames, available, rate, asked["keep"], asked["redo"])
-        heard = wav[None, :, : (frames + EDGE) * codec.hop]  # some more, so that the last frame hears what follows it
-        latents = grid.normalize(codec.encode(heard.to(codec.latent_mean.device)))[0].cpu()
+        latents = grid.normalize(codec.encode(wav[None].to(codec.latent_mean.device)))[0].cpu()
         raw = self.null_frames(1, frames)[0]
         known = torch.from_numpy(kept[: min(available, frames)])
         raw[: len(known)][known] = latents[: len(known)][known]

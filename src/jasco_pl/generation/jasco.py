@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from jasco_pl.controls.base import FrameGrid, Option
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.controls.during import DURING, read_during, said
 from jasco_pl.extract.heard import Part
+from jasco_pl.generation.batches import clips_at_once, part_of
 from jasco_pl.generation.painting import paint, splice
 from jasco_pl.generation.velocity import Velocity
 from jasco_pl.interop.compat import Audiocraft, Compat, check_compat
@@ -250,6 +251,9 @@ class Jasco:
         if idle := [name for name, option in all_options().items() if name not in used and _said(request, option)]:
             clip.notes.append(f"nothing in this model follows {' and '.join(idle)} here: {_followers(idle)}")
         clip.notes += [said(during, asking, grid.frame_rate)] if during else []
+        if frames > grid.learnt and Painting.name not in self.model.controls:
+            learnt = f"{self.model.config.seconds:g} s that the model has learnt"
+            clip.notes.append(f"made in one piece beyond the {learnt}; with the control 'painting' it could go on")
         return clip
 
     @property
@@ -312,40 +316,70 @@ class Jasco:
         guidance: str | None = None,
         solver: SolverConfig | None = None,
         progress: Progress | None = None,
+        at_once: int | None = None,
     ) -> list[Clip]:
         """Make one clip for every request.
 
         Args:
-            requests: all are made in one batch; a clip depends on its own request and seed alone.
+            requests: a clip depends on its own request and seed alone.
             seconds: length of the clips; None is the length that the model was trained on.
             guidance: weighted sets of conditions, as in `all=1.5 text=0.5`; None is the checkpoint's own default.
             solver: method, steps, tolerance.
             progress: told the share that is done.
+            at_once: clips that are made side by side; None is as many as fit (`clips_at_once`).
 
         Raises:
             UserError: something in a request cannot be used; nothing has been computed then.
         """
+        return list(self.stream(requests, seconds, guidance, solver, progress, at_once))
+
+    def stream(
+        self,
+        requests: Request | Sequence[Request],
+        seconds: float | None = None,
+        guidance: str | None = None,
+        solver: SolverConfig | None = None,
+        progress: Progress | None = None,
+        at_once: int | None = None,
+    ) -> Iterator[Clip]:
+        """The same, each clip as soon as it is made; all requests are read first."""
         requests = [requests] if isinstance(requests, Request) else list(requests)
         frames = self.frames(self.model.config.seconds if seconds is None else seconds)
-        parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
-        clips = [self.read(request, frames) for request in requests]
-        if not clips:
-            return []
-        learnt = self.model.config.seconds
-        if frames > self.frames(learnt) and Painting.name not in self.model.controls:
-            for clip in clips:
-                clip.notes.append(
-                    f"made in one piece beyond the {learnt:g} s that the model has learnt; with the control 'painting' it could go on"
-                )
-        conditions = self.conditions([request.text for request in requests], [clip.asked for clip in clips], frames)
-        latents, evaluations = self.sample(conditions, [request.seed for request in requests], guidance, solver, progress, frames)
+        terms = parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
+        clips = self._read_all(requests, frames)
+        learnt = self.frames(self.model.config.seconds)
+        painting = Painting.name in self.model.controls
+        if at_once is None:  # audiocraft draws the noise of a batch at once
+            at_once = len(clips) if self.compat else clips_at_once(self.model, min(frames, learnt) if painting else frames, len(terms))
+        for start in range(0, len(clips), max(at_once, 1)):
+            part = clips[start : start + at_once]
+            share = part_of(progress, start / len(clips), len(part) / len(clips))
+            yield from self._make(part, frames, guidance, solver, share)
+
+    def _read_all(self, requests: Sequence[Request], frames: int) -> list[Clip]:
+        """`read`, once for all that ask for the same but for the seed."""
+        known: dict[tuple[Any, ...], Clip] = {}
+        clips = []
+        for request in requests:
+            said = (value for name, value in sorted(vars(request).items()) if name != "seed")
+            # by identity where a value may be large; the requests keep it
+            key = tuple(value if isinstance(value, str | float | int | None) else id(value) for value in said)
+            one = known[key] = known.get(key) or self.read(request, frames)
+            clips.append(replace(one, request=request, asked=dict(one.asked), changes=list(one.changes), notes=list(one.notes)))
+        return clips
+
+    def _make(
+        self, clips: Sequence[Clip], frames: int, guidance: str | None, solver: SolverConfig | None, progress: Progress | None
+    ) -> Iterator[Clip]:
+        """One batch; a clip is decoded when it is asked for."""
+        conditions = self.conditions([clip.request.text for clip in clips], [clip.asked for clip in clips], frames)
+        latents, evaluations = self.sample(conditions, [clip.request.seed for clip in clips], guidance, solver, progress, frames)
         for clip, item in zip(clips, latents, strict=True):
-            clip.latents, clip.evaluations = item.cpu(), evaluations
-            clip.audio = self.decode(item[None])[0]
+            audio = self.decode(item[None])[0]
             if clip.recording is not None:
                 kept = ~np.isnan(clip.asked[Painting.name]).any(axis=1)
-                clip.audio = splice(clip.audio, clip.recording, kept, self.codec.hop, self.codec.sample_rate)
-        return clips
+                audio = splice(audio, clip.recording, kept, self.codec.hop, self.codec.sample_rate)
+            yield replace(clip, audio=audio, latents=item.cpu(), evaluations=evaluations)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:

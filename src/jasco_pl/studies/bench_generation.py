@@ -234,7 +234,7 @@ def lap(jasco: Jasco, bench: GenerateBench, size: int, turn: int) -> Lap:
             forget_peak(jasco.device)
             waited()
             began, computed = time.perf_counter(), time.process_time()
-            clips = jasco.generate(requests, bench.seconds, bench.guidance, bench.solver)
+            clips = jasco.generate(requests, bench.seconds, bench.guidance, bench.solver, at_once=len(requests))
             for number, clip in enumerate(clips):
                 timed("writing", save_clip, clip, Path(folder) / f"{number}.wav", {"seed": clip.request.seed})
             whole, computing = time.perf_counter() - began, time.process_time() - computed
