@@ -13,7 +13,7 @@ import tinysoundfont
 import torch
 
 from jasco_pl.audio.files import write_audio
-from jasco_pl.compose.render import find_soundfont
+from jasco_pl.compose.soundfonts import find_soundfont
 
 ASSETS = Path(__file__).resolve().parents[1] / "src" / "jasco_pl" / "studies" / "demo" / "assets"
 BPM, SAMPLE_RATE = 100, 32000

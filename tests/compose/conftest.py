@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from jasco_pl.compose.composer import compose
-from jasco_pl.compose.render import Renderer, find_soundfont
+from jasco_pl.compose.render import Renderer
 from jasco_pl.compose.song import Song
+from jasco_pl.compose.soundfonts import find_soundfont
 
 
 @pytest.fixture(scope="session")

@@ -17,11 +17,10 @@ from jasco_pl.compose.tables import INSTRUMENTS
 from jasco_pl.system.errors import UserError
 
 
-@pytest.fixture(scope="module")
-def pieces() -> list[Song]:
-    return [song for song in (compose(5, "valid", index) for index in range(40)) if song.layout == "drums, melody" and song.duration < 32][
-        :4
-    ]
+@pytest.fixture(scope="module", params=[1, 2])
+def pieces(request: pytest.FixtureRequest) -> list[Song]:
+    songs = (compose(5, "valid", index, edition=request.param) for index in range(60))
+    return [song for song in songs if song.layout == "drums, melody" and song.duration < 32][:4]
 
 
 @pytest.fixture(scope="module")

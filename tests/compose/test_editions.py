@@ -204,3 +204,10 @@ def test_drums_lie_far_behind_in_a_share_of_pieces(varied: list[Song]) -> None:
 
 def test_kinds_of_section_all_occur(varied: list[Song]) -> None:
     assert {passage.name for song in varied for passage in song.sections} == set(SCENES)
+
+
+def test_words_of_a_style_are_its_own() -> None:
+    styles = EDITIONS[2].styles
+    words = [word for style in styles.values() for word in style.words]
+    assert len(set(words)) == len(words)
+    assert not {mood for style in styles.values() for mood in style.moods} & set(words)

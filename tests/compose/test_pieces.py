@@ -10,6 +10,7 @@ import soundfile
 from jasco_pl.commands.compose import add_arguments, run
 from jasco_pl.compose import pieces
 from jasco_pl.compose.pieces import compose_set
+from jasco_pl.data.split import is_recorded, side
 from jasco_pl.notation import harmony
 from jasco_pl.system.errors import UserError
 
@@ -84,6 +85,49 @@ def test_a_folder_holds_one_arrangement(made: Path, small_font: Path) -> None:
     assert contents(made) == before
 
 
+def test_several_bands_play_each_piece_under_names_of_their_own(tmp_path: Path, small_font: Path) -> None:
+    paths = compose_set(tmp_path, 0.03, 9, "test", small_font, progress=False, edition=2, bands=2)
+    assert [path.stem for path in paths] == ["test-9-band1-000000", "test-9-band2-000000", "test-9-band1-000001", "test-9-band2-000001"]
+    for one, other in zip(paths[::2], paths[1::2], strict=True):
+        first, second = json.loads(one.read_text()), json.loads(other.read_text())
+        assert [(note["arrangement"], note["band"]) for note in (first, second)] == [(0, 1), (1, 2)]
+        same = ("duration", "bpm", "chords", "melody", "drums", "beats", "dynamics")
+        assert {key: first[key] for key in same} == {key: second[key] for key in same}
+        assert [section["start"] for section in first["sections"]] == [section["start"] for section in second["sections"]]
+        # Wherever a set is divided, both go to the same side.
+        assert side(first["id"], 0.3, 0.3, 1) == side(second["id"], 0.3, 0.3, 1)
+        assert not is_recorded(first["id"])
+    before = contents(tmp_path)
+    more = compose_set(tmp_path, 0.04, 9, "test", small_font, progress=False, edition=2, bands=2)
+    assert more[: len(paths)] == paths
+    assert {name: data for name, data in contents(tmp_path).items() if name in before} == before
+    with pytest.raises(UserError, match="by several bands: those by one band want a folder"):
+        compose_set(tmp_path, 0.03, 9, "test", small_font, progress=False, edition=2)
+
+
+def test_each_piece_gets_one_of_several_fonts_by_its_hash(tmp_path: Path, small_font: Path) -> None:
+    second = tmp_path / "second.sf2"
+    second.write_bytes(small_font.read_bytes())
+    fonts = [small_font, second]
+    paths = compose_set(tmp_path / "set", 0.05, 9, "test", fonts, progress=False, edition=2)
+    drawn = [json.loads(path.read_text())["soundfont"] for path in paths]
+    assert set(drawn) == {small_font.name, second.name}
+    compose_set(tmp_path / "again", 0.05, 9, "test", fonts, workers=2, progress=False, edition=2)
+    assert contents(tmp_path / "again") == contents(tmp_path / "set")
+    with pytest.raises(UserError, match="with other SoundFonts: test-9-"):
+        compose_set(tmp_path / "set", 0.05, 9, "test", fonts[::-1], progress=False, edition=2)
+    with pytest.raises(UserError, match="edition 1 have one SoundFont"):
+        compose_set(tmp_path / "set", 0.05, 9, "test", fonts, progress=False)
+
+
+def test_a_folder_holds_one_edition(made: Path, small_font: Path) -> None:
+    before = contents(made)
+    with pytest.raises(UserError, match="holds edition 1 of these pieces: edition 2 wants a folder of its own"):
+        compose_set(made, HOURS, 9, "test", small_font, progress=False, edition=2)
+    assert contents(made) == before
+    assert "sections" not in json.loads(next(made.glob("*.json")).read_text())
+
+
 def test_an_interrupted_piece_has_no_description(tmp_path: Path, small_font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
@@ -102,6 +146,9 @@ def test_an_interrupted_piece_has_no_description(tmp_path: Path, small_font: Pat
         ({"hours": float("nan")}, "hours"),
         ({"workers": 0}, "workers"),
         ({"arrangement": -1}, "arrangement"),
+        ({"edition": 3}, "unknown edition 3: one of 1, 2"),
+        ({"bands": 0}, "0 bands a piece"),
+        ({"bands": 2, "arrangement": 1}, "2 bands a piece and arrangement 1"),
     ],
 )
 def test_bad_settings_are_one_sentence(tmp_path: Path, small_font: Path, change: dict[str, object], message: str) -> None:

@@ -23,7 +23,7 @@ from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.data.index import COLUMNS, INDEX, open_index, parse_index, write_index_files
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.schema import FIELDS, Sample
-from jasco_pl.data.shards import ShardReader, write_index, write_shard
+from jasco_pl.data.shards import ShardReader, read_side, write_index, write_shard, write_side
 from jasco_pl.system.checksums import sealed_json
 from jasco_pl.system.errors import UserError, WriteError
 
@@ -141,6 +141,18 @@ def test_fields_stand_in_the_schemas_order_whichever_sample_is_the_first():
     entries = [{"id": str(number), "frames": 1, "captions": [], "crc32": crc} for number, crc in enumerate(crcs)]
     columns = Columns.of({"codec": {}, "shards": [{"file": "a", "bytes": 1, "samples": entries}]})
     assert [list(entry["crc32"].items()) for entry in columns.entries] == [list(crc.items()) for crc in crcs]
+
+
+def test_sections_come_out_of_json_as_they_went_in_and_nothing_else_does(tmp_path):
+    index = index_of(3)
+    sections = index["shards"][0]["samples"][1]["sections"] = [[0, ["piano"]], [250, ["full band", "drums"]]]
+    assert parse_index(sealed_json(index), "here").sections(1) == sections
+    write_side(tmp_path, index["shards"][0])
+    assert read_side(tmp_path, "shard-00000")["samples"][1]["sections"] == sections
+    for wrong in ("piano", [0], [[0, "piano"]], [[-1, ["piano"]]], [["0", ["piano"]]], [[0, ["piano"], 3]], [[0, [3]]]):
+        index["shards"][0]["samples"][1]["sections"] = wrong
+        with pytest.raises(UserError, match="'here' is damaged, or no index"):
+            parse_index(json.dumps(index).encode(), "here")
 
 
 def test_what_holds_of_fields_is_seen_in_one_sample_of_a_kind(folder):

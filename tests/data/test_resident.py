@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from speller import spell
 from torch import Tensor
 
 from jasco_pl.data.crops import CropDataset
@@ -32,13 +33,6 @@ def datasets(folder, length: int = 50, shuffle: bool = True, alternatives=HEARD,
 def sectioned(tmp_path, write_tiny_shards):
     write_tiny_shards(tmp_path / "parts", sections=True)
     return tmp_path / "parts"
-
-
-def spell(texts):
-    """A text encoder of one state a letter."""
-    (text,) = texts
-    text = text or "-"
-    return torch.tensor([[float(ord(letter))] * 2 for letter in text])[None], torch.ones(1, len(text), dtype=torch.bool)
 
 
 def both(
@@ -149,8 +143,7 @@ def test_texts_are_encoded_once_and_padded_to_the_longest_of_the_batch(folder):
 
     def encode(texts):
         asked.extend(texts)
-        (text,) = texts
-        return torch.tensor([[float(ord(letter))] * 2 for letter in text])[None], torch.ones(1, len(text), dtype=torch.bool)
+        return spell(texts)
 
     dataset = datasets(folder)
     resident = ResidentSet(dataset, "cpu", encode)

@@ -383,6 +383,24 @@ def test_a_window_goes_on_from_the_one_before(painter: Jasco) -> None:
         torch.testing.assert_close(painting[15:], silence.expand(35, -1))
 
 
+def test_windows_tell_the_network_what_they_know(
+    tiny_model_config: ModelConfig, tiny_codec_folder: Path, offline_encoder: TextEncoder
+) -> None:
+    """By the mask channel, the last: 15 frames of 50 are those of the window before; less than 40 % may be new without a remark."""
+    options = {"mask": True, "masks": "varied"}
+    painter = build(replace(tiny_model_config, controls={"chords": {}, "painting": options}), tiny_codec_folder, offline_encoder)
+    seen: list[torch.Tensor] = []
+    hook = painter.model.transformer.register_forward_pre_hook(lambda module, args: seen.append(args[0][0, :, -1]))
+    request = Request(chords="C | G | Am", during="chords=0-0.5+2-", seed=1)
+    (clip,) = painter.generate(request, seconds=2.5, guidance="all=1", solver=SolverConfig("euler", steps=1))
+    assert clip.audio.shape == (1, 125 * HOP)
+    assert len(seen) == 4
+    assert not seen[0].any()
+    assert all(mask.tolist() == [1.0] * 15 + [0.0] * 35 for mask in seen[1:])
+    hook.remove()
+    assert [note[:4] for note in painter.read(Request(paint=bursts(3.0), redo="0.4-0.6"), 50).notes] == ["kept"]
+
+
 def test_a_model_that_cannot_go_on_says_so(jasco: Jasco) -> None:
     (clip,) = jasco.generate(Request(), seconds=1.5, solver=SOLVERS[0])
     assert clip.notes == ["made in one piece beyond the 1 s that the model has learnt; with the control 'painting' it could go on"]

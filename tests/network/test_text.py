@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
+from jasco_pl.network import text as module
 from jasco_pl.network.text import MAX_TOKENS, TextEncoder, resolve
 from jasco_pl.notation.timed_text import ALWAYS, Span, throughout
 from jasco_pl.system.errors import UserError
@@ -66,11 +67,29 @@ def test_texts_keep_their_order_and_may_repeat(offline_encoder: TextEncoder) -> 
         assert torch.equal(states[index][mask[index]], one[0])
 
 
+def test_where_many_take_as_long_as_one_those_of_one_length_are_encoded_together(
+    offline_encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["slow jazz", "fast jazz", "", "a calm tune for piano", "loud rock", "slow jazz"]
+    alone, mask = offline_encoder(texts)
+    monkeypatch.setattr(module, "TOGETHER", {"cpu": 2})
+    encoder, parts = TextEncoder(), []
+    original = encoder._encode
+    monkeypatch.setattr(encoder, "_encode", lambda texts: (parts.append(texts), original(texts))[1])
+    states, other_mask = encoder(texts)
+    assert sorted(text for part in parts for text in part) == sorted(set(texts) - {""})
+    assert sorted(map(len, parts)) == [1, 1, 2]  # one of another length, and three by two
+    assert torch.equal(other_mask, mask)
+    torch.testing.assert_close(states, alone, atol=1e-5, rtol=1e-4)
+    assert torch.equal(encoder(texts)[0], states)
+    assert len(parts) == 3
+
+
 def test_a_text_is_encoded_once_while_it_is_kept(tiny_text_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = TextEncoder(str(tiny_text_folder), cache_mb=2 * 3 * 32 * 4 / 1e6)  # two texts of [CLS], one letter, [SEP]
     encoded: list[str] = []
     original = encoder._encode
-    monkeypatch.setattr(encoder, "_encode", lambda text: (encoded.append(text), original(text))[1])
+    monkeypatch.setattr(encoder, "_encode", lambda texts: (encoded.extend(texts), original(texts))[1])
     encoder(["a", "b", "a"])
     encoder(["b", " a "])
     assert encoded == ["a", "b"]
@@ -80,7 +99,7 @@ def test_a_text_is_encoded_once_while_it_is_kept(tiny_text_folder: Path, monkeyp
     states, mask = encoder(["d", "e", "f"])  # more than it keeps, in one batch
     assert encoded[3:] == ["d", "e", "f"]
     assert len(encoder._cache) == 2
-    assert torch.equal(states, torch.stack([original(text) for text in "def"]))
+    assert torch.equal(states, torch.stack([original([text])[0] for text in "def"]))
     assert mask.all()
     encoder(["e", "f", "d"])
     assert encoded[6:] == ["d"]

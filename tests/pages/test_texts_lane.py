@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from jasco_pl.pages.texts import Texts, texts_lane, told
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from jasco_pl.notation.timed_text import Span, read_passages
+from jasco_pl.pages.texts import Texts, texts_lane, told
 
 
 def drawn(lane: Texts, seconds: float) -> tuple[list[tuple[float, float]], list[str]]:

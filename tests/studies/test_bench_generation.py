@@ -87,7 +87,7 @@ def test_a_turn_is_split_into_what_it_is_spent_on(jasco: Jasco, monkeypatch: pyt
 
     texts: list[str] = []
     encode = type(jasco.text_encoder)._encode
-    monkeypatch.setattr(type(jasco.text_encoder), "_encode", lambda self, text: texts.append(text) or encode(self, text))
+    monkeypatch.setattr(type(jasco.text_encoder), "_encode", lambda self, new: texts.extend(new) or encode(self, new))
     for owner, name, seconds in (
         (Jasco, "read", 0.125),
         (type(jasco.text_encoder), "_encode", 1.0),

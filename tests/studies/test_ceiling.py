@@ -10,7 +10,7 @@ import torch
 from jasco_pl.audio.files import SAMPLE_RATE, write_audio
 from jasco_pl.cli import main
 from jasco_pl.compose import compose_set
-from jasco_pl.compose.render import find_soundfont
+from jasco_pl.compose.soundfonts import find_soundfont
 from jasco_pl.extract import chordino
 from jasco_pl.studies import metrics
 from jasco_pl.studies.metrics import drum_onsets, measure_piece

@@ -9,6 +9,7 @@ import pytest
 from jasco_pl.cli import main
 from jasco_pl.compose.captions import captions
 from jasco_pl.compose.composer import compose
+from jasco_pl.compose.edition import EDITIONS
 from jasco_pl.compose.song import generator
 from jasco_pl.studies.probe import Named, Probe, agreement, evaluated_clips, family, named
 from jasco_pl.system.errors import UserError
@@ -103,3 +104,13 @@ def test_folders_without_what_is_needed(tmp_path: Path, capsys: pytest.CaptureFi
     np.savez(tmp_path / "a.npz", musicnn=np.array([[1.0, 3.0], [3.0, 5.0]]))
     (clips,) = evaluated_clips(tmp_path)
     assert clips.features.tolist() == [[2.0, 4.0]]
+
+
+def test_captions_of_every_edition_name_their_own_style_and_families() -> None:
+    for edition in EDITIONS:
+        for index in range(60):
+            song = compose(4, "test", index, edition=edition)
+            playing = {family(part.name) for part in song.parts}
+            for caption in captions(song, generator(4, "test", index, "captions")):
+                assert named(caption).style in (None, song.style)
+                assert named(caption).families <= playing

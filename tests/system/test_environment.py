@@ -88,7 +88,7 @@ def test_doctor_names_a_remedy_for_what_is_missing_and_survives_a_broken_package
 
     monkeypatch.setattr(doctor, "_audio_files", broken_check)
     monkeypatch.setattr("jasco_pl.extract.chordino.available", lambda: False)
-    monkeypatch.setattr("jasco_pl.compose.render.find_soundfont", no_soundfont)
+    monkeypatch.setattr("jasco_pl.compose.soundfonts.find_soundfont", no_soundfont)
     checks = {check.name: check for check in doctor.report()}
     assert checks["python"].ok
     assert checks["torch"].ok

@@ -7,6 +7,7 @@ import sys
 
 from jasco_pl.compose.edition import EDITIONS
 from jasco_pl.compose.pieces import SPLITS, compose_set
+from jasco_pl.compose.soundfonts import DEFAULT, FONTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--soundfont",
         action="append",
         metavar="FILE",
-        help=".sf2 or .sf3 file (default: look for FluidR3, fetch it if need be); of several, each piece of edition 2 gets one",
+        help=f"an .sf2 or .sf3 file, or one of {', '.join(FONTS)}, which is looked for and fetched if need be (default {DEFAULT});"
+        " given several times, each piece of edition 2 gets one of them",
     )
     parser.add_argument(
         "--edition",

@@ -29,7 +29,7 @@ from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.generation.saving import save_clip
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.notation import harmony
-from jasco_pl.notation.timed_text import written
+from jasco_pl.notation.timed_text import read_passages, written
 from jasco_pl.studies.demo import COLUMNS, PREPARED, Asked, Shown, read_requests, write_readme
 from jasco_pl.system.errors import UserError
 
@@ -141,6 +141,7 @@ def _clip(one: Shown, audio: str, clip: Clip, asked: dict[str, Any], heard: dict
         "audio": audio,
         "seconds": clip.audio.shape[-1] / clip.sample_rate,
         "asked": asked,
+        "told": read_passages(clip.request.text, clip.audio.shape[-1] / clip.sample_rate),
         "heard": heard,
         "figures": figures,
     }

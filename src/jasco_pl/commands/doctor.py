@@ -129,7 +129,7 @@ def _renderer() -> Check:
 
 
 def _soundfont() -> Check:
-    from jasco_pl.compose.render import find_soundfont
+    from jasco_pl.compose.soundfonts import find_soundfont
 
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")

@@ -26,8 +26,9 @@ from jasco_pl.audio.files import read_audio
 from jasco_pl.compose.captions import captions, section_captions
 from jasco_pl.compose.composer import compose
 from jasco_pl.compose.edition import EDITIONS
-from jasco_pl.compose.render import SAMPLE_RATE, Renderer, find_soundfont, produce
+from jasco_pl.compose.render import SAMPLE_RATE, Renderer, produce
 from jasco_pl.compose.song import Song, generator
+from jasco_pl.compose.soundfonts import find_soundfont
 from jasco_pl.notation import harmony
 from jasco_pl.notation.beats import phases
 from jasco_pl.notation.melody import melody_frames
@@ -201,7 +202,7 @@ def compose_set(
         hours: amount of audio wanted; the last piece goes over it.
         seed: any whole number; splits of one seed share nothing.
         split: `train`, `valid` or `test`.
-        soundfont: .sf2 or .sf3 file; of several each piece gets one by its hash; None looks for one (see `find_soundfont`).
+        soundfont: file, or a name of `FONTS`; of several each piece gets one by its hash; None looks for one (see `find_soundfont`).
         workers: processes; the result does not depend on it.
         progress: show a bar.
         arrangement: 0 for the pieces, 1, 2, ... for other bands that play them (`compose`); a folder holds one arrangement.

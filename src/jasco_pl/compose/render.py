@@ -1,16 +1,7 @@
-"""Notes -> audio with tinysoundfont: levelled parts, one room and tone for all stems, stems that add up to the mix.
-
-The General MIDI SoundFont is found on the machine, or a freely licensed one is fetched.
-"""
+"""Notes -> audio with tinysoundfont: levelled parts, one room and tone for all stems, stems that add up to the mix."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import shutil
-import subprocess
-import tempfile
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +11,6 @@ import tinysoundfont
 from jasco_pl.compose.motion import TOUCH
 from jasco_pl.compose.song import Part, Song
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_path, user_cache
 
 SAMPLE_RATE = 32_000
 # Below the 0.97 that is promised, so that rounding and the sum of two rounded stems stay under it.
@@ -28,74 +18,6 @@ _PEAK = 0.96
 _DRUM_CHANNEL = 9
 # Pitch at which an instrument's loudness is measured, by role: parts lie about there.
 _REFERENCE_PITCH = {"bass": 38, "melody": 70, "comp": 60, "second": 65, "pad": 62}
-_FONTS = ("FluidR3Mono_GM.sf3", "FluidR3_GM.sf2", "FluidR3_GM.sf3")
-_PLACES = ("/usr/share/sounds/sf3", "/usr/share/sounds/sf2", "/usr/share/soundfonts", "/usr/local/share/soundfonts", ".cache/soundfonts")
-_PACKAGE = "fluidr3mono-gm-soundfont"
-
-
-def find_soundfont(path: str | os.PathLike[str] | None = None) -> Path:
-    """Return a GM SoundFont (.sf2 or .sf3).
-
-    Looked for in this order: `path`, the environment variable JASCO_SOUNDFONT, the system's folders and the caches, Debian's
-    FluidR3 Mono (MIT; fetched without root and unpacked into the user's cache), and last TimGM6mb of the pretty_midi package.
-
-    Raises:
-        UserError: a named file does not exist, or nothing was found and nothing could be fetched.
-    """
-    for name, source in ((path, "argument"), (os.environ.get("JASCO_SOUNDFONT"), "JASCO_SOUNDFONT")):
-        if name:
-            if not Path(name).is_file():
-                raise UserError(f"there is no SoundFont {os.fspath(name)!r} (from {source}); an .sf2 or .sf3 file is accepted.")
-            return Path(name)
-    for place in (*map(Path, _PLACES), user_cache("soundfonts")):
-        for font in _FONTS:
-            if (place / font).is_file():
-                return place / font
-    return _fetch() or _fallback()
-
-
-def _fetch() -> Path | None:
-    """Download Debian's package and unpack it into the user's cache; None where that is not possible."""
-    if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        return None
-    with tempfile.TemporaryDirectory() as work:
-
-        def call(*command: str) -> bool:
-            try:
-                return subprocess.run(command, cwd=work, capture_output=True, check=False, timeout=120).returncode == 0
-            except subprocess.TimeoutExpired:
-                return False
-
-        fetch = ("apt-get", "-o", "APT::Sandbox::User=root", "download", _PACKAGE)
-        if not (call(*fetch) or (os.geteuid() == 0 and call("apt-get", "update") and call(*fetch))):
-            return None
-        package = next(Path(work).glob("*.deb"), None)
-        if package is None or not call("dpkg", "-x", str(package), "root"):
-            return None
-        font = next((f for f in Path(work, "root").rglob("*.sf3") if f.is_file() and not f.is_symlink()), None)
-        if font is None:
-            return None
-        target = user_cache("soundfonts") / _FONTS[0]
-        with atomic_path(target) as temporary:
-            shutil.copyfile(font, temporary)
-    return target
-
-
-def _fallback() -> Path:
-    spec = importlib.util.find_spec("pretty_midi")
-    if spec is not None and spec.origin:
-        font = next(Path(spec.origin).parent.glob("**/TimGM6mb.sf2"), None)
-        if font is not None:
-            warnings.warn(
-                f"using {font.name} of pretty_midi (GPL-2 samples: for use at run time; ship nothing rendered with it); "
-                "set JASCO_SOUNDFONT to choose another font.",
-                stacklevel=3,
-            )
-            return font
-    raise UserError(
-        f"no SoundFont was found and Debian's {_PACKAGE} could not be fetched; "
-        "give --soundfont FILE or set JASCO_SOUNDFONT to a General MIDI .sf2 or .sf3."
-    )
 
 
 class Renderer:
@@ -126,7 +48,7 @@ class Renderer:
 
     def _generate(self, samples: int) -> np.ndarray:
         stereo = np.frombuffer(self.synth.generate(samples), dtype=np.float32).reshape(-1, 2)
-        return stereo.mean(axis=1)
+        return (stereo[:, 0] + stereo[:, 1]) / 2  # the same as a mean over an axis of two, and far faster
 
     def _measure(self, program: int, pitch: int) -> float:
         """RMS of one second of a note of the program: fonts differ by 20 dB between instruments."""

@@ -23,6 +23,7 @@ from jasco_pl.system.draws import uniform
 from jasco_pl.system.errors import UserError
 
 SHORTEST, LONGEST = 0.4, 0.9  # share of a clip that is masked (paper)
+VARIED = (0.1, 0.9)  # the same of `varied_masks`
 EDGE = 3  # frames before the end of a recording that its end has altered (docs/decisions.md): they are made anew
 Masks = Literal["paper", "varied"]
 
@@ -53,7 +54,8 @@ def varied_masks(keys: Tensor, frames: Tensor, width: int) -> Tensor:
     """
     kind, share, place, cut, *other = uniform(keys, "varied masks", 6).double().unbind(1)
     lies = torch.where(kind < 0.35, 1.0, torch.where(kind < 0.5, 0.0, place))
-    once = within(*segments(frames, 0.1 + 0.8 * share, lies), width)
+    least, most = VARIED
+    once = within(*segments(frames, least + (most - least) * share, lies), width)
     parts = (frames * (0.3 + 0.4 * cut)).round().long()
     before, after = segments(parts, 0.2 + 0.6 * share, place), segments(frames - parts, 0.2 + 0.6 * other[0], other[1])
     twice = within(*before, width) | within(parts + after[0], parts + after[1], width)
@@ -127,8 +129,9 @@ class Painting(Control):
         known = torch.from_numpy(kept[: min(available, frames)])
         raw[: len(known)][known] = latents[: len(known)][known]
         notes = [f"kept of the recording: {stretches(kept, rate)} s"]
-        if not SHORTEST <= (share := 1 - float(kept.mean())) <= LONGEST and frames <= grid.learnt:
-            notes.append(f"{share:.0%} of the clip are new, where the model has learnt to make {SHORTEST:.0%} to {LONGEST:.0%}")
+        least, most = VARIED if self.masks == "varied" else (SHORTEST, LONGEST)
+        if not least <= (share := 1 - float(kept.mean())) <= most and frames <= grid.learnt:
+            notes.append(f"{share:.0%} of the clip are new, where the model has learnt to make {least:.0%} to {most:.0%}")
         return Reading(raw.numpy(), notes, recording=wav)
 
     def forward(self, raw: Tensor) -> Tensor:

@@ -271,7 +271,14 @@ class Columns:
             if length != (shards if name in ("files", "codecs", "stops") else samples):
                 raise ValueError(f"the column {name!r} has {length} entries for {samples} samples in {shards} shards")
         sizes = {"id_ends": len(self.arrays["ids"]), "caption_ends": len(self.arrays["captions"]), "file_ends": len(self.arrays["files"])}
-        for name, size in {**sizes, "caption_stops": captions, "stops": samples}.items():
+        sizes |= {"caption_stops": captions, "stops": samples}
+        if self.has_sections:
+            lengths = {"section_stops": samples, "section_caption_stops": len(self.arrays["sections"])}
+            if wrong := next((name for name, length in lengths.items() if len(self.arrays[name]) != length), None):
+                raise ValueError(f"the column {wrong!r} has {len(self.arrays[wrong])} entries, not {lengths[wrong]}")
+            sizes |= {"section_stops": len(self.arrays["sections"]), "section_caption_stops": len(self.section_captions)}
+            sizes |= {"section_caption_ends": len(self.arrays["section_captions"])}
+        for name, size in sizes.items():
             stops = self.arrays[name]
             if int(stops[-1]) != size if len(stops) else size or (np.diff(stops, prepend=0) < 0).any():
                 raise ValueError(f"the column {name!r} does not end where it should")
@@ -306,6 +313,11 @@ class Columns:
     def caption_counts(self) -> NDArray[np.int64]:
         """Captions of each sample, [N]."""
         return np.diff(self.arrays["caption_stops"], prepend=0)
+
+    @cached_property
+    def section_counts(self) -> NDArray[np.int64]:
+        """Sections of each sample, [N]."""
+        return np.diff(self.arrays["section_stops"], prepend=0) if self.has_sections else np.zeros(len(self), np.int64)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:

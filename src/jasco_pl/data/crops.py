@@ -105,6 +105,12 @@ class CropDataset(Dataset[Batch]):
         """Field -> the stored field that is read for it, where no alternative is drawn."""
         return {field: field if field in entry["crc32"] else STAND_INS[field] for field in self.fields}
 
+    def check_continues(self, former: CropDataset) -> None:
+        """Raise UserError if its samples are not the first of these."""
+        ids, known = self.reader.ids, former.reader.ids
+        if len(ids) < len(known) or any(ids[place] != known[place] for place in (0, len(known) - 1)):
+            raise UserError(f"the set {self.reader.location!r} has changed under the training: it may only grow behind its last sample.")
+
     def __len__(self) -> int:
         return len(self.reader)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning
@@ -10,6 +12,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from jasco_pl.data.crops import CropDataset
+from jasco_pl.data.growing import GrowingLoader
 from jasco_pl.data.loader import ResidentLoader, ResumableLoader
 from jasco_pl.data.object_store import is_url
 from jasco_pl.data.remote import CacheOptions
@@ -45,6 +48,8 @@ class ShardDataModule(lightning.LightningDataModule):
             from a checkpoint needs the value it began with.
         resident: whether the set lies in the memory of the training device, with the states of its texts; then no loader runs, and the
             batches are the same. Every process keeps the whole set. auto: on a GPU, for folders that take at most 40 % of its free memory.
+        grow: take in, at the border of an epoch, what has been added to the training folder since, as `jasco compose --shards` adds it;
+            false: the set is as it is at the start.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class ShardDataModule(lightning.LightningDataModule):
         prefetch_shards: int = 4,
         shuffle_shards: int | None = None,
         resident: Literal["auto"] | bool = "auto",
+        grow: bool = False,
     ) -> None:
         super().__init__()
         unknown = [name for name in fields if name not in FIELDS]
@@ -81,6 +87,10 @@ class ShardDataModule(lightning.LightningDataModule):
         self.cache, self.cache_gb, self.prefetch_shards, self.shuffle_shards = cache, cache_gb, prefetch_shards, shuffle_shards
         self.train_folder, self.valid_folder, self.test_folder = train, valid, test
         self.batch_size, self.seconds, self.workers, self.seed, self.resident = batch_size, seconds, workers, seed, resident
+        if grow and is_url(train):
+            raise UserError(f"a set that grows is a folder, not {train!r}.")
+        self.grow = grow
+        self._growing: GrowingLoader | None = None
         self.fields, self.section_captions = ["latents", *fields], section_captions
         self.alternatives = {"chords": ("chords_heard", heard_chords)} if heard_chords and "chords" in fields else {}
 
@@ -97,13 +107,23 @@ class ShardDataModule(lightning.LightningDataModule):
         dataset = CropDataset(reader, frames, self.seed, self.fields, alternatives, shuffle, by_section)
         return dataset, GlobalBatches(len(dataset), self.batch_size, self.seed, rank, world, shuffle, parts, reader.counts, window)
 
-    def _loader(self, folder: str, shuffle: bool) -> ResumableLoader:
+    def _loader(self, folder: str, shuffle: bool, former: ResumableLoader | None = None) -> ResumableLoader:
+        """Of all that is there, which begins with what the former one has; in memory if that is."""
         dataset, batches = self._batches(folder, shuffle)
+        if former is not None:
+            dataset.check_continues(former.dataset)
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        if self.resident is False or (self.resident == "auto" and not fits(dataset, device)):
+        resident = self.resident is True or (self.resident == "auto" and fits(dataset, device))
+        if not (resident if former is None else isinstance(former, ResidentLoader)):
             return ResumableLoader(dataset, batches, self.workers)
         encode = getattr(self.trainer.lightning_module, "text_encoder", None) if self.trainer else None
-        return ResidentLoader(ResidentSet(dataset, device, encode), batches)
+        held = former.resident if isinstance(former, ResidentLoader) else None
+        return ResidentLoader(ResidentSet(dataset, device, encode, held), batches)
+
+    def setup(self, stage: str) -> None:
+        """Let Lightning ask for the training's loader every epoch where it may have grown."""
+        if self.grow and self.trainer is not None:
+            self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
 
     def prepare_data(self) -> None:
         """Look at the data before the run writes anything.
@@ -120,8 +140,15 @@ class ShardDataModule(lightning.LightningDataModule):
             self._batches(folder, shuffle=folder == self.train_folder)
 
     def train_dataloader(self) -> Any:
-        """Shuffled random crops."""
-        return self._loader(self.train_folder, shuffle=True)
+        """Shuffled random crops; of a set that grows the same loader again, when it has looked for more."""
+        if not self.grow:
+            return self._loader(self.train_folder, shuffle=True)
+        if self._growing is None:
+            agree = self.trainer.strategy.broadcast if self.trainer is not None and self.trainer.world_size > 1 else int
+            self._growing = GrowingLoader(Path(self.train_folder), partial(self._loader, self.train_folder, True), agree)
+        else:
+            self._growing.look()
+        return self._growing
 
     def val_dataloader(self) -> Any:
         """The beginning of every validation sample."""

@@ -25,7 +25,7 @@ from jasco_pl.data.schema import REQUIRED
 from jasco_pl.system.checksums import DamagedError, check_seal, sealed_json
 from jasco_pl.system.errors import UserError, WriteError
 from jasco_pl.system.files import is_bare, user_cache, write_bytes
-from jasco_pl.system.typed import from_json
+from jasco_pl.system.typed import from_json, typed
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ class Entry(TypedDict):
     id: str
     frames: Count
     captions: list[str]
+    sections: NotRequired[list[list[Any]]]
+    """First frame and captions of each."""
     crc32: dict[str, Crc32]
 
 
@@ -123,6 +125,8 @@ def _check_shards(shards: Sequence[Side]) -> None:
             ids.add(entry["id"])
             if missing := [field for field in REQUIRED if field not in entry["crc32"]]:
                 raise ValueError(f"the sample {entry['id']!r} has no checksum of its {missing[0]}")
+            for section in entry.get("sections", ()):
+                typed(section, tuple[Count, list[str]])
 
 
 def write_index_files(folder: Path, index: dict[str, Any]) -> None:

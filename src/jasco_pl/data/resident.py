@@ -13,6 +13,7 @@ from tqdm import tqdm
 from jasco_pl.data.crops import CropDataset
 from jasco_pl.data.sampler import Drawn
 from jasco_pl.data.schema import FIELDS, Batch
+from jasco_pl.network.transformer import TEXT_MULTIPLE
 from jasco_pl.notation.timed_text import ALWAYS, Span, covering
 from jasco_pl.system.seeding import stable_hash
 
@@ -20,6 +21,7 @@ Encode = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 """Texts -> states [B, L, D] and mask [B, L], as `network.text.TextEncoder` gives them."""
 SHARE = 0.4
 """Of a GPU's free memory, that `auto` lets data take; the rest is for weights, gradients and activations."""
+TOGETHER = 256  # texts that are given to the encoder at once
 QUIET_SECONDS = 2.0  # of loading, before a bar shows
 
 
@@ -46,6 +48,13 @@ class _Rows:
         self.firsts = self.lengths.cumsum(0) - self.lengths
         self.total, self.longest = sum(lengths), max(lengths, default=0)
         self.rows: Tensor | None = None
+
+    def adopt(self, former: _Rows) -> None:
+        """Take over the rows of the first items, which `former` loses."""
+        if former.rows is not None:
+            self.rows = torch.empty(self.total, *former.rows.shape[1:], dtype=former.rows.dtype, device=self.lengths.device)
+            self.rows[: former.total] = former.rows
+            former.rows = None
 
     def put(self, item: int, rows: Tensor) -> None:
         """Store an item."""
@@ -120,12 +129,15 @@ class ResidentSet:
         device: where it lies.
         encode: the text encoder; then a batch has `text` [B, L, D] and `text_mask` [B, L], padded to the longest caption of the batch, on a
             GPU of the set; and `text_frames` [B, L, 2] in place of `spans`.
+        former: a set of the first of these samples, which is used up: what it holds is not read again.
 
     Raises:
         CorruptShardError: a sample is damaged.
     """
 
-    def __init__(self, dataset: CropDataset, device: torch.device | str, encode: Encode | None = None) -> None:
+    def __init__(
+        self, dataset: CropDataset, device: torch.device | str, encode: Encode | None = None, former: ResidentSet | None = None
+    ) -> None:
         self.dataset, self.device, self.encode = dataset, torch.device(device), encode
         entries = [dataset.reader.entries[position] for position in range(len(dataset))]
         self.ids = [entry["id"] for entry in entries]
@@ -133,33 +145,46 @@ class ResidentSet:
         captions = [entry["captions"] or [""] for entry in entries]
         by_section = bool(dataset.draws.by_section)
         sections = [covering(entry.get("sections", [])) if by_section else [] for entry in entries]
-        several = itertools.chain(captions, (texts for parts in sections for _, texts in parts))
-        self._texts = list(dict.fromkeys(itertools.chain.from_iterable(several)))
+        told = (texts for parts in sections for _, texts in parts)
+        self._texts: list[str] = list(dict.fromkeys(itertools.chain(former._texts if former else [], *captions, *told)))
         number = {caption: index for index, caption in enumerate(self._texts)}
         self._captions = _Rows([len(several) for several in captions], device)
         frames = [entry["frames"] for entry in entries]
         others = {f"{other} for {field}": other for field, (other, _) in dataset.alternatives.items()}
         self._fields = {name: _Rows(frames, device) for name in [*dataset.fields, *others]}
-        for position in tqdm(range(len(entries)), desc="data into memory", unit="sample", delay=QUIET_SECONDS, leave=False):
+        for position, several in enumerate(captions):
+            self._captions.put(position, torch.tensor([number[caption] for caption in several]))
+        if former:
+            for name, rows in self._fields.items():
+                rows.adopt(former._fields[name])
+        fresh = range(len(former or ()), len(entries))
+        for position in tqdm(fresh, desc="data into memory", unit="sample", delay=QUIET_SECONDS, leave=False):
             sources = dataset.sources(entries[position]) | others
             stored = dataset.reader.read(position, list(sources.values()))
             for name, source in sources.items():
                 self._fields[name].put(position, stored.tensors[source])
-            self._captions.put(position, torch.tensor([number[caption] for caption in captions[position]]))
-        self._states = self._encoded()
+        self._states = self._encoded(former)
         numbered = [[(first, [number[text] for text in texts]) for first, texts in parts] for parts in sections]
         self._sections = _Sections(numbered, device) if by_section else None
         self._longest = 0
         if self._states is not None:
             states = self._states.lengths.tolist()
-            self._longest = max([self._states.longest, *(_most_states(parts, states, dataset.draws.length) for parts in numbered)])
+            longest = max([self._states.longest, *(_most_states(parts, states, dataset.draws.length) for parts in numbered)])
+            self._longest = longest + -longest % TEXT_MULTIPLE.get(self.device.type, 1)
 
-    def _encoded(self) -> _Rows | None:
+    def _encoded(self, former: ResidentSet | None) -> _Rows | None:
         if self.encode is None:
             return None
-        states = [self.encode([text])[0][0] for text in tqdm(self._texts, desc="captions", unit="text", delay=QUIET_SECONDS, leave=False)]
-        rows = _Rows([len(one) for one in states], self.device)
-        for number, one in enumerate(states):
+        held, states = former._states if former else None, list[Tensor]()
+        lengths = [] if held is None else held.lengths.tolist()
+        fresh = self._texts[len(lengths) :]
+        for first in tqdm(range(0, len(fresh), TOGETHER), desc="captions", unit_scale=TOGETHER, delay=QUIET_SECONDS, leave=False):
+            found, mask = self.encode(fresh[first : first + TOGETHER])
+            states += [one[:length] for one, length in zip(found, mask.sum(dim=1).tolist(), strict=True)]
+        rows = _Rows([*lengths, *map(len, states)], self.device)
+        if held:
+            rows.adopt(held)
+        for number, one in enumerate(states, len(lengths)):
             rows.put(number, one)
         return rows
 
@@ -206,7 +231,7 @@ class ResidentSet:
         if frames is not None:
             lengths = lengths * (frames[..., 0] < frames[..., 1])
         ends = lengths.cumsum(1)
-        # on a GPU shapes never change, and nobody waits for a length; elsewhere padding costs
+        # on a GPU shapes do not change, hardly even where the set grows, and nobody waits for a length; elsewhere padding costs
         longest = self._longest if self.device.type == "cuda" else int(ends[:, -1].max())
         places = torch.arange(longest, device=self.device).expand(len(texts), -1).contiguous()
         which = torch.searchsorted(ends, places, right=True).clamp(max=texts.shape[1] - 1)

@@ -155,6 +155,15 @@ class GlobalBatches:
         """Global batches of an epoch."""
         return max(1, self.samples // self.batch_size)
 
+    def first(self, samples: int) -> GlobalBatches:
+        """Those of the first samples alone, of as many shards as they fill."""
+        begun = int(np.searchsorted(np.cumsum(self.shards), samples)) + 1
+        shards = list(self.shards[:begun])
+        if shards:
+            shards[-1] -= max(0, sum(shards) - samples)
+        shape = (self.rank, self.world_size, self.shuffle, self.parts)
+        return GlobalBatches(samples, self.batch_size, self.seed, *shape, shards, self.window)
+
     def epoch(self, epoch: int, start: int = 0) -> EpochBatches:
         """This rank's batches from global batch `start` on, `parts` batches each."""
         share = self.batch_size // (self.world_size * self.parts)

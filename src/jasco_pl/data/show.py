@@ -6,6 +6,7 @@ import difflib
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,9 @@ from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.extract.heard import Heard
 from jasco_pl.notation import harmony
+from jasco_pl.notation.timed_text import covering, spans_of
 from jasco_pl.pages.pictures import draw_clip
+from jasco_pl.pages.texts import Texts
 from jasco_pl.system.errors import UserError
 
 _DRUMS = ("codes_drums", "codes_drums_bandpass")
@@ -120,10 +123,13 @@ def picture(path: str | Path, excerpt: Excerpt, codec: Codec) -> None:
         part = Heard(drums, rate)
         if drums.abs().max() <= _SILENT * excerpt.audio.abs().max():
             part.onsets = np.zeros(0)
-    heard, lanes = Heard(excerpt.audio, rate), []
+    heard, lanes = Heard(excerpt.audio, rate), list[Any]()
     for adherence in ADHERENCES:
         found = fields.get(adherence.heard_field) if adherence.heard_field else adherence.heard(heard)
         lanes.append((adherence.lane, adherence.asked(given, part), found))
+    if sample.sections:
+        texts = Texts(spans_of([(first, captions[0]) for first, captions in covering(sample.sections)], excerpt.start, frames))
+        lanes.insert(0, (texts, texts.side, None))
     draw_clip(
         path,
         wav=excerpt.audio,
@@ -162,6 +168,8 @@ def describe(excerpt: Excerpt, frame_rate: float) -> str:
     sample = excerpt.sample
     lines = [f"id        {sample.id}", f"length    {sample.frames / frame_rate:.2f} s, {sample.frames} frames"]
     lines += [f"{'captions' if not number else '':10}{caption}" for number, caption in enumerate(sample.captions or ["none"])]
+    for number, (first, captions) in enumerate(sample.sections):
+        lines.append(f"{'sections' if not number else '':10}{first / frame_rate:6.2f} s  {' / '.join(captions) or 'no caption'}")
     for number, (name, tensor) in enumerate(sorted(sample.tensors.items())):
         shape = f"[{', '.join(map(str, tensor.shape))}]"
         lines.append(f"{'fields' if not number else '':10}{name:22}{shape:14}{str(tensor.dtype).removeprefix('torch.')}")

@@ -47,7 +47,8 @@ def summarize(reader: ShardReader, read: int) -> dict[str, Any]:
         read: samples whose chords and melody are looked at; the rest comes from the index.
 
     Returns:
-        `samples`, `shards`, `bytes`, `hours`, `codec`, `fields` (samples that have each), `captions`, `without_caption`, and `heard`:
+        `samples`, `shards`, `bytes`, `hours`, `codec`, `fields` (samples that have each), `captions`, `without_caption`, `sections`,
+        `with_sections` (samples), and `heard`:
         `samples` looked at and whether these are all (`complete`), `chords` (label -> share of the frames with chords, falling),
         `chords_from` (field -> samples; exact ones go before Chordino's), `melody` (share of the frames in which one sounds, over
         `melody_samples`; None where no sample has the field).
@@ -55,7 +56,7 @@ def summarize(reader: ShardReader, read: int) -> dict[str, Any]:
     Raises:
         CorruptShardError: a sample looked at is damaged.
     """
-    captions = reader.columns.caption_counts
+    captions, sections = reader.columns.caption_counts, reader.columns.section_counts
     return {
         "location": reader.location,
         "samples": len(reader),
@@ -66,6 +67,8 @@ def summarize(reader: ShardReader, read: int) -> dict[str, Any]:
         "fields": field_counts(reader),
         "captions": int(captions.sum()),
         "without_caption": int((captions == 0).sum()),
+        "sections": int(sections.sum()),
+        "with_sections": int((sections > 0).sum()),
         "heard": _hear(reader, spread(reader, read)),
     }
 
@@ -111,6 +114,8 @@ def as_text(summary: dict[str, Any], top: int = 10) -> str:
         share = "all samples" if count == total else f"{count} of {total} samples ({100 * count / total:.1f} %)"
         lines.append(f"{'' if number else 'fields':10}{field:22}{share}")
     lines.append(f"captions  {summary['captions']}; {summary['without_caption']} samples have none")
+    if summary["sections"]:
+        lines.append(f"sections  {summary['sections']} with captions of their own, in {summary['with_sections']} samples")
     if not heard["samples"]:
         return "\n".join([*lines, "chords and melody were not looked at: --read N does it, which fetches shards"])
     looked = "all samples" if heard["complete"] else f"a spread of {heard['samples']} samples"

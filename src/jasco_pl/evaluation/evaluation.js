@@ -4,7 +4,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const NARROW = 620, AXIS = 16, GAP = 7;
-const LANES = { labels: 42, notes: 88, events: 38, curve: 52 }; // heights in pixels, by kind
+const LANES = { labels: 42, notes: 88, events: 38, curve: 52, texts: 20 }; // heights in pixels, by kind
 const SHARPS = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
 const VERDICTS = ["not asked for", "right", "same triad", "wrong"];
 
@@ -204,6 +204,16 @@ const DRAW = {
         const fits = places.find(([, start, end]) => x(end) - x(start) > 6.4 * text.length + 4);
         if (fits) shape(group, "text", { class: "label", x: (x(fits[1]) + x(fits[2])) / 2, y: y + half / 2 + 4 }, text);
       }
+    }
+  },
+  texts(group, lane, top, high, x, left, said) {
+    shape(group, "text", { class: "side", x: left - 6, y: top + high / 2 + 4 }, said[0]);
+    for (const [text, start, end] of lane.asked) {
+      const room = Math.floor((x(end) - x(start) - 4) / 6.4);
+      box(group, "label-box asked", x(start), x(end), top, high, `${text}, ${start.toFixed(2)}–${end.toFixed(2)} s`);
+      if (room < 3) continue;
+      const shown = text.length > room ? `${text.slice(0, room - 1)}…` : text;
+      shape(group, "text", { class: "label", x: (x(start) + x(end)) / 2, y: top + high / 2 + 4 }, shown);
     }
   },
   notes(group, lane, top, high, x, left) {

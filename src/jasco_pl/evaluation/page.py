@@ -13,6 +13,7 @@ from typing import Any
 
 from jasco_pl.controls import ADHERENCES
 from jasco_pl.pages.base import packaged, render, source
+from jasco_pl.pages.texts import told
 from jasco_pl.system.files import write_text
 
 ARROWS = {True: " ↑", False: " ↓", None: ""}
@@ -145,15 +146,15 @@ def _data(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def _clip(clip: Mapping[str, Any], wanted: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     """A clip against what its row gave; where that is nothing, against what the piece has, since that is what it is measured by."""
-    given = [name for name in _NAMES if clip["asked"].get(name)]
+    given, texts = [name for name in _NAMES if clip["asked"].get(name)], told(clip.get("told") or ())
     return {
         "id": clip["id"],
         "audio": source(clip["audio"]) if clip.get("audio") else None,
         "seconds": clip["seconds"],
         "from": clip.get("from"),
         "figures": [clip["figures"].get(key) for key in keys],
-        "given": given,
-        "lanes": _lanes({**wanted, **{name: clip["asked"][name] for name in given}}, clip["heard"], clip["seconds"]),
+        "given": [*texts, *given],
+        "lanes": texts | _lanes({**wanted, **{name: clip["asked"][name] for name in given}}, clip["heard"], clip["seconds"]),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from jasco_pl.system.resources import load_pretrained, unavailable
 
 OFFLINE_ENCODER = "all-MiniLM-L6-v2"
 MAX_TOKENS = 128
+TOGETHER = {"cuda": 64}
+"""Device -> new texts of one length that are encoded at once; elsewhere each alone."""
 # In the config.json of an encoder that was reduced: the tokenizer's ids whose rows are left of its embedding, in the rows' order
 KEPT_TOKENS = "kept_tokens"
 
@@ -26,7 +28,8 @@ class TextEncoder:
     """Token states of any T5 or AutoModel encoder, computed once a text and kept while there is room.
 
     Every text is encoded alone: padding to the longest of a batch would change the last bits of its states, and with them a training that
-    is to be resumed exactly. As captions come again every epoch, the price is paid once.
+    is to be resumed exactly. As captions come again every epoch, the price is paid once. On a GPU, where a text alone takes as long as
+    many, those of one length are encoded together.
 
     Not an nn.Module on purpose: it is frozen, shared and never saved with a checkpoint.
 
@@ -59,12 +62,15 @@ class TextEncoder:
 
     def __call__(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
         """Texts -> states [B, L, dim] and mask [B, L]; None or "" is the null text (one zero state)."""
-        return self._batch([self._states((text or "").strip()) for text in texts])
+        wanted = [(text or "").strip() for text in texts]
+        self._look_up(wanted)
+        return self._batch([self._states(text) for text in wanted])
 
     def timed(self, texts: Sequence[Sequence[Span]]) -> tuple[Tensor, Tensor, Tensor]:
         """Texts that hold for a time -> states of an item's one behind another [B, L, dim], mask [B, L], and frames [first, last) of each
         state, int64 [B, L, 2]; padding is hidden by its mask alone.
         """
+        self._look_up([span.text.strip() for spans in texts for span in spans])
         parts = [[self._states(span.text.strip()) for span in spans] for spans in texts]
         states, mask = self._batch([torch.cat(rows) for rows in parts])
         frames = torch.tensor([0, ALWAYS]).repeat(*mask.shape, 1)
@@ -85,37 +91,58 @@ class TextEncoder:
             states, mask = states.pin_memory(), mask.pin_memory()
         return states.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True)
 
+    def _look_up(self, texts: Sequence[str]) -> None:
+        """Put states of texts that are not known yet into the cache, where many are computed as fast as one."""
+        together = TOGETHER.get(self.device.type, 1)
+        fresh = [text for text in dict.fromkeys(texts) if text and text not in self._cache]
+        if together == 1 or len(fresh) < 2:
+            return
+        by_length: defaultdict[int, list[str]] = defaultdict(list)
+        for text, ids in zip(fresh, self.tokenizer(fresh, truncation=True, max_length=MAX_TOKENS)["input_ids"], strict=True):
+            by_length[len(ids)].append(text)
+        for group in by_length.values():
+            for first in range(0, len(group), together):
+                part = group[first : first + together]
+                for text, states in zip(part, self._encode(part), strict=True):
+                    self._keep(text, states)
+
     def _states(self, text: str) -> Tensor:
         """States of one text [L, dim] on the CPU, from the cache if they are there."""
         if not text:
             return torch.zeros(1, self.dim)
         states = self._cache.pop(text, None)
         if states is None:
-            states = self._encode(text)
-            self._cached_bytes += states.nbytes
+            (states,) = self._encode([text])
+        else:
+            self._cached_bytes -= states.nbytes
+        self._keep(text, states)
+        return states
+
+    def _keep(self, text: str, states: Tensor) -> None:
+        self._cached_bytes += states.nbytes
         self._cache[text] = states  # the last is the one used most recently
         while self._cached_bytes > self.cache_mb * 1e6:
             self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
-        return states
 
     @torch.no_grad()
-    def _encode(self, text: str) -> Tensor:
+    def _encode(self, texts: Sequence[str]) -> list[Tensor]:
+        """States [L, dim] of texts of one length, on the CPU."""
         device = self.device.type
         with torch.autocast(device, enabled=False):  # a training's lower precision is the network's, not that of states kept for long
-            tokens = self.tokenizer([text], truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
-            ids = self._kept(text, tokens["input_ids"]) if self._rows else tokens["input_ids"]
+            tokens = self.tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+            ids = torch.cat(list(map(self._kept, texts, tokens["input_ids"]))) if self._rows else tokens["input_ids"]
             states = self.model(input_ids=ids.to(self.device), attention_mask=tokens["attention_mask"].to(self.device)).last_hidden_state
-        return states[0].to("cpu", torch.float32, copy=True)
+        return [one.clone() for one in states.to("cpu", torch.float32, copy=True)]  # each may be forgotten alone
 
     def _kept(self, text: str, ids: Tensor) -> Tensor:
-        """Ids [1, L] of the tokenizer as rows of a reduced embedding."""
-        if unknown := [token for token in ids[0].tolist() if token not in self._rows]:
+        """Ids [L] of the tokenizer as rows of a reduced embedding, [1, L]."""
+        if unknown := [token for token in ids.tolist() if token not in self._rows]:
             pieces = ", ".join(map(repr, self.tokenizer.convert_ids_to_tokens(unknown)))
             raise UserError(
                 f"the text encoder {self.name!r} was reduced to other tokens than {pieces} of {text!r}: "
                 "only the words that it was reduced to are accepted."
             )
-        return torch.tensor([[self._rows[token] for token in ids[0].tolist()]])
+        return torch.tensor([[self._rows[token] for token in ids.tolist()]])
 
 
 def resolve(name: str) -> str:

@@ -144,6 +144,11 @@ def read_prompt(text: Prompt, frames: int, frame_rate: float) -> tuple[list[Span
     return spans, [f"text over time: {', '.join(told)}"]
 
 
+def read_passages(text: Prompt, seconds: float) -> list[Passage]:
+    """The parts of a timed text within a clip of that length, each with its end; none of an ordinary one."""
+    return [one._replace(end=min(seconds if one.end is None else one.end, seconds)) for one in passages(text) or ()]
+
+
 def _end(spans: Sequence[Span]) -> int:
     return spans[-1].last if spans else 0
 

@@ -270,6 +270,7 @@ def unstarted(bench: TrainBench, folder: str, steps: int, *more: str) -> Unstart
         "--trainer.limit_val_batches": "0",
         "--trainer.accumulate_grad_batches": "1",
         "--trainer.enable_progress_bar": "false",
+        "--data.grow": "false",
         "--model.compile": str(bench.compiled).lower(),
     }
     if bench.precision is not None:

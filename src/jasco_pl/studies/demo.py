@@ -37,6 +37,7 @@ from jasco_pl.metrics.report import aligned_table
 from jasco_pl.notation.timed_text import written
 from jasco_pl.pages.base import templates
 from jasco_pl.pages.pictures import draw_clip, figure_to_image
+from jasco_pl.pages.texts import texts_lane
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, write_text
 
@@ -142,7 +143,10 @@ class Asked:
             wav=loudness_normalize(clip.audio, clip.sample_rate)[0],
             sample_rate=clip.sample_rate,
             title="  ·  ".join(filter(None, (written(clip.request.text), clip.request.chords))),
-            lanes=[(adherence.lane, side, adherence.heard(heard, side)) for adherence, side in self.sides.items()],
+            lanes=[
+                *texts_lane(clip.request.text, clip.audio.shape[-1] / clip.sample_rate),
+                *((adherence.lane, side, adherence.heard(heard, side)) for adherence, side in self.sides.items()),
+            ],
         )
         figure.set_dpi(_DPI)
         with atomic_path(path) as temporary:

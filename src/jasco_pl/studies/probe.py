@@ -31,8 +31,9 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict
 from tqdm import tqdm
 
 from jasco_pl.codec import load_codec
+from jasco_pl.compose.edition import EDITIONS
 from jasco_pl.compose.pieces import place, read_note, read_stretch
-from jasco_pl.compose.tables import INSTRUMENTS, KITS, STYLES
+from jasco_pl.compose.tables import INSTRUMENTS, KITS
 from jasco_pl.evaluation.references import ComposedPieces
 from jasco_pl.metrics.embedders import Embedder
 from jasco_pl.metrics.report import aligned_table
@@ -44,7 +45,7 @@ from jasco_pl.system.files import atomic_path
 DRUMS = "drums"
 FAMILIES = (
     *("piano", "mallets and bells", "organ", "guitar", "bass", "solo strings", "ensemble", "brass"),
-    *("reed", "pipe", "synth lead", "synth pad", "effects", "world"),
+    *("reed", "pipe", "synth lead", "synth pad", "effects", "world", "percussive"),
 )
 """General MIDI's families of eight programs each."""
 _STYLE, _FAMILY, _NOT = "style", "family", r"(?:no|without)\s+(?:\w+ or )?"
@@ -83,7 +84,8 @@ def named(prompt: str) -> Named:
 
 @cache
 def _vocabulary() -> tuple[re.Pattern[str], dict[str, tuple[str, str]]]:
-    meaning = {word.lower(): (_STYLE, name) for name, style in STYLES.items() for word in style.words}
+    styles = [pair for edition in EDITIONS.values() for pair in edition.styles.items()]
+    meaning = {word.lower(): (_STYLE, name) for name, style in styles for word in style.words}
     for words in KITS.values():
         meaning |= {word.lower(): (_FAMILY, DRUMS) for word in words}
     for name, instrument in INSTRUMENTS.items():

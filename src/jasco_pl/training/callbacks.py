@@ -19,6 +19,7 @@ from jasco_pl.generation.jasco import Clip, Jasco, Request
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.notation.timed_text import written
 from jasco_pl.pages.pictures import draw_clip, figure_to_image
+from jasco_pl.pages.texts import texts_lane
 from jasco_pl.training.flops import TEXT_TOKENS, TRAINING, flops_per_sample, peak_flops
 from jasco_pl.training.module import JascoModule
 
@@ -120,7 +121,8 @@ class Listen(Callback):
         audio, _ = loudness_normalize(clip.audio, clip.sample_rate)
         writer.add_audio(f"listen/{name}_audio", audio, step, sample_rate=clip.sample_rate)
         asked = {adherence: adherence.asked(clip.asked, None) for adherence in ADHERENCES}
-        lanes = [(adherence.lane, side, adherence.heard(heard, side)) for adherence, side in asked.items()]
+        lanes: list[Any] = [(adherence.lane, side, adherence.heard(heard, side)) for adherence, side in asked.items()]
+        lanes = [*texts_lane(clip.request.text, clip.audio.shape[-1] / clip.sample_rate), *lanes]
         figure = draw_clip(None, wav=audio, sample_rate=clip.sample_rate, title=written(clip.request.text), lanes=lanes)
         writer.add_image(f"listen/{name}_picture", figure_to_image(figure), step, dataformats="HWC")
         for adherence, side in asked.items():

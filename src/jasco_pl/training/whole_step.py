@@ -115,7 +115,8 @@ class WholeStep:
         if self.device.type != "cuda":
             self._compute(batch)
         else:
-            self._keep(batch)
+            if self._keep(batch):
+                self.graph, self._steps = None, 1
             work = partial(self._compute, self._inputs)
             if self._steps <= WARM_UP:
                 aside(work, self.device)
@@ -127,13 +128,15 @@ class WholeStep:
         assert self.taken is not None
         return self.taken
 
-    def _keep(self, batch: Batch) -> None:
-        """Copy the batch to where the graph reads it."""
+    def _keep(self, batch: Batch) -> bool:
+        """Copy the batch to where the graph reads it; whether that is somewhere else than before, because shapes have changed."""
         tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
-        if not self._inputs:
+        changed = any(name not in self._inputs or self._inputs[name].shape != value.shape for name, value in tensors.items())
+        if changed:
             self._inputs = {name: value.clone() for name, value in tensors.items()}
         for name, kept in self._inputs.items():
             kept.copy_(tensors[name], non_blocking=True)
+        return changed
 
     def _compute(self, batch: Batch) -> None:
         with torch.enable_grad():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jasco_pl.compose import compose_set
-from jasco_pl.compose.render import find_soundfont
+from jasco_pl.compose.soundfonts import find_soundfont
 from jasco_pl.metrics.embedders import load_embedder
 from jasco_pl.studies.metrics import degradations, sensitivity
 from jasco_pl.system.errors import UserError

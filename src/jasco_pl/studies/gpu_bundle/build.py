@@ -6,7 +6,7 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-from jasco_pl.compose.render import find_soundfont
+from jasco_pl.compose.soundfonts import find_soundfont
 from jasco_pl.network.text import OFFLINE_ENCODER, resolve
 from jasco_pl.studies.gpu_bundle import wheels
 from jasco_pl.studies.gpu_bundle.encoder import needed_texts, reduce_encoder
