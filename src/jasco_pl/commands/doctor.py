@@ -41,7 +41,8 @@ class Check:
 def report() -> list[Check]:
     """Look at everything; never raises, whatever the state of the environment. A soundfont is fetched if there is none yet."""
     needed = [_guarded(check, needed=True) for check in (_python, _torch, _torchaudio, _audio_files)]
-    return needed + [_guarded(check, needed=False) for check in (_weights, _text_encoder, _chord_recogniser, _renderer, _soundfont)]
+    others = (_weights, _text_encoder, _chord_recogniser, _beat_tracker, _renderer, _soundfont)
+    return needed + [_guarded(check, needed=False) for check in others]
 
 
 def _guarded(check: Callable[[], Check], needed: bool) -> Check:
@@ -120,6 +121,14 @@ def _chord_recogniser() -> Check:
     remedy = "run `make -B setup` on Linux x86-64; without it chords cannot be read from audio, everything else works"
     ok = chordino.available()
     return Check("chord recogniser", ok, "Chordino" if ok else "vamphost or chord-extractor is missing", remedy)
+
+
+def _beat_tracker() -> Check:
+    from jasco_pl.extract import beats
+
+    found = beats.weights_file() is not None
+    said = "weights of BeatNet 1.1.3" if found else "BeatNet is missing"
+    return Check("beat tracker", found, said, "run `make -B setup`; without it beats cannot be heard in audio, everything else works")
 
 
 def _renderer() -> Check:

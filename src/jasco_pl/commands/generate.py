@@ -6,6 +6,7 @@
   jasco generate --text "calm piano ballad" --paint intro.wav --seconds 30 -o out/
   jasco generate --text "calm piano ballad" --paint song.wav --redo 3-6 -o out/
   jasco generate --text "0-5: solo piano; 5-: full rock band with drums" -o out/
+  jasco generate --text "orchestral film music" --bpm 96 --meter 3/4 --dynamics build -o out/
   jasco generate --chords "C | G | Am | F" --bpm 96 --melody tune.mid --during chords=0-6,melody=4- -o out/
 
 Text: one for the whole clip; or one after another, each with the seconds in which it holds, ';' between them. `5-:` holds to the end; where
@@ -15,6 +16,10 @@ none holds, nothing is asked for; two must not overlap. A text is read so only w
 Chords: bars (`C | G7 | Am F`), a plain line (one chord a bar), times (`C@0 D@2.5` or `(C, 0.0), (D, 2.0)`), or a `.lab` file; any usual
 spelling. A line shorter than the clip repeats. Melody: MIDI, audio, or an array of 53 bins at 50 Hz. Drums, mix, drumless: audio that the
 clip follows; a short loop repeats. Which of these a model takes depends on the controls it was trained with (its config.json).
+
+Tempo: --bpm 96 --meter 3/4 spaces the bars of a chord line, and a model with the control beat plays in that tempo, from a downbeat at 0.
+Dynamics: points in time `0:-30, 5:-10` (second:dB below the loudest moment, straight between), a recording to take them from, or a word:
+build (soft to loud), fade (loud to nearly silent), swell (up and down), break (soft in the middle), drop (soft, then at once loud), steady.
 
 Painting: --paint lays a recording under the clip from second 0 on. Alone, all of it is kept and the clip goes on where it ends; --keep 0-4
 keeps those seconds and makes the others, --redo 3-6 makes those and keeps the others. A model with the control painting makes clips of up

@@ -1,7 +1,7 @@
 """Lanes: what was asked for over what is heard on one axis of time, in a page and in a picture, with a verdict on each stretch or event.
 
-There are three kinds: labels, notes and events. A page's script draws by the kind; a picture is drawn here. What a lane is about - which
-labels, what is near - says the control to which it belongs (`jasco_pl.controls.adherence`).
+There are four kinds: labels, notes and events here, curves in `pages.curve`. A page's script draws by the kind; a picture is drawn here.
+What a lane is about - which labels, what is near - says the control to which it belongs (`jasco_pl.controls.adherence`).
 
 Colours are Okabe and Ito's, which stay apart for colour-blind eyes, and no meaning rests on colour alone: disagreement is also hatched,
 crossed or set apart.

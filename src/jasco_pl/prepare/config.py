@@ -21,7 +21,7 @@ class PrepareConfig:
     codec: str = "checkpoints/codec-mini"
     """Codec folder or Hub id (facebook/encodec_32khz is the paper's)."""
     stages: str = "codec, chords"
-    """Which of codec, chords, melody, drums, with commas; others can be added to a finished set later."""
+    """Which of codec, chords, melody, drums, beats, dynamics, with commas; others can be added to a finished set later."""
     segment_seconds: float = 60.0
     """Recordings are cut into samples of about that length."""
     shard_minutes: float = 30.0
