@@ -22,13 +22,13 @@ import numpy as np
 
 from jasco_pl.commands.generate import add_sampling_arguments, clip_settings, guidance_text, progress_bar, solver_config
 from jasco_pl.controls import ADHERENCES
+from jasco_pl.controls.adherence import CHORDS
 from jasco_pl.evaluation.page import write_page
 from jasco_pl.extract import chordino
 from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.generation.saving import save_clip
 from jasco_pl.network.flow.solver import SolverConfig
-from jasco_pl.notation import harmony
 from jasco_pl.notation.timed_text import read_passages, written
 from jasco_pl.studies.demo import COLUMNS, PREPARED, Asked, Shown, read_requests, write_readme
 from jasco_pl.system.errors import UserError
@@ -161,4 +161,4 @@ def _results(title: str, made: list[list[dict[str, Any]]], settings: dict[str, A
 
 
 def _line(frames: np.ndarray) -> str:
-    return "  ".join(f"{label}@{start:.1f}" for label, start in harmony.frames_to_changes(frames))
+    return "  ".join(f"{label or '(free)'}@{start:.1f}" for label, start in CHORDS.lane.written(frames))

@@ -221,7 +221,7 @@ def write_readme(
             seeds=seeds,
             first=starts.pop() if len(starts) == 1 else None,
             table=_table(shown, seeds),
-            given=lambda one: [_given(one.request, control, path.parent) for control in _asked(one.request)],
+            given=lambda one: _all_given(one.request, path.parent),
             command=lambda request: generate_command(request, sampling),
         )
     )
@@ -254,6 +254,12 @@ def _table(shown: Sequence[Shown], seeds: int) -> str:
             spread = [_spread(pairs[:, 0]), _spread(pairs[:, 1])] if seeds > 1 else []
             table.append([f"[{one.name}](#{one.name.lower()})", column.title, *(f"{value:.2f}" for value in pairs[0]), *spread])
     return aligned_table(table)
+
+
+def _all_given(request: Request, folder: Path) -> list[str]:
+    """What the controls are given, and for which seconds they hold."""
+    during = getattr(request, DURING.name)
+    return [_given(request, control, folder) for control in _asked(request)] + ([f"during `{during}`"] if during is not None else [])
 
 
 def _given(request: Request, control: type[Control], folder: Path) -> str:

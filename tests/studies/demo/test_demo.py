@@ -132,7 +132,7 @@ def test_clips_of_a_file_are_made_compared_and_shown(
     midi.write("tune.mid")
     Path("mine.yaml").write_text(
         "title: Mine\nabout: Only a test.\nrequests:\n"
-        "  first: {text: It is late, chords: C, melody: tune.mid, seed: 3}\n  second: {drums: loop.wav, seed: 5}\n"
+        "  first: {text: It is late, chords: C, melody: tune.mid, during: chords=0.4-, seed: 3}\n  second: {drums: loop.wav, seed: 5}\n"
     )
     sampling = ["--solver", "euler", "--steps", "1"]
     command = ["demo", "--requests", "mine.yaml", "--seeds", "2", "--checkpoint", "model", "--format", "ogg", *sampling]
@@ -145,12 +145,15 @@ def test_clips_of_a_file_are_made_compared_and_shown(
     assert "jasco demo --requests mine.yaml --seeds 2 --format ogg --checkpoint model --solver euler --steps 1 -o out" in readme
     assert "Only a test." in readme
     assert "> It is late" in readme
+    assert "during `chords=0.4-`" in readme
+    assert json.loads((out / "first.json").read_text())["during"] == {"chords": [[0.4, 1.0]]}
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", readme) if not link.startswith("http")]
     assert {"first.ogg", "second-without.ogg", "first.png", "../tune.mid", "../loop.wav"} <= set(links)
     assert all((out / link).is_file() for link in links)
     settings = json.loads((out / "first-without.json").read_text())
     assert settings["request"]["seed"] == 3
     assert settings["request"]["melody"] is None
+    assert settings["during"] == {}
     # the command of the page makes the same clip
     (written,) = re.findall(r"^jasco generate --text.*?(?=\n```)", readme, re.MULTILINE | re.DOTALL)
     assert main(shlex.split(written.replace("\\\n", ""))[1:]) == 0
