@@ -17,7 +17,7 @@ from jasco_pl.codec.encodec import OFFICIAL, OFFICIAL_MEAN, OFFICIAL_STD
 from jasco_pl.interop.chord_order import rows_in_our_order
 from jasco_pl.interop.released import Released
 from jasco_pl.interop.xp_config import XpConfig
-from jasco_pl.network.model import JascoModel, ModelConfig, check_state
+from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.network.transformer import TransformerConfig
 from jasco_pl.notation.melody import BINS
 from jasco_pl.system.errors import UserError
@@ -61,12 +61,8 @@ class Translation:
     names: dict[str, str] = field(default_factory=dict)
 
     def model(self) -> JascoModel:
-        """The model, made of these tensors themselves."""
-        with torch.device("meta"):
-            model = JascoModel(self.config)
-        check_state(self.state, model, "translated")
-        model.load_state_dict(self.state, assign=True)
-        return model.eval()
+        """The model with copies of these tensors."""
+        return JascoModel.from_state(self.config, self.state, "translated")
 
 
 def translate(released: Released) -> Translation:

@@ -1,8 +1,8 @@
 """LAION-CLAP (Wu et al. 2023) through transformers: embeddings of audio and of text in one space.
 
-The default is `laion/larger_clap_music`, the music checkpoint that the Hub holds in transformers' layout. It is not the one that AudioCraft
-and fadtk use (`music_audioset_epoch_15_esc_90.14.pt`; its authors do not know how the two differ, LAION-AI/CLAP issue 172): figures of the
-two do not compare. Any other folder or id, a conversion of that file for one, shows its own name: `clap:mine`.
+The default is the checkpoint of the paper, of AudioCraft and of fadtk, `music_audioset_epoch_15_esc_90.14.pt`, in LAION's own layout
+(`embedders.laion`). `laion/larger_clap_music`, which the Hub holds in transformers' layout, is another one (its authors do not know how the
+two differ, LAION-AI/CLAP issue 172): figures of the two do not compare. So every figure says whose it is: `clap:larger_clap_music`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel, PretrainedConfig
 
-from jasco_pl.metrics.embedders import Embedder
+from jasco_pl.metrics.embedders import Embedder, find_file
+from jasco_pl.metrics.embedders.laion import URL, read_laion
 from jasco_pl.system.resources import load_pretrained, unavailable
 
-DEFAULT = "laion/larger_clap_music"
 VARIABLE = "JASCO_CLAP"
+TOKENIZER = "roberta-base"  # of LAION's own checkpoints, which do not carry it
+FILE_SUFFIXES = (".pt", ".pth", ".ckpt")
 SECONDS = 10
 _TOKENS = 77
 
@@ -30,7 +32,8 @@ class Clap(Embedder):
     """Embeddings (512-d, of length 1) of windows of ten seconds, one every second, as in fadtk; of whole clips; of texts.
 
     Args:
-        source: Hub id or local folder; by default that of JASCO_CLAP, else `laion/larger_clap_music`.
+        source: a file of LAION's (its tokenizer beside it, or RoBERTa's from the Hub), or a Hub id or folder in transformers' layout; by
+            default that of JASCO_CLAP, else the paper's file from the caches or the Hub (2.35 GB).
         device: where the network runs.
         batch: windows that are embedded together.
 
@@ -39,22 +42,44 @@ class Clap(Embedder):
     """
 
     dim = 512
+    model: ClapModel
     sample_rate = 48000
 
     def __init__(self, source: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu", batch: int = 8) -> None:
         self.device, self.batch = torch.device(device), batch
-        name = os.fspath(source or os.environ.get(VARIABLE) or DEFAULT)
-        last = Path(name).name
-        self.name = "clap" if last == Path(DEFAULT).name else f"clap:{last}"
+        named = os.fspath(source or os.environ.get(VARIABLE) or "")
+        if not named or named.endswith(FILE_SUFFIXES):
+            self._read_file(find_file("clap", URL, named or None))
+        else:
+            self._read_folder(named)
+        self.model.eval().requires_grad_(False).to(self.device)
+
+    def _read_file(self, path: Path) -> None:
+        """LAION's own layout: mel filters are those of the file, the tokenizer lies beside it or is that of RoBERTa."""
+        self.name = f"clap:{path.stem}"
+        self.model, filters = read_laion(path)
+        self.features = ClapFeatureExtractor(truncation="rand_trunc")
+        self.features.mel_filters_slaney = filters
+        beside = any((path.parent / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+        source = str(path.parent) if beside else TOKENIZER
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            remedy = f"its files (tokenizer.json, or vocab.json and merges.txt) may lie beside {str(path)!r}"
+            raise unavailable("tokenizer of CLAP's texts", source, error, remedy) from error
+
+    def _read_folder(self, name: str) -> None:
+        self.name = f"clap:{Path(name).name}"
         try:
             kind = PretrainedConfig.get_config_dict(name)[0].get("model_type")
             if kind != "clap":  # transformers would go on with random weights
                 raise ValueError(f"its config.json is of model type {kind!r}, not 'clap'")
             self.features = ClapFeatureExtractor.from_pretrained(name)
             self.tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-            self.model: ClapModel = load_pretrained(ClapModel, name).eval().requires_grad_(False).to(self.device)
+            self.model = load_pretrained(ClapModel, name)
         except (OSError, ValueError, SafetensorError) as error:
-            raise unavailable("CLAP model", name, error, f"{VARIABLE} may name a folder that holds it in transformers' layout") from error
+            remedy = f"{VARIABLE} may name a file of LAION's or a folder in transformers' layout"
+            raise unavailable("CLAP model", name, error, remedy) from error
 
     def __call__(self, wav: Tensor, sample_rate: int) -> Tensor:
         """Embeddings [B, N, 512] of [B, 1, S] or [1, S], one a second that has begun; beyond the end lie zeros."""
