@@ -60,8 +60,8 @@ def test_a_second_run_makes_only_what_is_missing(made: Path, tmp_path: Path, sma
     gone = sorted(folder.glob("*.json"))[1]
     gone.unlink()
     written = []
-    real = pieces._write_piece
-    monkeypatch.setattr(pieces, "_write_piece", lambda job: written.append(job[1].index) or real(job))
+    real = pieces.write_piece
+    monkeypatch.setattr(pieces, "write_piece", lambda job: written.append(job[1].index) or real(job))
     compose_set(folder, HOURS, 9, "test", small_font, progress=False)
     assert written == [1]
     assert contents(folder) == contents(made)

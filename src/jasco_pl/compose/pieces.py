@@ -126,12 +126,14 @@ class _Orchestra:
 _orchestra: _Orchestra | None = None
 
 
-def _start_worker(fonts: Sequence[str]) -> None:
+def start_worker(fonts: Sequence[str]) -> None:
+    """What a process needs for `write_piece`."""
     global _orchestra
     _orchestra = _Orchestra(fonts)
 
 
-def _write_piece(job: tuple[str, Which]) -> Which:
+def write_piece(job: tuple[str, Which]) -> Which:
+    """Compose and render a piece into a folder."""
     out, which = job
     if _orchestra is None:
         raise RuntimeError("the worker has no SoundFont")
@@ -148,20 +150,18 @@ def _write_piece(job: tuple[str, Which]) -> Which:
     return which
 
 
-def plan(hours: float, first: Which, bands: int = 1) -> list[Which]:
+def plan(hours: float, first: Which, bands: int = 1) -> Iterator[Which]:
     """Which pieces make `hours`, in order; with several bands all versions of a piece stand together, and count.
 
-    Composing is cheap beside rendering, so durations are exact.
+    Composing is cheap beside rendering, so durations are exact; an hour takes most of a second.
     """
-    pieces: list[Which] = []
     seconds, index = 0.0, 0
     while seconds < hours * 3600:
         piece = replace(first, index=index)
         duration = piece.compose().duration
-        pieces += [replace(piece, arrangement=band, band=band + 1) for band in range(bands)] if bands > 1 else [piece]
+        yield from [replace(piece, arrangement=band, band=band + 1) for band in range(bands)] if bands > 1 else [piece]
         seconds += duration * bands
         index += 1
-    return pieces
 
 
 def _check_same(folder: Path, note: dict[str, Any], wanted: Which, fonts: Sequence[str]) -> None:
@@ -183,6 +183,68 @@ def _check_same(folder: Path, note: dict[str, Any], wanted: Which, fonts: Sequen
             raise UserError(f"{str(folder)!r} holds these pieces with other SoundFonts: {note['id']} has {note['soundfont']}, not {font}.")
 
 
+@dataclass(frozen=True)
+class PlannedSet:
+    """A set that is to be composed into a folder.
+
+    Attributes:
+        folder: gets `<id>.mix.flac`, `<id>.drums.flac`, `<id>.drumless.flac` (32 kHz mono, 16 bit) and `<id>.json`.
+        fonts: SoundFonts, one of which each piece gets by its hash.
+        hours, first, bands: as for `plan`.
+    """
+
+    folder: Path
+    fonts: Sequence[str]
+    hours: float
+    first: Which
+    bands: int
+
+    def pieces(self) -> Iterator[Which]:
+        """In the order of composing."""
+        return plan(self.hours, self.first, self.bands)
+
+    def path(self, piece: Which) -> Path:
+        """The JSON of a piece, which is written last."""
+        return self.folder / f"{piece.id}.json"
+
+    def job(self, piece: Which) -> tuple[str, Which]:
+        """What `write_piece` takes."""
+        return str(self.folder), piece
+
+
+def plan_set(
+    out: str | os.PathLike[str],
+    hours: float,
+    seed: int,
+    split: str,
+    soundfont: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+    arrangement: int = 0,
+    edition: int = 1,
+    bands: int = 1,
+) -> PlannedSet:
+    """Check what is asked for and what the folder holds; arguments and errors as of `compose_set`."""
+    if split not in SPLITS:
+        raise UserError(f"unknown split {split!r}: one of {', '.join(SPLITS)} is accepted.")
+    if not hours > 0 or hours > 100_000:
+        raise UserError(f"hours is {hours}: a positive number is accepted.")
+    if arrangement < 0:
+        raise UserError(f"arrangement is {arrangement}: 0 (the pieces) or more (other bands) is accepted.")
+    if edition not in EDITIONS:
+        raise UserError(f"unknown edition {edition}: one of {', '.join(map(str, EDITIONS))} is accepted.")
+    if bands < 1 or (bands > 1 and arrangement):
+        raise UserError(
+            f"{bands} bands a piece and arrangement {arrangement}: 1 or more is accepted, and more than 1 without an arrangement."
+        )
+    named = soundfont if isinstance(soundfont, Sequence) and not isinstance(soundfont, str) else [soundfont]
+    fonts = [str(find_soundfont(font)) for font in named]
+    if len(fonts) > 1 and edition == 1:
+        raise UserError("pieces of edition 1 have one SoundFont: give a single one, or another edition.")
+    planned = PlannedSet(Path(out), fonts, hours, Which(seed, split, 0, arrangement, edition), bands)
+    if there := next(planned.folder.glob(f"{split}-{seed}-*.json"), None):
+        _check_same(planned.folder, json.loads(there.read_text(encoding="utf-8")), next(planned.pieces()), fonts)
+    return planned
+
+
 def compose_set(
     out: str | os.PathLike[str],
     hours: float,
@@ -198,7 +260,7 @@ def compose_set(
     """Compose and render a split into a folder; a piece whose JSON exists is skipped.
 
     Args:
-        out: folder; gets `<id>.mix.flac`, `<id>.drums.flac`, `<id>.drumless.flac` (32 kHz mono, 16 bit) and `<id>.json`.
+        out: the folder, see `PlannedSet`.
         hours: amount of audio wanted; the last piece goes over it.
         seed: any whole number; splits of one seed share nothing.
         split: `train`, `valid` or `test`.
@@ -215,46 +277,27 @@ def compose_set(
         UserError: unknown split or edition, hours, workers or bands not positive, arrangement negative or together with several bands, no
             SoundFont, a folder that cannot be written or that holds another arrangement, edition or font.
     """
-    if split not in SPLITS:
-        raise UserError(f"unknown split {split!r}: one of {', '.join(SPLITS)} is accepted.")
-    if not hours > 0 or hours > 100_000:
-        raise UserError(f"hours is {hours}: a positive number is accepted.")
     if workers < 1:
         raise UserError(f"workers is {workers}: 1 or more is accepted.")
-    if arrangement < 0:
-        raise UserError(f"arrangement is {arrangement}: 0 (the pieces) or more (other bands) is accepted.")
-    if edition not in EDITIONS:
-        raise UserError(f"unknown edition {edition}: one of {', '.join(map(str, EDITIONS))} is accepted.")
-    if bands < 1 or (bands > 1 and arrangement):
-        raise UserError(
-            f"{bands} bands a piece and arrangement {arrangement}: 1 or more is accepted, and more than 1 without an arrangement."
-        )
-    folder = Path(out)
-    named = soundfont if isinstance(soundfont, Sequence) and not isinstance(soundfont, str) else [soundfont]
-    fonts = [str(find_soundfont(font)) for font in named]
-    if len(fonts) > 1 and edition == 1:
-        raise UserError("pieces of edition 1 have one SoundFont: give a single one, or another edition.")
-    pieces = plan(hours, Which(seed, split, 0, arrangement, edition), bands)
-    paths = [folder / f"{piece.id}.json" for piece in pieces]
-    if there := next(folder.glob(f"{split}-{seed}-*.json"), None):
-        _check_same(folder, json.loads(there.read_text(encoding="utf-8")), pieces[0], fonts)
-    jobs = [(str(folder), piece) for piece, path in zip(pieces, paths, strict=True) if not path.exists()]
+    planned = plan_set(out, hours, seed, split, soundfont, arrangement, edition, bands)
+    pieces = list(planned.pieces())
+    jobs = [planned.job(piece) for piece in pieces if not planned.path(piece).exists()]
     bar = tqdm(total=len(pieces), initial=len(pieces) - len(jobs), desc=f"compose {split}", unit="piece", disable=not progress)
     with bar:
-        for _ in _run(jobs, fonts, workers):
+        for _ in _run(jobs, planned.fonts, workers):
             bar.update()
-    return paths
+    return list(map(planned.path, pieces))
 
 
 def _run(jobs: list[tuple[str, Which]], fonts: Sequence[str], workers: int) -> Iterator[Which]:
     if not jobs:
         return
     if workers == 1:
-        _start_worker(fonts)
-        yield from map(_write_piece, jobs)
+        start_worker(fonts)
+        yield from map(write_piece, jobs)
         return
-    with multiprocessing.get_context("spawn").Pool(workers, _start_worker, (fonts,)) as pool:
-        yield from pool.imap_unordered(_write_piece, jobs)
+    with multiprocessing.get_context("spawn").Pool(workers, start_worker, (fonts,)) as pool:
+        yield from pool.imap_unordered(write_piece, jobs)
 
 
 def read_note(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from jasco_pl.audio.files import read_audio
+from jasco_pl.codec import Codec
 from jasco_pl.compose.pieces import read_note
 from jasco_pl.data.schema import STAGES, CorruptShardError, Sample, open_shard, read_fields
 from jasco_pl.data.shards import finished, write_index, write_shard
@@ -35,7 +36,7 @@ STEMS = ("mix", "drums", "drumless")
 
 
 @dataclass(frozen=True)
-class _Task:
+class ShardTask:
     """A shard that is to be written."""
 
     out: str
@@ -116,7 +117,8 @@ def _stages(codec: str) -> Stages:
     return Stages(PrepareConfig(codec=codec))
 
 
-def _build_shard(task: _Task) -> str:
+def build_shard(task: ShardTask) -> str:
+    """Write a shard; returns its name."""
     stages = _stages(task.codec)
     stored = _stored(task)
     samples = [encode_piece(Path(path), stages, task.stages, known) for path, known in zip(task.paths, stored, strict=True)]
@@ -124,7 +126,19 @@ def _build_shard(task: _Task) -> str:
     return task.name
 
 
-def _stored(task: _Task) -> list[dict[str, Tensor]]:
+def grouped(paths: Sequence[Path], pieces_per_shard: int) -> dict[str, list[Path]]:
+    """Name of a shard -> the JSON files of its pieces."""
+    starts = range(0, len(paths), pieces_per_shard)
+    return {f"shard-{number:05d}": list(paths[start : start + pieces_per_shard]) for number, start in enumerate(starts)}
+
+
+def index_of(codec: Codec, name: str) -> dict[str, Any]:
+    """What an index says of the codec."""
+    statistics = {"mean": codec.latent_mean.tolist(), "std": codec.latent_std.tolist()}
+    return {"name": name, "frame_rate": codec.frame_rate, "dim": codec.dim, **statistics}
+
+
+def _stored(task: ShardTask) -> list[dict[str, Tensor]]:
     """What is there of every piece; nothing of a shard that is damaged, or is yet to be made."""
     path = Path(task.out) / f"{task.name}.safetensors"
     if task.entries:
@@ -136,12 +150,12 @@ def _stored(task: _Task) -> list[dict[str, Tensor]]:
     return [{} for _ in task.paths]
 
 
-def _run(tasks: Sequence[_Task], workers: int) -> Iterator[str]:
+def _run(tasks: Sequence[ShardTask], workers: int) -> Iterator[str]:
     if workers == 1:
-        yield from map(_build_shard, tasks)
+        yield from map(build_shard, tasks)
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent) as pool:
-        yield from pool.map(_build_shard, tasks)
+        yield from pool.map(build_shard, tasks)
 
 
 def build_shards(pieces: str | Path, out: str | Path, codec_name: str, workers: int = 1, pieces_per_shard: int = 24) -> dict[str, Any]:
@@ -165,18 +179,15 @@ def build_shards(pieces: str | Path, out: str | Path, codec_name: str, workers: 
     codec, stages = _stages(codec_name).codec, usable_stages()
     mark = fingerprint(codec)
     with alone(out, BUSY.format(str(out))):
-        groups = {
-            f"shard-{number:05d}": paths[start : start + pieces_per_shard]
-            for number, start in enumerate(range(0, len(paths), pieces_per_shard))
-        }
+        groups = grouped(paths, pieces_per_shard)
         notes = {path: read_note(path) for path in paths}
-        tasks: list[_Task] = []
+        tasks: list[ShardTask] = []
         added: set[str] = set()
         for name, group in groups.items():
             entries = finished(out, name, [notes[path]["id"] for path in group], mark)
             missing = {stage for path, entry in zip(group, entries, strict=False) for stage in lacking(notes[path], entry["crc32"], stages)}
             if missing or not entries:
-                tasks.append(_Task(str(out), name, [str(path) for path in group], entries, stages, codec_name))
+                tasks.append(ShardTask(str(out), name, [str(path) for path in group], entries, stages, codec_name))
             added |= missing
         remove_leftovers(out)
         for stage in stages:
@@ -189,5 +200,4 @@ def build_shards(pieces: str | Path, out: str | Path, codec_name: str, workers: 
         with tqdm(total=len(groups), initial=len(groups) - len(tasks), desc=f"shards {Path(out).name}", unit="shard") as bar:
             for _ in _run(tasks, workers):
                 bar.update()
-        statistics = {"mean": codec.latent_mean.tolist(), "std": codec.latent_std.tolist()}
-        return write_index(out, {"name": codec_name, "frame_rate": codec.frame_rate, "dim": codec.dim, **statistics}, list(groups))
+        return write_index(out, index_of(codec, codec_name), list(groups))

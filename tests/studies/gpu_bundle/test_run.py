@@ -149,8 +149,41 @@ def test_one_that_saves_when_asked_to_end_has_its_time(make_run: Callable[[float
     assert "saved\n" in run.log.read_text()
 
 
+def test_a_process_beside_others_is_ended_when_they_are_done(make_run: Callable[[float], Run], tmp_path: Path) -> None:
+    run, made = make_run(60), tmp_path / "made"
+    code = f"import pathlib, time; time.sleep(0.5); pathlib.Path({str(made)!r}).touch(); print('on its way', flush=True); time.sleep(60)"
+    began = time.time()
+    with run.beside("composing", python(code), run.at(1), made.exists):
+        assert made.exists()
+        run.stage("training", python("print('trained')"), run.at(1))
+    assert time.time() - began < 20
+    assert [(stage["name"], stage["status"]) for stage in run.stages] == [("training", "done"), ("composing", "stopped")]
+    assert "on its way" in run.log.read_text()
+    with pytest.raises(ZeroDivisionError), run.beside("composing", python(code), run.at(1), made.exists):
+        print(1 // 0)
+    assert run.stages[-1]["status"] == "stopped"
+
+
+def test_a_process_beside_others_may_be_done_before_them(make_run: Callable[[float], Run], tmp_path: Path) -> None:
+    run, made = make_run(60), tmp_path / "made"
+    with run.beside("composing", python(f"import pathlib; pathlib.Path({str(made)!r}).touch()"), run.at(1), made.exists):
+        run.stage("training", python("import time; time.sleep(1)"), run.at(1))
+    assert run.stages[-1] == {"name": "composing", "seconds": run.stages[-1]["seconds"], "status": "done"}
+
+
+def test_what_is_not_useful_in_time_fails_the_job(make_run: Callable[[float], Run]) -> None:
+    run = make_run(60)
+    for code, until, message in (
+        ("import time; time.sleep(60)", 0.5, "composing was not done when its time was up"),
+        ("raise SystemExit('no font')", 30, "composing failed with status 1"),
+    ):
+        with pytest.raises(StageError, match=message), run.beside("composing", python(code), time.time() + until, lambda: False):
+            pytest.fail("it is not useful")
+    assert "no font" in run.log.read_text()
+
+
 def test_sizes_come_from_variables() -> None:
-    assert (Sizes.of("train", {}).hours, Sizes.of("bench", {}).hours, Sizes.of("bench", {}).batch) == (12.0, 0.2, 0)
+    assert (Sizes.of("train", {}).hours, Sizes.of("bench", {}).hours, Sizes.of("bench", {}).batch) == (45.0, 0.2, 0)
     sizes = Sizes.of("train", {"HOURS": "0.02", "WORKERS": "3", "TURNS": "2", "STEPS": "1", "ARGS": "--model.lr 1e-3"})
     assert (sizes.hours, sizes.workers, sizes.turns, sizes.steps, sizes.arguments) == (0.02, 3, 2, 1, ["--model.lr", "1e-3"])
     for name, text in (("HOURS", "many"), ("HOURS", "0"), ("HOURS", "inf"), ("WORKERS", "1.5"), ("TURNS", "-1")):

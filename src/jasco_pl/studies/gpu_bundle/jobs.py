@@ -7,7 +7,8 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from jasco_pl.studies.gpu_bundle.machine import bundle_folder, facts, install
 from jasco_pl.studies.gpu_bundle.run import Run, StageError, carry_out
 from jasco_pl.system.errors import UserError
 
-HOURS = {"train": 12.0, "decoder": 2.0, "bench": 0.2}
+HOURS = {"train": 45.0, "decoder": 2.0, "bench": 0.2}
+FIRST_HOURS = 1.0  # of music with which training begins
 COMPOSING = 0.3  # largest share of the time; building shards of what is there by then takes about as long again
 EXPORT = 60.0  # seconds: the last validation, export, packing
 PACKING = 5.0
 EXPORT_LIMIT = 90.0  # of an export alone, where more is left
+INDEX = "index.json"  # of a folder of shards; what knows of it needs packages that may yet have to be installed
 LAST = Path("runs/fit/checkpoints/last.ckpt")  # in the folder of a job that trains
 # What makes conf/paper.yaml train on composed music with what is here, with shapes that cost the same but for the text's
 PAPER_HERE = f"""--model.config.codec {CODEC} --model.config.codebook_size 1024 --model.config.text_encoder all-MiniLM-L6-v2
@@ -96,6 +99,15 @@ class Job:
         )
         self.run.stage(f"compose {split}", command, self.run.at(share), part=lambda: any(self.pieces(split).glob("*.json")), threads=1)
 
+    @contextmanager
+    def composing(self, split: str, hours: float) -> Iterator[None]:
+        """Inside, music of a split is composed and encoded beside, on all cores but one, and the first hour of it is there."""
+        numbers = {"--hours": hours, "--first": min(FIRST_HOURS, hours), "--workers": max(1, self.sizes.workers - 1)}
+        words = [word for name, value in numbers.items() for word in (name, f"{value:g}")]
+        command = jasco("compose", "--out", self.pieces(split), "--split", split, "--shards", self.shards(split), *words)
+        with self.run.beside(f"compose {split}", command, self.run.at(1.0) - EXPORT, (self.shards(split) / INDEX).exists, threads=1):
+            yield
+
     def pieces(self, split: str) -> Path:
         """Folder of composed pieces."""
         return self.work / "pieces" / split
@@ -150,11 +162,10 @@ class Train(Job):
     def __call__(self, run: Run) -> None:
         run.collect = lambda: self.take_records(lambda last: jasco("export", last, "-o", run.results / "jasco-mini", "--dtype", "float16"))
         self.compose("valid", self.sizes.valid_hours, COMPOSING / 2)
-        self.compose("train", self.sizes.hours, COMPOSING)
         self.build_shards("valid")
-        self.build_shards("train")
-        data = ["--data.train", str(self.shards("train")), "--data.valid", str(self.shards("valid"))]
-        self.fit(jasco("fit", "-c", "conf/mini.yaml", "-c", "conf/mini_gpu.yaml", *data, *self.into_runs()))
+        data = ["--data.train", str(self.shards("train")), "--data.valid", str(self.shards("valid")), "--data.grow", "true"]
+        with self.composing("train", self.sizes.hours):
+            self.fit(jasco("fit", "-c", "conf/mini.yaml", "-c", "conf/mini_gpu.yaml", *data, *self.into_runs()))
 
 
 class Decoder(Job):

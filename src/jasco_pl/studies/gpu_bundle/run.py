@@ -9,7 +9,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,42 @@ class Run:
             StageError: it failed, or was stopped.
         """
         began = time.time()
+        with self._started(name, command, output, threads) as process:
+            stopped = self._wait(process, until, part)
+        status = self._ended(name, began, stopped, process.returncode)
+        if status != "done" and not (stopped and part is not None and part()):
+            raise StageError(f"{name} {'was not done when its time was up' if stopped else status}.")
+
+    @contextlib.contextmanager
+    def beside(self, name: str, command: Sequence[str], until: float, ready: Callable[[], bool], threads: int = 0) -> Iterator[None]:
+        """A process that runs while others do: inside, it has begun to be useful; what it has not done at the end stays undone.
+
+        Args:
+            name, command, threads: as for `stage`.
+            until: when it has to be useful.
+            ready: whether it is.
+
+        Raises:
+            StageError: it failed, or was not useful in time.
+        """
+        began = time.time()
+        with self._started(name, command, None, threads) as process:
+            while not ready() and process.poll() is None and time.time() < until:
+                self._save_early()
+                time.sleep(_TICK)
+            useful = ready()
+            try:
+                if useful:
+                    yield
+            finally:
+                running = process.poll() is None
+        status = self._ended(name, began, running, process.returncode)
+        if not useful:
+            raise StageError(f"{name} {'was not done when its time was up' if running else status}.")
+
+    @contextlib.contextmanager
+    def _started(self, name: str, command: Sequence[str], output: Path | None, threads: int) -> Iterator[subprocess.Popen[bytes]]:
+        """A process, which ends with all that it started."""
         self._say(f"{name}: {shlex.join(command)}")
         environment = {**self.environment, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
         with contextlib.ExitStack() as files:
@@ -103,14 +139,16 @@ class Run:
                 list(command), cwd=self.folder, env=environment, stdout=stdout, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )
             try:
-                stopped = self._wait(process, until, part)
+                yield process
             finally:
                 _kill_group(process)
-        status = "stopped" if stopped else "done" if process.returncode == 0 else f"failed with status {process.returncode}"
+
+    def _ended(self, name: str, began: float, stopped: bool, code: int | None) -> str:
+        """Note how a process ended, in words."""
+        status = "stopped" if stopped else "done" if code == 0 else f"failed with status {code}"
         self.stages.append({"name": name, "seconds": round(time.time() - began, 1), "status": status})
         self._say(f"{name}: {status} after {self.stages[-1]['seconds']:g} s")
-        if status != "done" and not (stopped and part is not None and part()):
-            raise StageError(f"{name} {'was not done when its time was up' if stopped else status}.")
+        return status
 
     def _wait(self, process: subprocess.Popen[bytes], until: float, part: Callable[[], bool] | None) -> bool:
         """Whether it had to be stopped."""
@@ -123,11 +161,14 @@ class Run:
                 process.terminate()  # itself alone: it ends its workers when it has saved what they are needed for
             elif asked is not None:
                 _kill_group(process)
-            if not self._saved and now >= self.at(EARLY):
-                self.save(finished=False)
+            self._save_early()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_TICK if asked is None else 1.0)
         return asked is not None and process.returncode != 0
+
+    def _save_early(self) -> None:
+        if not self._saved and time.time() >= self.at(EARLY):
+            self.save(finished=False)
 
     def save(self, finished: bool) -> bool:
         """Collect and hand over what there is.
