@@ -77,6 +77,7 @@ def test_clips_are_told_by_section_and_no_other_row_changes(
     rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
     assert ["told" in clip for row in rows for clip in row["clips"]] == [False, False, True]
     assert rows[1]["clips"][0]["told"] == [list(part) for part in told]
+    assert rows[1]["clips"][0]["caption"] == f"0-{told[1].start:g}: soft hammond organ; {told[1].start:g}-2: full band"
     note = json.loads((sectioned / f"{changing}.json").read_text())
     note["sections"][1]["captions"] = ["a loud full band"]
     (sectioned / f"{changing}.json").write_text(json.dumps(note))

@@ -14,7 +14,7 @@ from jasco_pl.system.errors import UserError
 
 def test_painting_alone_and_with_the_controls() -> None:
     """What it leaves is measured alone, beside the same seconds of clips that are made whole."""
-    assert list(rows_of(["painting"])) == ["codec ceiling", "no control", "painting"]
+    assert list(rows_of(["painting"])) == ["codec ceiling", "no control", "text by section", "painting"]
     rows = rows_of(["chords", "melody", "painting"])
     assert rows["all controls"] == rows["all controls in the middle"] == ("chords", "melody")
     assert rows["painting"] == ("painting",)

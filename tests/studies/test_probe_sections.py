@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from jasco_pl.audio.files import write_audio
+from jasco_pl.cli import main
 from jasco_pl.compose import compose_set
 from jasco_pl.metrics.embedders import Embedder
 from jasco_pl.studies.probe import Probe, family, named, sounding
@@ -97,6 +98,38 @@ def test_sections_are_cut_from_the_clips_of_plain_rows_as_they_were_told(tmp_pat
         assert none.features[:, 0] == pytest.approx([0.2, 0.2], abs=2e-3)
     (tmp_path / "results.json").write_text(json.dumps({"rows": rows[::2]}))
     assert list(evaluated_sections(tmp_path, Level(), tmp_path / "cache")) == []
+
+
+def test_the_command_writes_both_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pieces whose families can be told by one number, and clips of the level that their sections name, or of one level."""
+    draw, pieces = np.random.default_rng(0), tmp_path / "pieces"
+    pieces.mkdir()
+    has = draw.random(60) < 0.5
+    for number in range(60):
+        note = {"id": f"{number:02d}", "style": ("pop", "rock")[number % 2], "captions": ["pop"], "chords": [], "melody": []}
+        (pieces / f"{number:02d}.json").write_text(json.dumps(note))
+    features = np.where(has, 0.3, 0.1)[:, None] + 0.01 * draw.normal(size=(60, 1))
+    families = [frozenset({"brass"} if loud else ()) for loud in has]
+    monkeypatch.setattr("jasco_pl.studies.probe.piece_features", lambda *_: (features, families))
+    monkeypatch.setattr("jasco_pl.commands.metrics.load_embedder", lambda *_: Level())
+    rows = []
+    time = torch.arange(8 * 16000) / 16000
+    for row in ("no control", "text by section"):
+        (tmp_path / row).mkdir()
+        for clip in ("a", "b"):
+            sound = torch.where(time < 4, 0.1, 0.3 if row == "text by section" else 0.1) * (-1) ** torch.arange(len(time))
+            write_audio(tmp_path / row / f"{clip}.flac", sound[None], 16000)
+            np.savez(tmp_path / row / f"{clip}.npz", musicnn=np.array([[0.2], [0.2]]))
+        told = {"told": [[0, 4, "calm"], [4, 8, "loud brass"]]} if row == "text by section" else {}
+        clips = [{"id": clip, "audio": f"{row}/{clip}.flac", "caption": "brass", **told} for clip in ("a", "b")]
+        rows.append({"name": row, "given": [], "clips": clips})
+    (tmp_path / "results.json").write_text(json.dumps({"rows": rows}))
+    out = tmp_path / "probe.md"
+    assert main(["metrics", "probe", str(pieces), "--clips", str(tmp_path), "-o", str(out), "--codec", "checkpoints/codec-mini"]) == 0
+    assert "## What the text of a section asks for" in capsys.readouterr().out
+    none, form = json.loads(out.with_suffix(".json").read_text())["sections"]
+    assert (none["instruments"]["difference"], form["instruments"]["difference"]) == (0, 1)
+    assert form["instruments"]["clips"] == 2
 
 
 def test_what_sounds_in_a_stretch_is_what_captions_of_its_sections_name() -> None:

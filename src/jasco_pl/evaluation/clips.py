@@ -32,7 +32,7 @@ from jasco_pl.generation.jasco import Jasco, Request
 from jasco_pl.generation.painting import splice
 from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.model import read_config
-from jasco_pl.notation.timed_text import Passage, Prompt
+from jasco_pl.notation.timed_text import Passage, Prompt, written
 from jasco_pl.system.device import Precision
 from jasco_pl.system.files import atomic_path, write_json
 from jasco_pl.system.seeding import stable_hash
@@ -215,9 +215,10 @@ def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None, crossed
     if cost is None:
         cost = json.loads(path.read_text(encoding="utf-8"))["cost"]
     audio = read_audio(path.with_suffix(".flac"), rate)[:, : reference.audio.shape[-1]]
+    caption = written(reference.told) if task.row == FORM else reference.caption
     record: dict[str, Any] = {
         "id": reference.id,
-        "caption": reference.caption,
+        "caption": caption,
         "given": list(task.given),
         "seconds": task.settings.seconds,
         **task.made_of(reference.id),
@@ -227,7 +228,7 @@ def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None, crossed
     first, last = (round(share * reference.heard.frames) for share in REDONE)
     part = Part(first, last) if remade(task.row, task.given) else None
     inside = part.samples(rate) if part else slice(None)
-    found = {} if crossed else listeners.hear(audio[:, inside], rate, reference.caption)
+    found = {} if crossed else listeners.hear(audio[:, inside], rate, caption)
     if part:
         of_reference = listeners.hear(reference.audio[:, inside], rate, reference.caption)
         found |= {f"{REFERENCE}{name}": value for name, value in of_reference.items()}
