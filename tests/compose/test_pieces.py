@@ -97,6 +97,7 @@ def test_several_bands_play_each_piece_under_names_of_their_own(tmp_path: Path, 
         # Wherever a set is divided, both go to the same side.
         assert side(first["id"], 0.3, 0.3, 1) == side(second["id"], 0.3, 0.3, 1)
         assert not is_recorded(first["id"])
+    assert {name for section in first["sections"] for name in section["instruments"]} == set(first["instruments"])
     before = contents(tmp_path)
     more = compose_set(tmp_path, 0.04, 9, "test", small_font, progress=False, edition=2, bands=2)
     assert more[: len(paths)] == paths

@@ -101,7 +101,12 @@ def describe(song: Song, which: Which, soundfont: str = "") -> dict[str, Any]:
         return note
     rng = which.generator("captions of sections")
     sections = [
-        {"start": round(passage.start, 4), "name": passage.name, "captions": section_captions(song, passage, rng)}
+        {
+            "start": round(passage.start, 4),
+            "name": passage.name,
+            "instruments": [part.name for part in song.parts if part.role in passage.roles],
+            "captions": section_captions(song, passage, rng),
+        }
         for passage in song.sections
     ]
     dynamics = [[round(time, 4), level] for time, level in song.dynamics]
