@@ -9,7 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from jasco_pl.audio import long_audio, read_audio
+from jasco_pl.audio import long_audio
+from jasco_pl.audio.files import read_audio
 from jasco_pl.audio.long_audio import InMemory, LongAudio, OnDisk, Spool, bandpass, bandpass_long
 from jasco_pl.system.errors import UserError
 

@@ -4,7 +4,7 @@ import torch
 
 from jasco_pl.controls import CONTROLS, Chords, Drums, Melody, all_options, stored_fields
 from jasco_pl.controls.conditions import Conditions, ControlSet, drop_text
-from jasco_pl.controls.during import DURING
+from jasco_pl.controls.options import DURING
 from jasco_pl.data.schema import FIELDS
 from jasco_pl.notation.timed_text import ALWAYS
 

@@ -11,7 +11,7 @@ from jasco_pl.audio.files import read_audio
 from jasco_pl.cli import main
 from jasco_pl.controls.melody import read_melody
 from jasco_pl.extract.chordino import available
-from jasco_pl.notation.chord_text import parse_chords
+from jasco_pl.notation.chord_text import read_chords
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_melody_as_midi_and_array_are_the_same(song: Path, authors_file: Path, t
 @pytest.mark.skipif(not available(), reason="the Chordino plugin is not installed (make setup)")
 def test_chords_read_back(song: Path, tmp_path: Path) -> None:
     assert main(["extract", "chords", str(song), "-o", str(tmp_path / "song.lab")]) == 0
-    assert parse_chords(tmp_path / "song.lab", duration=2.0)[-1].label == "C"
+    assert read_chords(tmp_path / "song.lab", duration=2.0).changes[-1].label == "C"
     assert (tmp_path / "song.lab").read_text().splitlines()[-1].split()[1:] == ["2.000000", "C:maj"]
 
 

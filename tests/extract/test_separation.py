@@ -18,7 +18,8 @@ from demucs.apply import BagOfModels, apply_model
 from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
 
-from jasco_pl.audio import long_audio, read_audio, resample
+from jasco_pl.audio import long_audio
+from jasco_pl.audio.files import read_audio, resample
 from jasco_pl.audio.long_audio import LongAudio
 from jasco_pl.extract import demucs, separation
 from jasco_pl.extract.demucs import load_demucs

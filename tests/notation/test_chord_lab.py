@@ -6,7 +6,9 @@ import mir_eval.chord
 import pytest
 
 from jasco_pl.notation import harmony
-from jasco_pl.notation.chord_text import harte, parse_chord, parse_chords, write_lab
+from jasco_pl.notation.chord_lab import harte, write_lab
+from jasco_pl.notation.chord_symbol import parse_chord
+from jasco_pl.notation.chord_text import read_chords
 
 
 @pytest.mark.parametrize("label", harmony.LABELS)
@@ -31,7 +33,7 @@ def test_a_written_file_reads_back(tmp_path: Path) -> None:
         (2.0, 3.5, "G:maj"),
         (3.5, 10.0, "X"),
     ]
-    read = parse_chords(tmp_path / "song.lab", duration=10.0)
+    read = read_chords(tmp_path / "song.lab", duration=10.0).changes
     assert [(change.label, change.start) for change in read] == [("N", 0.0), ("C", 0.5), ("G", 2.0), ("UNK", 3.5)]
 
 

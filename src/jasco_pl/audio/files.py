@@ -23,13 +23,12 @@ from scipy.signal import fftconvolve
 from torch import Tensor
 
 from jasco_pl.audio.decoding import AudioFile
+from jasco_pl.audio.suffixes import AUDIO_SUFFIXES, SUBTYPES, check_suffix
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path
 
 SAMPLE_RATE = 32000
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff")  # what is taken for audio in folders
 _BLOCK = 1 << 16
-_SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 _LIMIT_DB = 6.0  # most that the limiter takes off a peak; beyond it limiting is heard
 _LIMIT_SECONDS = 0.04
 
@@ -100,7 +99,7 @@ def write_audio(
     if not np.isfinite(data).all():
         raise UserError(f"cannot write audio to {os.fspath(path)!r}: the samples hold NaN or infinity.")
     encoded = io.BytesIO()  # so that Python does the writing and a full disk is reported as one
-    kind = {"subtype": subtype or _SUBTYPES[suffix], "format": suffix[1:].upper(), "compression_level": compression}
+    kind = {"subtype": subtype or SUBTYPES[suffix], "format": suffix[1:].upper(), "compression_level": compression}
     with soundfile.SoundFile(encoded, "w", sample_rate, data.shape[1], **kind) as file:
         for start in range(0, len(data), _BLOCK):  # libsndfile's Vorbis writer overflows its stack on long buffers
             file.write(data[start : start + _BLOCK])
@@ -113,23 +112,11 @@ def write_blocks(path: str | os.PathLike[str], blocks: Iterable[NDArray[np.float
     suffix = check_suffix(path)
     with (
         atomic_path(path) as temporary,
-        soundfile.SoundFile(temporary, "w", sample_rate, 1, subtype=_SUBTYPES[suffix], format=suffix[1:].upper()) as file,
+        soundfile.SoundFile(temporary, "w", sample_rate, 1, subtype=SUBTYPES[suffix], format=suffix[1:].upper()) as file,
     ):
         for block in blocks:
             for start in range(0, len(block), _BLOCK):
                 file.write(block[start : start + _BLOCK])
-
-
-def check_suffix(path: str | os.PathLike[str]) -> str:
-    """The extension in small letters.
-
-    Raises:
-        UserError: it is not one that audio is written to.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in _SUBTYPES:
-        raise UserError(f"cannot write audio to {os.fspath(path)!r}: the name must end in one of {', '.join(_SUBTYPES)}.")
-    return suffix
 
 
 def measure_loudness(wav: Tensor, sample_rate: int) -> float | None:

@@ -36,10 +36,10 @@ from jasco_pl.evaluation.pretrained import find_listeners
 from jasco_pl.evaluation.references import ComposedPieces, PreparedSet
 from jasco_pl.evaluation.report import write_results
 from jasco_pl.evaluation.settings import Finished, Settings
-from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT
+from jasco_pl.generation.outline import DEFAULT_CHECKPOINT
 from jasco_pl.interop.hub import checkpoint_folder
+from jasco_pl.network.flow.config import Method, SolverConfig
 from jasco_pl.network.flow.path import make_path
-from jasco_pl.network.flow.solver import Method, SolverConfig
 from jasco_pl.network.model import read_config
 from jasco_pl.system.device import Precision, pick_device, pick_dtype, precision_name
 from jasco_pl.system.errors import UserError

@@ -74,7 +74,7 @@ def _ends_in(path: str, suffix: str) -> None:
 
 def _chords(args: argparse.Namespace) -> None:
     from jasco_pl.extract import chordino
-    from jasco_pl.notation.chord_text import write_lab
+    from jasco_pl.notation.chord_lab import write_lab
 
     _ends_in(args.out, ".lab")
     with LongAudio(args.file, progress=True) as audio:

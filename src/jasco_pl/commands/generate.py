@@ -40,22 +40,26 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from tqdm import tqdm
 
 from jasco_pl import __version__
-from jasco_pl.audio.files import AUDIO_SUFFIXES, check_suffix
+from jasco_pl.audio.suffixes import AUDIO_SUFFIXES, check_suffix
 from jasco_pl.controls import all_options
-from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
-from jasco_pl.generation.saving import save_clip
-from jasco_pl.interop.compat import Compat
-from jasco_pl.network.flow.solver import Method, SolverConfig
+from jasco_pl.controls.inputs import previews
+from jasco_pl.generation.outline import DEFAULT_CHECKPOINT, Outline
+from jasco_pl.interop.systems import Compat
+from jasco_pl.network.flow.config import Method, SolverConfig
 from jasco_pl.notation.stretches import runs
-from jasco_pl.notation.timed_text import written
+from jasco_pl.notation.timed_text import read_prompt, written
 from jasco_pl.system.device import Precision
 from jasco_pl.system.errors import UserError
 
+if TYPE_CHECKING:  # what is wrong with a request is said before torch is imported, which takes seconds
+    from jasco_pl.generation.jasco import Clip, Jasco, Request
+
+DEFAULT_SECONDS = 10.0
 MOST = 100_000
 """Clips of one command."""
 
@@ -69,9 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="description: style, instruments, mood, tempo; or, where it begins with seconds and a colon, texts over time: "
         '"0-5: calm piano; 5-: full band"',
     )
-    for option in all_options().values():
-        kind = float if option.kind == "number" else str
-        what.add_argument(option.flag, metavar=option.metavar, type=kind, default=option.default, help=option.help)
+    add_control_arguments(what)
     what.add_argument("--seconds", type=float, help="length (default: what the model was trained on)")
     what.add_argument("-n", "--count", type=int, default=1, help="clips, with seeds SEED, SEED+1, ... (default %(default)s)")
     what.add_argument("--seed", type=int, default=0, help="seed of the first clip (default %(default)s)")
@@ -96,6 +98,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="clips of an imported checkpoint as audiocraft makes them, its defects included (docs/released-checkpoints.md)",
     )
     how.add_argument("-o", "--out", default="out", metavar="DIR", help="folder of WAV and JSON, or one clip's file (default %(default)s)")
+
+
+def add_control_arguments(parser: Any) -> None:
+    """What a request may say to the controls, shared by every command that reads requests."""
+    for option in all_options().values():
+        kind = float if option.kind == "number" else str
+        parser.add_argument(option.flag, metavar=option.metavar, type=kind, default=option.default, help=option.help)
 
 
 def add_sampling_arguments(parser: Any) -> None:
@@ -129,7 +138,14 @@ def solver_config(args: argparse.Namespace) -> SolverConfig:
 
 def request_of(args: argparse.Namespace, seed: int) -> Request:
     """The request that the arguments say, with a seed."""
-    return Request(args.text, seed=seed, **{name: getattr(args, name) for name in all_options()})
+    from jasco_pl.generation.jasco import Request
+
+    return Request(args.text, seed=seed, **asked_of(args))
+
+
+def asked_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What the arguments say to the controls, by the names of their options."""
+    return {name: getattr(args, name) for name in all_options()}
 
 
 def progress_bar(description: str) -> Callable[[float], None]:
@@ -190,11 +206,15 @@ def run(args: argparse.Namespace) -> int:
         check_suffix(args.out)
         if args.count > 1:
             raise UserError(f"-o {args.out} is one file, and -n asks for {args.count} clips: name a folder.")
-    solver = solver_config(args)
+    solver, guidance = solver_config(args), guidance_text(args)
+    told = read_early(args, guidance)
+
+    from jasco_pl.generation.jasco import Jasco  # only now: nothing of the request can be refused for how it is written
+    from jasco_pl.generation.saving import save_clip
+
     jasco = Jasco.from_pretrained(args.checkpoint, args.device, args.precision, args.compat)
     requests = [request_of(args, args.seed + number) for number in range(args.count)]
-    told: set[str] = set()
-    for clip in jasco.stream(requests, args.seconds, guidance_text(args), solver, progress_bar(f"{args.count} clip(s)")):
+    for clip in jasco.stream(requests, args.seconds, guidance, solver, progress_bar(f"{args.count} clip(s)")):
         for note in clip.notes:
             if note not in told:
                 tqdm.write(f"note: {note}")
@@ -203,3 +223,24 @@ def run(args: argparse.Namespace) -> int:
         save_clip(clip, path, clip_settings(clip, args, jasco))
         tqdm.write(f"wrote {path}")
     return 0
+
+
+def read_early(args: argparse.Namespace, guidance: str | None) -> set[str]:
+    """Read what can be read without a network, print the chords, and return the notes, which have been printed too.
+
+    Raises:
+        UserError: something cannot be read, or the checkpoint cannot do it.
+    """
+    asked, told = asked_of(args), set[str]()
+    outline = Outline.of(args.checkpoint)
+    if outline is None:  # its length is not known, and whoever loads it says the rest
+        previews(asked, args.seconds or DEFAULT_SECONDS, listen=False)
+        return told
+    length = outline.length(args.seconds)
+    read_prompt(args.text, length.frames, length.frame_rate)
+    outline.check(asked, guidance, length)
+    for name, preview in previews(asked, length.seconds, listen=False).items():
+        for line in [*(preview.lines if name == "chords" else []), *(f"note: {note}" for note in preview.notes)]:
+            print(line, flush=True)
+        told.update(preview.notes)
+    return told

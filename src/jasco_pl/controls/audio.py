@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from jasco_pl.audio.files import read_audio
 from jasco_pl.audio.long_audio import bandpass
+from jasco_pl.controls import options
 from jasco_pl.controls.adherence import ONSETS
-from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
+from jasco_pl.controls.base import Control, FrameGrid, Reading
 from jasco_pl.system.errors import UserError
 
 
@@ -105,7 +106,7 @@ class Drums(AudioControl):
 
     name = "drums"
     field = "codes_drums"
-    option = Option("drums", "audio of a drum part, any rate and channels", kind="file", metavar="FILE")
+    option = options.DRUMS
 
     def __init__(self, codebook_size: int, codebook_dim: int, dim: int = 2, window: int = 3) -> None:
         super().__init__(codebook_size, codebook_dim, dim, window)
@@ -127,7 +128,7 @@ class Mix(AudioControl):
 
     name = "mix"
     field = "codes_mix"
-    option = Option("mix", "music to follow as a whole: any audio, for models with the control mix", kind="file", metavar="FILE")
+    option = options.MIX
 
     def __init__(self, codebook_size: int, codebook_dim: int, dim: int = 1, window: int = 5) -> None:
         super().__init__(codebook_size, codebook_dim, dim, window)
@@ -138,4 +139,4 @@ class Drumless(Mix):
 
     name = "drumless"
     field = "codes_drumless"
-    option = Option("drumless", "the same without drums, for models with the control drumless", kind="file", metavar="FILE")
+    option = options.DRUMLESS

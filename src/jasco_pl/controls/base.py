@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,31 +18,8 @@ from torch import Tensor, nn
 
 from jasco_pl.codec import Codec
 from jasco_pl.controls.adherence import Adherence
+from jasco_pl.controls.options import Option
 from jasco_pl.notation.chord_text import ChordChange
-
-
-@dataclass(frozen=True)
-class Option:
-    """One thing that a request may say: a flag of `jasco generate`, a keyword of `Request`, a field in a file of requests.
-
-    Attributes:
-        name: as Python and YAML write it.
-        help: what `jasco generate --help` says of it.
-        kind: of a value as it is written: text, a number, or the path of a file. Python may give more than that, as `Control.read` says.
-        metavar: what stands for a value in the help; None is the name.
-        default: what holds where nothing is said; None is "not asked for".
-    """
-
-    name: str
-    help: str
-    kind: Literal["text", "number", "file"] = "text"
-    metavar: str | None = None
-    default: str | float | None = None
-
-    @property
-    def flag(self) -> str:
-        """On the command line."""
-        return f"--{self.name.replace('_', '-')}"
 
 
 @dataclass(frozen=True)

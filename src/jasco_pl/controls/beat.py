@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jasco_pl.controls import options
 from jasco_pl.controls.adherence import Adherence
 from jasco_pl.controls.base import Control, FrameGrid, Reading
-from jasco_pl.controls.chords import BPM, METER
 from jasco_pl.extract import beats
 from jasco_pl.extract.heard import Heard, Part
 from jasco_pl.metrics.beats import TOLERANCE, WINDOW, beat_f1, tempo, tempo_error
@@ -96,7 +96,7 @@ class Beat(Control):
     """
 
     name, field = "beat", "beats"
-    option, details = BPM, (METER,)
+    option, details = options.BPM, (options.METER,)
     dtype = torch.float32
     frame_shape = (2,)
     null = NOWHERE

@@ -8,15 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jasco_pl.controls import options
 from jasco_pl.controls.adherence import CHORDS
-from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
+from jasco_pl.controls.base import Control, FrameGrid, Reading
 from jasco_pl.notation import harmony
-from jasco_pl.notation.chord_text import parse_chords
-
-BPM = Option(
-    "bpm", "tempo to follow (control beat), and that of the chord line; without it, chords are spread evenly over the clip", kind="number"
-)
-METER = Option("meter", "meter of both (default %(default)s)", default="4/4")
+from jasco_pl.notation.chord_text import read_chords
 
 
 class Chords(Control):
@@ -29,8 +25,7 @@ class Chords(Control):
     """
 
     name = field = "chords"
-    option = Option("chords", 'chord line or .lab file, e.g. "C | G7 | Am F"', metavar="LINE")
-    details = (BPM, METER)
+    option, details = options.CHORDS, (options.BPM, options.METER, options.KEY)
     dtype = torch.long
     null = harmony.NULL
     adherence = CHORDS
@@ -48,10 +43,10 @@ class Chords(Control):
                     self.embedding.weight[index, :12] += torch.as_tensor(harmony.pitch_classes(index), dtype=torch.float32)
 
     def read(self, asked: Mapping[str, Any], grid: FrameGrid) -> Reading:
-        """Chords in any usual spelling, or the path of a file (see `parse_chords`)."""
-        changes = parse_chords(asked["chords"], bpm=asked["bpm"], meter=asked["meter"], duration=grid.seconds)
-        raw = harmony.changes_to_frames([(change.label, change.start) for change in changes], grid.frames, grid.frame_rate)
-        return Reading(raw, list(dict.fromkeys(change.note for change in changes if change.note)), changes)
+        """Chords in any usual spelling, or the path of a file (see `read_chords`)."""
+        read = read_chords(asked["chords"], asked["bpm"], asked["meter"], grid.seconds, asked["key"])
+        raw = harmony.changes_to_frames([(change.label, change.start) for change in read.changes], grid.frames, grid.frame_rate)
+        return Reading(raw, read.notes, read.changes)
 
     def forward(self, raw: Tensor) -> Tensor:
         return self.embedding(raw)

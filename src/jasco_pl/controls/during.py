@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jasco_pl.controls.base import FrameGrid, Option
-from jasco_pl.controls.painting import Painting
+from jasco_pl.controls.options import PAINT
 from jasco_pl.notation.harmony import first_frame
 from jasco_pl.notation.stretches import Ranges, read_ranges, stretches
 from jasco_pl.system.errors import UserError
 
-DURING = Option(
-    "during",
-    "seconds for which controls hold, as chords=0-6,melody=4- or chords=0-2+6-8; elsewhere they say nothing",
-    metavar="NAME=SECONDS",
-)
 During = str | Mapping[str, Ranges]
 _BETWEEN = "+"  # several stretches of a control
 
 
-def read_during(written: During, options: Collection[str], asked: Collection[str], grid: FrameGrid) -> dict[str, NDArray[np.bool_]]:
+class Length(Protocol):
+    """How long a clip is: a `FrameGrid`, or what is known of one before there is a model."""
+
+    @property
+    def frames(self) -> int: ...
+    @property
+    def frame_rate(self) -> float: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+def read_during(written: During, options: Collection[str], asked: Collection[str], grid: Length) -> dict[str, NDArray[np.bool_]]:
     """In which frames of a clip the named controls hold.
 
     Args:
@@ -40,10 +46,10 @@ def read_during(written: During, options: Collection[str], asked: Collection[str
     """
     found = {}
     for name, ranges in (_pairs(written) if isinstance(written, str) else written).items():
-        if name == Painting.option.name:
+        if name == PAINT.name:
             raise UserError(f"during cannot cut {name}: keep and redo say which seconds of the recording stay.")
         if name not in options:
-            cut = ", ".join(option for option in options if option != Painting.option.name)
+            cut = ", ".join(option for option in options if option != PAINT.name)
             raise UserError(f"during names {name!r}, which is no control; there are: {cut}.")
         if name not in asked:
             raise UserError(f"during names {name}, which is not asked for here, or which nothing in this model follows.")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +14,19 @@ from torch import Tensor, nn
 
 from jasco_pl.audio.files import AUDIO_SUFFIXES
 from jasco_pl.audio.long_audio import InMemory
+from jasco_pl.controls import options
 from jasco_pl.controls.adherence import Adherence
 from jasco_pl.controls.audio import read_waveform
-from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
-from jasco_pl.extract.dynamics import FLOOR, NOTHING, levels
+from jasco_pl.controls.base import Control, FrameGrid, Reading
+from jasco_pl.extract.dynamics import NOTHING, levels
 from jasco_pl.extract.heard import Heard, Part
 from jasco_pl.metrics.dynamics import dynamics_correlation, dynamics_error
 from jasco_pl.metrics.report import Column
+from jasco_pl.notation.level_curve import FLOOR, SHAPES, read_points
 from jasco_pl.pages.curve import Curve
 from jasco_pl.pages.lanes import Side
 from jasco_pl.system.errors import UserError
 
-SHAPES: dict[str, tuple[tuple[float, float], ...]] = {
-    "steady": ((0.0, -3.0),),
-    "build": ((0.0, -24.0), (1.0, 0.0)),
-    "fade": ((0.0, 0.0), (0.4, -4.0), (1.0, -40.0)),
-    "swell": ((0.0, -20.0), (0.5, 0.0), (1.0, -20.0)),
-    "break": ((0.0, -2.0), (1 / 3, -2.0), (0.36, -18.0), (0.64, -18.0), (2 / 3, -2.0)),
-    "drop": ((0.0, -16.0), (0.48, -10.0), (0.52, 0.0)),
-}
-"""Words that can be asked for: (share of the clip, level in dB), straight between."""
 _USUAL, _SPREAD = -10.0, 10.0  # dB: what the projection sees as 0 and as 1
 
 
@@ -71,11 +62,7 @@ class Dynamics(Control):
     """
 
     name = field = "dynamics"
-    option = Option(
-        "dynamics",
-        f'loudness over time, dB below the loudest moment: "0:-30, 5:-10, 8:0", a word ({", ".join(SHAPES)}), or audio to take it from',
-        metavar="CURVE",
-    )
+    option = options.DYNAMICS
     dtype = torch.float32
     null = NOTHING
     adherence = DynamicsAdherence()
@@ -118,39 +105,6 @@ class Dynamics(Control):
 
 def _is_file(value: Any) -> bool:
     return isinstance(value, os.PathLike) or (isinstance(value, str) and Path(value.strip()).suffix.lower() in AUDIO_SUFFIXES)
-
-
-def read_points(written: str | Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points of a curve, (second, dB), rising in time.
-
-    Args:
-        written: `0:-30, 5:-10` (second:dB, with commas, semicolons or spaces between), or pairs of numbers.
-
-    Raises:
-        UserError: something else is written, times do not rise, or a level lies outside -60..0 dB.
-    """
-    try:
-        if isinstance(written, str):
-            parts = [part.split(":") for part in written.replace(";", " ").replace(",", " ").split()]
-            points = [(float(time.removesuffix("s")), float(level.lower().removesuffix("db"))) for time, level in parts]
-        else:
-            points = [(float(time), float(level)) for time, level in written]
-        if not points:
-            raise ValueError
-    except (TypeError, ValueError):
-        raise UserError(
-            f"the dynamics {str(written)[:40]!r} are not understood; write points as in '0:-30, 5:-10' (second:dB), "
-            f"{', '.join(SHAPES)}, or the name of an audio file."
-        ) from None
-    for (before, _), (after, _) in pairwise(points):
-        if not before < after:
-            raise UserError(f"the dynamics have a point at {after:g} s after one at {before:g} s; times must rise.")
-    for time, level in points:
-        if not (time >= 0 and math.isfinite(time) and FLOOR <= level <= 0):
-            raise UserError(
-                f"the dynamics have {level:g} dB at {time:g} s; levels lie between {FLOOR:g} and 0 (the loudest moment), times from 0 on."
-            )
-    return points
 
 
 def _checked(found: NDArray[Any]) -> NDArray[np.float32]:

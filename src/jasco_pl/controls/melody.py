@@ -6,19 +6,15 @@ A user gives it as a MIDI file, an audio file or an array.
 from __future__ import annotations
 
 import io
-import itertools
 import math
 import os
-import re
-import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pretty_midi
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
@@ -26,18 +22,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jasco_pl.audio.files import read_audio
+from jasco_pl.controls import options
 from jasco_pl.controls.adherence import MELODY
-from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
+from jasco_pl.controls.base import Control, FrameGrid, Reading
 from jasco_pl.extract.classical import SAMPLE_RATE, pyin_melody
 from jasco_pl.extract.salience_network import find_weights
+from jasco_pl.notation import midi
 from jasco_pl.notation.harmony import FRAME_RATE, first_frame
-from jasco_pl.notation.melody import BINS, LOWEST_MIDI, UNVOICED
+from jasco_pl.notation.melody import BINS, LOWEST_MIDI, UNVOICED, melody_frames
+from jasco_pl.notation.midi import MOST_BYTES, read_bytes, read_midi
 from jasco_pl.system.errors import UserError
 
-_HIGHEST_MIDI = LOWEST_MIDI + BINS - 1
-_MELODY_NAMES = re.compile(r"melod|lead|vocal|voice|vox|sing|theme|tune", re.IGNORECASE)
 _SHAPES = f"[T] bins of -1..{BINS - 1}, or [T, {BINS}] or [{BINS}, T] salience"
-_MOST_BYTES = 64 << 20  # of a file, and of the array in it: the salience of five hours
 _ARRAY_SUFFIXES = (".npy", ".pt", ".th", ".safetensors")
 
 
@@ -48,7 +44,7 @@ class Melody(Control):
     """
 
     name = field = "melody"
-    option = Option("melody", "MIDI, audio, .npy, .pt or .safetensors", kind="file", metavar="FILE")
+    option = options.MELODY
     dtype = torch.long
     null = UNVOICED
     adherence = MELODY
@@ -106,7 +102,7 @@ def read_melody(
         read = _from_array(melody, "the melody array")
     else:
         suffix = Path(melody).suffix.lower()
-        if suffix in (".mid", ".midi"):
+        if suffix in midi.SUFFIXES:
             read = _from_midi(melody, frames, frame_rate, track)
         elif suffix in _ARRAY_SUFFIXES:
             read = _from_array(_load_array(melody, suffix), f"melody file {os.fspath(melody)!r}")
@@ -141,96 +137,17 @@ def _from_audio(wav: Tensor) -> MelodyInput:
     return MelodyInput(Salience(weights)(wav, SAMPLE_RATE, frames), "salience", ["the melody was heard in the audio by deep salience"])
 
 
-def _read_bytes(path: str | os.PathLike[str]) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise UserError(f"melody file {os.fspath(path)!r} does not exist.") from None
-    except OSError as error:
-        raise UserError(f"melody file {os.fspath(path)!r} cannot be read: {error.strerror}.") from None
-    if len(content) > _MOST_BYTES:
-        raise UserError(f"melody file {os.fspath(path)!r} is larger than {_MOST_BYTES >> 20} MiB, which no melody is.")
-    return content
-
-
 def _from_midi(path: str | os.PathLike[str], frames: int, frame_rate: float, track: str | int | None) -> MelodyInput:
-    name = os.fspath(path)
-    content = _read_bytes(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tempo changes on later tracks, common and harmless
-            midi = pretty_midi.PrettyMIDI(io.BytesIO(content))
-    except Exception as error:  # the parser raises whatever the bytes provoke: OSError, EOFError, KeyError, IndexError, ...
-        raise UserError(f"{name!r} is not a MIDI file that can be read ({str(error).rstrip('.') or type(error).__name__}).") from None
-    sounding = [instrument for instrument in midi.instruments if instrument.notes]
-    pitched = [instrument for instrument in sounding if not instrument.is_drum]
-    if not pitched:
-        raise UserError(f"MIDI file {name!r} holds {'only drums' if sounding else 'no notes'}; a melody needs at least one pitched note.")
-    chosen = _choose_track(midi.instruments, pitched, name, track)
-    notes: list[str] = []
-    if len(pitched) > 1:
-        place = midi.instruments.index(chosen)
-        notes.append(f"the melody is track {place}{f' ({chosen.name.strip()})' if chosen.name.strip() else ''} of {len(midi.instruments)}")
-    moved = 0
+    read = read_midi(path, frames / frame_rate, track)
     # Enough frames for the last note, so that the caller can tell where the melody ends, but not for hours of it.
-    last = max(first_frame(note.end, frame_rate) for note in chosen.notes)
-    bins = np.full(min(last, frames), UNVOICED, dtype=np.int8)
-    for note in chosen.notes:
-        span = slice(first_frame(note.start, frame_rate), first_frame(note.end, frame_rate))
-        pitch = _into_range(note.pitch)
-        moved += pitch != note.pitch and span.start < len(bins)
-        bins[span] = np.maximum(bins[span], pitch - LOWEST_MIDI)
-    if moved:
-        notes.append(
-            f"{moved} of {len(chosen.notes)} notes lay outside MIDI {LOWEST_MIDI}-{_HIGHEST_MIDI} and were moved into it by octaves"
-        )
-    return MelodyInput(bins, "midi", notes)
-
-
-def _into_range(pitch: int) -> int:
-    while pitch < LOWEST_MIDI:
-        pitch += 12
-    while pitch > _HIGHEST_MIDI:
-        pitch -= 12
-    return pitch
-
-
-def _choose_track(every: Sequence[Any], pitched: Sequence[Any], name: str, track: str | int | None) -> Any:
-    if track is not None:
-        wanted = str(track).strip()
-        listed = ", ".join(f"{place} ({one.name.strip() or 'unnamed'})" for place, one in enumerate(every) if one in pitched)
-        by_name = [one for one in pitched if one.name.strip().lower() == wanted.lower()]
-        by_number = [every[int(wanted)]] if wanted.isdecimal() and int(wanted) < len(every) else []
-        for one in by_name or by_number:
-            if one in pitched:
-                return one
-        raise UserError(f"MIDI file {name!r} has no track {wanted!r} with a melody; it has {listed}.")
-    named = [one for one in pitched if _MELODY_NAMES.search(one.name)]
-    longest = max(_seconds(one) for one in pitched)
-    lasting = [one for one in pitched if _seconds(one) >= longest / 4]  # not two notes of a bell
-    single = [one for one in lasting if _monophony(one) >= 0.8]
-    return max(named or single or lasting, key=lambda one: (np.mean([note.pitch for note in one.notes]), -every.index(one)))
-
-
-def _seconds(instrument: Any) -> float:
-    return float(sum(note.end - note.start for note in instrument.notes))
-
-
-def _monophony(instrument: Any) -> float:
-    """Share of notes that begin when the one before has (nearly) ended."""
-    notes = sorted(instrument.notes, key=lambda note: note.start)
-    free = [
-        after.start >= before.end - 0.5 * (before.end - before.start) and after.start > before.start
-        for before, after in itertools.pairwise(notes)
-    ]
-    return float(np.mean(free)) if free else 1.0
+    last = first_frame(max((offset for _, _, offset in read.notes), default=0.0), frame_rate)
+    return MelodyInput(melody_frames(read.notes, min(last, frames), frame_rate), "midi", read.remarks)
 
 
 def _load_array(path: str | os.PathLike[str], suffix: str) -> NDArray[Any] | Tensor:
     """The only tensor of a `.npy`, `.pt`, `.th` or `.safetensors` file, or the one named `melody`. Nothing in a file is executed."""
     name = os.fspath(path)
-    content = _read_bytes(path)
+    content = read_bytes(path)
     loaded: Any
     try:
         if suffix == ".npy":
@@ -266,15 +183,15 @@ def _check_packed(content: bytes) -> None:
     """Raise ValueError if an archive of `torch.save` would unfold to more than a melody is."""
     if zipfile.is_zipfile(io.BytesIO(content)):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
-                raise ValueError(f"unpacked it has more than {_MOST_BYTES >> 20} MiB")
+            if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
+                raise ValueError(f"unpacked it has more than {MOST_BYTES >> 20} MiB")
 
 
 def _from_array(array: NDArray[Any] | Tensor, what: str) -> MelodyInput:
     if isinstance(array, Tensor):
         if array.layout != torch.strided or array.is_nested or array.is_quantized or array.is_meta:
             raise UserError(f"{what} is a sparse, nested, quantised or empty tensor; accepted are {_SHAPES}.")
-        if array.numel() * array.element_size() > _MOST_BYTES:  # expanded, it takes no room until it is looked at
+        if array.numel() * array.element_size() > MOST_BYTES:  # expanded, it takes no room until it is looked at
             raise UserError(f"{what} has the shape {list(array.shape)}, more than a melody has; accepted are {_SHAPES}.")
         array = array.detach().cpu().to(torch.float32 if array.is_floating_point() else array.dtype).numpy()
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():

@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jasco_pl.controls import options
 from jasco_pl.controls.audio import read_waveform
-from jasco_pl.controls.base import Control, FrameGrid, Option, Reading
+from jasco_pl.controls.base import Control, FrameGrid, Reading
+from jasco_pl.controls.inputs import PaintingInput
 from jasco_pl.controls.segments import segments, within
 from jasco_pl.notation.harmony import first_frame
 from jasco_pl.notation.stretches import Ranges, read_ranges, stretches
@@ -76,11 +78,7 @@ class Painting(Control):
 
     name = "painting"
     field = "latents"
-    option = Option("paint", "recording to go on from, or to fill in with --keep or --redo", kind="file", metavar="FILE")
-    details = (
-        Option("keep", "of --paint: what stays, as in 0-4, 8- (to the end) or 0-2,8-10; the rest is made", metavar="SECONDS"),
-        Option("redo", "of --paint: what is made anew, as in 3-6; the rest stays", metavar="SECONDS"),
-    )
+    option, details = options.PAINT, (options.KEEP, options.REDO)
     dtype = torch.float32
     null = float("nan")
     takes_gain = False  # as many channels as the latents
@@ -111,8 +109,7 @@ class Painting(Control):
 
     @classmethod
     def check(cls, asked: Mapping[str, Any]) -> None:
-        if asked["paint"] is None and (asked["keep"] is not None or asked["redo"] is not None):
-            raise UserError("seconds to keep or to redo were given, but no recording (paint) to take them from.")
+        PaintingInput.check(asked)
 
     @torch.inference_mode()
     def read(self, asked: Mapping[str, Any], grid: FrameGrid) -> Reading:

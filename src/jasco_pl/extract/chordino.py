@@ -24,7 +24,7 @@ from jasco_pl.audio.files import resample
 from jasco_pl.audio.long_audio import LongAudio, Samples
 from jasco_pl.extract.stage import Field, Piece, Stage
 from jasco_pl.notation import harmony
-from jasco_pl.notation.chord_text import parse_chord
+from jasco_pl.notation.chord_symbol import parse_chord
 from jasco_pl.system.errors import UserError
 
 SAMPLE_RATE = 22050

@@ -11,9 +11,9 @@ from torch import Tensor
 from jasco_pl.audio.long_audio import InMemory, LongAudio, Samples
 from jasco_pl.extract.stage import Field, Piece, Stage
 from jasco_pl.notation.harmony import FRAME_RATE
+from jasco_pl.notation.level_curve import FLOOR
 
 WINDOW_SECONDS = 1.5  # of a Hann window, half as wide at half its height
-FLOOR = -60.0  # dB; what is softer is silence
 NOTHING = 100.0
 """In place of a level, which is at most 0."""
 _BLOCK = 60  # seconds that are read at once

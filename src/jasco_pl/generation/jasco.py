@@ -17,9 +17,11 @@ from jasco_pl.codec import Codec, load_codec
 from jasco_pl.controls import CONTROLS, Adherence, Control, Painting, all_options
 from jasco_pl.controls.base import FrameGrid, Option
 from jasco_pl.controls.conditions import Conditions
-from jasco_pl.controls.during import DURING, read_during, said
+from jasco_pl.controls.during import read_during, said
+from jasco_pl.controls.options import DURING
 from jasco_pl.extract.heard import Part
 from jasco_pl.generation.batches import clips_at_once, part_of
+from jasco_pl.generation.outline import DEFAULT_CHECKPOINT, lacking, whole_frames
 from jasco_pl.generation.painting import paint, splice
 from jasco_pl.generation.velocity import Velocity
 from jasco_pl.interop.compat import Audiocraft, Compat, check_compat
@@ -34,10 +36,6 @@ from jasco_pl.notation.timed_text import Prompt, is_timed, read_prompt
 from jasco_pl.system.device import Precision, pick_device, pick_dtype
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import item_noise, stable_hash
-
-DEFAULT_CHECKPOINT = "checkpoints/jasco-mini"
-MAX_SECONDS = 60.0  # in one piece
-MAX_PAINTED_SECONDS = 600.0  # window by window
 
 
 class Request(SimpleNamespace):
@@ -209,12 +207,7 @@ class Jasco:
 
     def frames(self, seconds: float) -> int:
         """Latent frames of a clip."""
-        painting = Painting.name in self.model.controls
-        most = MAX_PAINTED_SECONDS if painting else MAX_SECONDS
-        if not 0 < seconds <= most:
-            more = "; only a model with the control 'painting' goes on after that" if seconds > most and not painting else ""
-            raise UserError(f"a clip lasts up to {most:g} seconds, not {seconds:g}{more}.")
-        return max(1, round(seconds * self.codec.frame_rate))
+        return whole_frames(seconds, self.codec.frame_rate, self.model.controls.names)
 
     def read(self, request: Request, frames: int) -> Clip:
         """Take a request to frames; the clip that comes back has everything but sound.
@@ -229,7 +222,7 @@ class Jasco:
             asked = _asked_of(request, kind)
             shared = any(kind.option in other.details for other in CONTROLS.values())
             if asked[kind.option.name] is not None and kind.option.name not in self.accepts and not shared:
-                raise UserError(f"this model has no control {kind.name!r}; it has: {', '.join(self.model.controls.names) or 'text only'}.")
+                raise lacking(kind.name, self.model.controls.names)
             kind.check(asked)
         used = {DURING.name}
         options = list(dict.fromkeys(kind.option.name for kind in CONTROLS.values()))

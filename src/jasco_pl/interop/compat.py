@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torchdiffeq
@@ -24,12 +24,12 @@ from torch import Tensor
 
 from jasco_pl.codec import Codec
 from jasco_pl.controls.conditions import Conditions
+from jasco_pl.interop.systems import Compat
 from jasco_pl.network.flow.path import Path
 from jasco_pl.network.flow.solver import END, Field, Progress, Solution, SolverConfig, solve
 from jasco_pl.network.model import JascoModel
 from jasco_pl.system.errors import UserError
 
-Compat = Literal["audiocraft"]
 CHORDS, DRUMS, MELODY = "chords", "drums", "melody"
 
 

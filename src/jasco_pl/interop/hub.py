@@ -16,18 +16,10 @@ from jasco_pl.interop.released import CODEC_FILE, MODEL_FILE, is_released
 from jasco_pl.network.model import CONFIG_NAME
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_folder, user_cache
-from jasco_pl.system.resources import CHECKOUT, locate
+from jasco_pl.system.resources import is_hub_id, locate
 
-_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = [CONFIG_NAME, "*.safetensors", "README.md", "*/config.json", MODEL_FILE, CODEC_FILE]
-_FOLDERS = (".", "..", "checkpoints", "runs", "out", "data")
 _CONVERSION = 1  # counts up when a conversion would write something else
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether a name can be a Hub id; not where its first part is a folder here or one of this project's, so that a path was meant."""
-    owner = name.partition("/")[0]
-    return bool(_ID.fullmatch(name)) and owner not in _FOLDERS and not any((place / owner).is_dir() for place in (Path(), CHECKOUT))
 
 
 def checkpoint_folder(name: str | Path, revision: str | None = None) -> str:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from jasco_pl.extract.classical import power_of_two, quantised_chroma
 from jasco_pl.notation import harmony
-from jasco_pl.notation.chord_text import harte
+from jasco_pl.notation.chord_lab import harte
 from jasco_pl.notation.melody import LOWEST_MIDI
 from jasco_pl.system.errors import UserError
 

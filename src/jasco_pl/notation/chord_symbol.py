@@ -2,7 +2,8 @@
 
 A symbol is read for its notes (root, third, fifth, seventh, added notes, bass), never looked up as a word, so that lead-sheet
 spellings (`CM7`, `C-7`, `Bø`, `C7#9`, `F#/C#`), Harte's syntax (`C:min7/b3`, `C:(1,3,5)`; Harte et al. 2005) and mixtures of them all
-arrive at the same place. Notes that make one of the 192 chords exactly are that chord; others go to the nearest, with a remark.
+arrive at the same place. Notes that make one of the 192 chords exactly are that chord; others go to the nearest, with a remark. What can be
+read in two ways (`Do`, `Ebb5`) is refused with both.
 """
 
 from __future__ import annotations
@@ -10,17 +11,16 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-import unicodedata
 from dataclasses import dataclass, field
 
 from jasco_pl.notation import harmony
+from jasco_pl.notation.nearest import NO_CHORD, UNKNOWN, Sounding, nearest
+from jasco_pl.notation.plain import plain
 from jasco_pl.system.errors import UserError
 
 _LETTERS = dict(zip("CDEFGAB", (0, 2, 4, 5, 7, 9, 11), strict=True))
 _DEGREES = {1: 0, 2: 2, 3: 4, 4: 5, 5: 7, 6: 9, 7: 11, 8: 0, 9: 2, 10: 4, 11: 5, 12: 7, 13: 9}
-_SIGNS = str.maketrans(
-    {"♭": "b", "♯": "#", "𝄫": "bb", "𝄪": "##", "∆": "Δ", "△": "Δ", "^": "Δ", "Ø": "ø", "°": "o"} | dict.fromkeys("−–—‐‑", "-")
-)
+_SIGNS = str.maketrans({"^": "Δ", "°": "o"})
 _NO_CHORD = {"n", "nc", "n.c.", "n.c"}
 _UNKNOWN = {"x", "unk"}
 _ROOT = re.compile(r"([A-Ga-g])(##?|bb?|)(:?)")
@@ -46,6 +46,12 @@ _TOKEN = re.compile(
     | (?P<comma>,)""",
     re.VERBOSE,
 )
+# European names: C4/7 and C7/4 are suspended sevenths, C7/9 and C7/#11 add what stands behind the slash; C7/3, C7/b7 and C/9 name a bass.
+_STACKED = re.compile(r"(?<=[0-9])/(?=(?:2|4|6|9|11|13)(?![0-9])|[b#](?:5|9|11|13)(?![0-9]))")
+_ADDED = re.compile(r"(?<=[2469])/(?=7(?![0-9]))")
+_TRAILING_SIGN = re.compile(r"(?<![0-9b#+-])(5|9|11|13)([+-])(?![0-9])")  # C5+, C7/9-
+_DOUBLE = re.compile(r"([A-Ga-g])(bb|##)(5|9|11|13)(?![0-9])(.*)", re.DOTALL)
+_DO = re.compile(r"[Dd]o(.*)", re.DOTALL)
 _SUFFIXES = (*harmony.TYPES[:10], "sus4", "sus2", "9", "add9", "dim7", "mM7", "5", ":maj", ":min", ":min7", ":maj7")
 
 
@@ -59,6 +65,7 @@ class _Notes:
     seventh: int | None = None
     root: int | None = 0
     extra: set[int] = field(default_factory=set)
+    suspended: bool = False
 
     def stack(self, number: int, seventh: int) -> None:
         """6, 69, 7, 9, 11 or 13 as in a lead sheet: what lies below is meant too."""
@@ -85,10 +92,15 @@ class _Notes:
         else:
             self.extra.discard(_DEGREES.get(number, -1))
 
-    def weights(self) -> dict[int, float]:
-        """Semitones that sound, and how much each counts: added notes half."""
+    def sounding(self, root: int, bass: int) -> Sounding:
+        """The same at a place: added notes count half, and so does a bass that is none of the chord's notes."""
         core = {note for note in (self.root, self.third, self.fifth, self.seventh) if note is not None}
-        return dict.fromkeys(self.extra, 0.5) | dict.fromkeys(core, 1.0)
+        if self.suspended and self.third is None:  # the fourth stands for the third
+            core |= self.extra & {5}
+        steps = dict.fromkeys(self.extra, 0.5) | dict.fromkeys(core, 1.0)
+        weights = {bass: 0.5} | {(root + step) % 12: weight for step, weight in steps.items()}
+        tells = (None if note is None else (root + note) % 12 for note in (self.third, self.seventh))
+        return Sounding(root, bass, tuple(weights.get(note, 0.0) for note in range(12)), *tells)
 
 
 def parse_chord(symbol: str, where: str = "") -> tuple[str, str | None]:
@@ -103,22 +115,39 @@ def parse_chord(symbol: str, where: str = "") -> tuple[str, str | None]:
         `N`, `NC`, `N.C.` are no chord; Harte's `X` is UNK.
 
     Raises:
-        UserError: the symbol is not understood; names it, its place and accepted spellings that look like it.
+        UserError: the symbol is not understood, or can be read in two ways; names it, its place, and accepted spellings or both readings.
     """
     written = symbol.strip()
-    text = unicodedata.normalize("NFKC", written.translate(_SIGNS)).translate(_SIGNS)
+    if (readings := two_readings(written)) is not None:
+        place = f" ({where})" if where else ""
+        raise UserError(f"chord {written!r}{place} can be read in two ways: {readings}.")
+    read = read_symbol(written)
+    if read is None:
+        raise _not_understood(written, where)
+    label, same_notes, same_root = nearest(read)
+    if same_notes:
+        return label, None if same_root else f"{written} -> {label}: the same notes"
+    return label, f"{written} -> {label}: nearest in the vocabulary"
+
+
+@functools.lru_cache(maxsize=4096)
+def read_symbol(symbol: str) -> Sounding | None:
+    """What a symbol says, None when it is not understood."""
+    text = plain(symbol.strip()).translate(_SIGNS)
     if text.lower() in _NO_CHORD:
-        return "N", None
+        return NO_CHORD
     if text.lower() in _UNKNOWN:
-        return "UNK", None
+        return UNKNOWN
     head = _ROOT.match(text)
     if head is None:
-        raise _not_understood(written, where)
+        return None
     root = _pitch_class(head[1], head[2])
     harte = bool(head[3])
     quality = text[head.end() :]
     if not harte:
         quality = re.sub(r"6/9(?!\d)", "69", quality)  # the one chord whose name holds a slash
+        quality = _TRAILING_SIGN.sub(lambda found: ("#" if found[2] == "+" else "b") + found[1], quality)
+        quality = _ADDED.sub(",", _STACKED.sub(",", quality))
     bass = root
     slash = _BASS.search(quality)
     if slash is not None:
@@ -128,14 +157,24 @@ def parse_chord(symbol: str, where: str = "") -> tuple[str, str | None]:
         elif int(slash[4]) in _DEGREES:
             bass = (root + _DEGREES[int(slash[4])] + _shift(slash[3])) % 12
         else:
-            raise _not_understood(written, where)
+            return None
     notes = _read_quality(quality, harte)
-    if notes is None:
-        raise _not_understood(written, where)
-    weights = {bass: 0.5} | {(root + step) % 12: weight for step, weight in notes.weights().items()}
-    number, exact = _nearest(root, tuple(weights.get(note, 0.0) for note in range(12)), bass)
-    label = harmony.label(number)
-    return label, None if exact else f"{written} -> {label}: nearest in the vocabulary"
+    return None if notes is None else notes.sounding(root, bass)
+
+
+def two_readings(symbol: str) -> str | None:
+    """Both readings of a symbol that has two, else None."""
+    found = _DOUBLE.match(symbol)
+    if found is not None:
+        letter, signs, number, rest = found.groups()
+        altered = f"{letter}{signs[0]}({signs[0]}{number})"
+        return f"{altered}{rest}, or {letter} {'double flat' if signs == 'bb' else 'double sharp'} with {number}, which is " + (
+            f"{harmony.ROOTS[_pitch_class(letter, signs)]}{number}{rest}"
+        )
+    found = _DO.match(symbol)
+    if found is not None and read_symbol(symbol) is not None:
+        return f"D diminished (write D° or Ddim), or the C of do-re-mi (write C{found[1]})"
+    return None
 
 
 def _read_quality(quality: str, harte: bool) -> _Notes | None:
@@ -170,6 +209,8 @@ def _apply(token: re.Match[str], notes: _Notes, inside: bool, first: bool) -> bo
     elif token["half"]:
         notes.third, notes.fifth, notes.seventh = 3, 6, 10
     elif token["omit"]:
+        if token["omit"].startswith("*") and not inside:  # Harte's; behind a chord it is a number of times
+            return False
         notes.omit(int(token["omit_degree"]))
     elif token["dim"]:
         notes.third, notes.fifth = 3, 6
@@ -178,7 +219,7 @@ def _apply(token: re.Match[str], notes: _Notes, inside: bool, first: bool) -> bo
     elif token["aug"]:
         notes.fifth = 8
     elif token["sus"]:
-        notes.third = None
+        notes.third, notes.suspended = None, True
         notes.extra |= {2} if token["sus_number"] == "2" else {2, 5} if len(token["sus_number"]) > 1 else {5}
     elif token["add"]:
         if int(token["add_degree"]) not in _DEGREES:
@@ -204,11 +245,12 @@ def _apply_number(number: int, notes: _Notes, inside: bool) -> bool:
     if inside and number in _DEGREES:
         notes.degree(number, -1 if number == 7 and not notes.harte else 0)
     elif number in (6, 69, 7, 9, 11, 13):
-        notes.stack(number, 9 if (notes.third, notes.fifth) == (3, 6) and notes.seventh is None else 10)
+        seventh = 9 if (notes.third, notes.fifth) == (3, 6) else 10
+        notes.stack(number, seventh if notes.seventh is None or number == 7 else notes.seventh)
     elif number == 5:
         notes.third = None
     elif number == 4:
-        notes.third = None
+        notes.third, notes.suspended = None, True
         notes.extra.add(5)
     elif number == 2:
         notes.extra.add(2)
@@ -217,25 +259,6 @@ def _apply_number(number: int, notes: _Notes, inside: bool) -> bool:
     else:
         return False
     return True
-
-
-@functools.cache
-def _nearest(root: int, weights: tuple[float, ...], bass: int) -> tuple[int, bool]:
-    """The vocabulary's index with most in common, and whether it is the chord itself.
-
-    Weight of the shared pitch classes over the weight of all that sound in either, then half a point for the same root and 0.3 for
-    the same bass: Gsus4 is G rather than C/G, Am/G is Am7, C13 is C7. Of equals the simpler type (first in the vocabulary) is taken.
-    """
-    sounding = {note for note, weight in enumerate(weights) if weight}
-
-    def score(number: int) -> float:
-        classes, low = harmony.intervals(number)
-        shared = sum(weights[note] for note in classes)
-        every = sum(weights) + len(classes - sounding)
-        return round(shared / every + 0.5 * (number // 16 == root) + 0.3 * (low == bass), 6)
-
-    best = max(range(harmony.N), key=score)
-    return best, best // 16 == root and harmony.intervals(best) == (sounding, bass)
 
 
 def _pitch_class(letter: str, accidentals: str) -> int:

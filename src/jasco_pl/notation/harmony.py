@@ -91,7 +91,7 @@ def label(index: int) -> str:
 
 
 def index(label: str) -> int:
-    """The index of a label spelled exactly as in the vocabulary; `chord_text.parse_chord` reads every other spelling.
+    """The index of a label spelled exactly as in the vocabulary; `chord_symbol.parse_chord` reads every other spelling.
 
     Raises:
         UserError: the label is not one of the 194.
@@ -153,8 +153,10 @@ def changes_to_frames(changes: Sequence[tuple[str | int, float]], frames: int, f
         Indices [T]: a change holds from the first frame k with k / frame_rate >= start; N before the first change.
     """
     out = np.full(frames, N, dtype=np.int16)
-    for chord, start in sorted(changes, key=lambda change: change[1]):
-        out[max(first_frame(start, frame_rate), 0) :] = index(chord) if isinstance(chord, str) else chord
+    ordered = sorted(changes, key=lambda change: change[1])
+    edges = [*(min(max(first_frame(start, frame_rate), 0), frames) for _, start in ordered), frames]
+    for (chord, _), first, last in zip(ordered, edges, edges[1:], strict=False):
+        out[first:last] = index(chord) if isinstance(chord, str) else chord
     return out
 
 

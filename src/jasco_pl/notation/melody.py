@@ -48,13 +48,20 @@ def check_suffix(path: str | os.PathLike[str]) -> str:
 def to_midi(bins: NDArray[np.int8]) -> pretty_midi.PrettyMIDI:
     """Every run of equal bins [T] as one note of a track named `melody`."""
     track = pretty_midi.Instrument(program=0, name="melody")
-    edges = [0, *(np.flatnonzero(np.diff(bins)) + 1).tolist(), len(bins)] if len(bins) else [0]
-    for start, stop in itertools.pairwise(edges):
-        if bins[start] >= 0:
-            track.notes.append(pretty_midi.Note(90, int(bins[start]) + LOWEST_MIDI, start / FRAME_RATE, stop / FRAME_RATE))
+    track.notes = [pretty_midi.Note(90, pitch, onset, offset) for pitch, onset, offset in bins_to_notes(bins)]
     midi = pretty_midi.PrettyMIDI(resolution=_TICKS, initial_tempo=120.0)
     midi.instruments.append(track)
     return midi
+
+
+def bins_to_notes(bins: NDArray[np.int8], frame_rate: float = FRAME_RATE) -> list[tuple[int, float, float]]:
+    """Every run of equal bins [T] as one note: MIDI pitch, onset and offset in seconds."""
+    edges = [0, *(np.flatnonzero(np.diff(bins)) + 1).tolist(), len(bins)] if len(bins) else [0]
+    return [
+        (int(bins[start]) + LOWEST_MIDI, start / frame_rate, stop / frame_rate)
+        for start, stop in itertools.pairwise(edges)
+        if bins[start] >= 0
+    ]
 
 
 def has_melody(bins: ArrayLike) -> bool:

@@ -30,7 +30,7 @@ from PIL import Image
 from jasco_pl.audio.files import loudness_normalize, read_audio
 from jasco_pl.controls import ADHERENCES, CONTROLS, Control, Option, all_options
 from jasco_pl.controls.adherence import ONSETS
-from jasco_pl.controls.during import DURING
+from jasco_pl.controls.options import DURING
 from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import Clip, Request
 from jasco_pl.metrics.report import aligned_table

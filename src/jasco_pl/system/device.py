@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
-import torch
+from typing import TYPE_CHECKING, Literal, get_args
 
 from jasco_pl.system.errors import UserError
 
+if TYPE_CHECKING:  # a command line that lists the precisions needs no torch
+    import torch
+
 Precision = Literal["auto", "fp32", "bf16"]
-_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_DTYPES: dict[Precision, str] = {"fp32": "float32", "bf16": "bfloat16"}
 
 
 def pick_device(name: str | torch.device) -> torch.device:
@@ -18,6 +19,8 @@ def pick_device(name: str | torch.device) -> torch.device:
     Raises:
         UserError: there is no such device here.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     accepted = "auto, cpu, cuda, cuda:N and mps are accepted"
@@ -41,9 +44,11 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
         raise UserError(f"the precision {precision!r} is unknown: {', '.join(get_args(Precision))} are accepted.")
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" else "fp32"
-    return _DTYPES[precision]
+    import torch
+
+    return getattr(torch, _DTYPES[precision])
 
 
 def precision_name(dtype: torch.dtype) -> Precision:
     """The inverse: fp32 or bf16."""
-    return next(name for name, known in _DTYPES.items() if known == dtype)
+    return next(name for name, known in _DTYPES.items() if f"torch.{known}" == str(dtype))

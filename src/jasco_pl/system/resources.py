@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pooch
-import torch
-from torch import nn
 from tqdm import tqdm
 
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path
 
+if TYPE_CHECKING:
+    from torch import nn
+
 CHECKOUT = Path(__file__).resolve().parents[3]
+_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_FOLDERS = (".", "..", "checkpoints", "runs", "out", "data")  # of this project: what begins so was meant as a path
 _SECONDS = 20  # of silence after which fetching is given up
 _BLOCK = 1 << 20
 
@@ -37,6 +41,12 @@ def locate(name: str | Path, beside: str | Path | None = None) -> str:
         if candidate.is_dir():
             return str(candidate)
     return str(name)
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name can be a Hub id; not where its first part is a folder here or one of this project's, so that a path was meant."""
+    owner = name.partition("/")[0]
+    return bool(_ID.fullmatch(name)) and owner not in _FOLDERS and not any((place / owner).is_dir() for place in (Path(), CHECKOUT))
 
 
 def load_pretrained(loader: Any, source: str | Path) -> Any:
@@ -68,6 +78,8 @@ def unavailable(what: str, name: str | Path, error: Exception, remedy: str) -> U
 
 def weights_fingerprint(network: nn.Module) -> str:
     """Twelve hexadecimal digits that change with any of a network's weights."""
+    import torch  # here, because locating a folder needs none of it
+
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())

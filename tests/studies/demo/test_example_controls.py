@@ -16,7 +16,7 @@ from jasco_pl.compose.tables import INSTRUMENTS
 from jasco_pl.controls.melody import read_melody
 from jasco_pl.extract.classical import onset_times
 from jasco_pl.metrics.following import onset_f1
-from jasco_pl.notation.chord_text import parse_chords
+from jasco_pl.notation.chord_text import read_chords
 from jasco_pl.studies.demo import read_requests
 
 CHECKOUT = Path(__file__).parents[3]
@@ -39,7 +39,7 @@ def recipe() -> ModuleType:
 def test_every_control_can_be_read(name: str) -> None:
     request = REQUESTS[name]
     if request.chords is not None:
-        changes = parse_chords(request.chords, bpm=request.bpm, meter=request.meter)
+        changes = read_chords(request.chords, bpm=request.bpm, meter=request.meter).changes
         assert len(changes) >= 4
         assert not any(change.note for change in changes)
     if request.melody is not None:

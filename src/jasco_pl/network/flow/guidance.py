@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from jasco_pl.system.errors import UserError
+
+if TYPE_CHECKING:  # a command line that reads a guidance needs no torch
+    import torch
+    from torch import Tensor
 
 TEXT = "text"
 
@@ -90,6 +92,8 @@ def guided_velocity(
     Returns:
         (z [B, T, C], t scalar tensor) -> guided velocity [B, T, C].
     """
+    import torch
+
     count = len(terms)
     weights = torch.tensor([term.weight for term in terms], device=device)  # once: a copy to the device at every point would be waited for
 

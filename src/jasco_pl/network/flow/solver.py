@@ -4,53 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import dataclass
 
 import torch
 import torchdiffeq
 from torch import Tensor
 
+from jasco_pl.network.flow.config import SolverConfig
 from jasco_pl.network.flow.path import OptimalTransportPath, Path
 from jasco_pl.system.errors import UserError
 
-Method = Literal["auto", "euler", "midpoint", "heun", "dopri5", "ddim"]
 Field = Callable[[Tensor, Tensor], Tensor]
 Progress = Callable[[float], None]
 """Called with the share of the work that is done, rising to 1."""
 
 END = 1.0 - 1e-5  # the path's own sigma_min keeps the adaptive solver off t = 1
-
-
-@dataclass(frozen=True)
-class SolverConfig:
-    """How the flow's equation is integrated from t = 0 to t = 1."""
-
-    method: Method = "auto"
-    """euler (1 evaluation a step), midpoint or heun (2), dopri5 (adaptive, the paper's), ddim (1; models of v-diffusion alone); auto is
-    what belongs to the model's objective: midpoint for flow matching, ddim for v-diffusion."""
-    steps: int = 10
-    """Steps of the fixed-step methods."""
-    tolerance: float = 1e-5
-    """Relative and absolute tolerance of dopri5."""
-
-    def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise UserError(f"solver {self.method!r} is unknown: {', '.join(get_args(Method))} are accepted.")
-        if self.steps < 1:
-            raise UserError(f"steps must be at least 1, not {self.steps}.")
-        if not 0 < self.tolerance < 1:
-            raise UserError(f"tolerance must lie between 0 and 1, not {self.tolerance}.")
-
-    def resolved(self, path: Path) -> SolverConfig:
-        """The same with "auto" replaced by the path's own sampler.
-
-        Raises:
-            UserError: DDIM for a model of flow matching.
-        """
-        if self.method == "ddim" and path.sampler != "ddim":
-            raise UserError("the solver 'ddim' samples models of v-diffusion, and this one was trained by flow matching; 'auto' finds one.")
-        return replace(self, method=path.sampler) if self.method == "auto" else self
 
 
 @dataclass

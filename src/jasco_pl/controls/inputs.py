@@ -1,0 +1,253 @@
+"""What a request may say to each control, and how it is read before there is a network.
+
+`jasco read` prints these readings; `jasco generate` refuses with them what cannot be read, before it imports torch, which takes seconds.
+The controls take their frames from the same functions. Only what is heard in audio needs torch, which is imported there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from jasco_pl.audio.decoding import AudioFile
+from jasco_pl.audio.suffixes import AUDIO_SUFFIXES
+from jasco_pl.controls import options
+from jasco_pl.controls.options import Option
+from jasco_pl.notation import midi
+from jasco_pl.notation.beats import read_meter, read_tempo
+from jasco_pl.notation.chord_text import read_chords
+from jasco_pl.notation.level_curve import SHAPES, read_points
+from jasco_pl.notation.stretches import read_ranges
+from jasco_pl.system.errors import UserError
+
+_SHOWN = 100  # chords, notes or onsets that a person is shown; JSON has all
+_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+
+
+@dataclass
+class Preview:
+    """What would be asked for.
+
+    Attributes:
+        data: by the keys of `jasco read --json`.
+        lines: the same for a person.
+        notes: how it was read.
+    """
+
+    data: dict[str, Any] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Input:
+    """How a request asks a control for something.
+
+    Attributes:
+        option: what asks for it; controls that follow the same thing share one.
+        details: options that say more about it.
+    """
+
+    option: ClassVar[Option]
+    details: ClassVar[tuple[Option, ...]] = ()
+
+    @classmethod
+    def options(cls) -> tuple[Option, ...]:
+        """All that a request may say to it, what asks for it first."""
+        return (cls.option, *cls.details)
+
+    @classmethod
+    def check(cls, asked: Mapping[str, Any]) -> None:
+        """Raise UserError if values of its options, by name, do not go together; called whether or not it is asked for."""
+
+    @classmethod
+    def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:
+        """Read what was written on a command line.
+
+        Args:
+            asked: values of its options by name; that of `option` is not None.
+            seconds: length of the clip.
+            listen: also hear what is in audio, which imports torch; without, its header alone is read.
+
+        Raises:
+            UserError: a value that cannot be read or used.
+        """
+        raise NotImplementedError
+
+
+class ChordsInput(Input):
+    """Chords as musicians write them."""
+
+    option, details = options.CHORDS, (options.BPM, options.METER, options.KEY)
+
+    @classmethod
+    def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:
+        read = read_chords(asked["chords"], asked["bpm"], asked["meter"], seconds, asked["key"])
+        chords = [[change.label, round(change.start, 4)] for change in read.changes]
+        return Preview({"chords": chords}, [_listed("chords", [f"{label}@{start:.10g}" for label, start in chords], " ")], read.notes)
+
+
+class MelodyInput(Input):
+    """A tune, from MIDI, audio or an array."""
+
+    option = options.MELODY
+
+    @classmethod
+    def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:
+        path = Path(asked["melody"])
+        if path.suffix.lower() in midi.SUFFIXES:
+            melody = midi.read_midi(path, seconds)
+            notes = [(pitch, onset, min(offset, seconds)) for pitch, onset, offset in melody.notes if onset < seconds]
+            return cls._shown(notes, melody.remarks, melody.track)
+        if not listen:
+            return _opened(path, audio=path.suffix.lower() not in (".npy", ".pt", ".th", ".safetensors"))
+        from jasco_pl.controls.melody import read_melody
+        from jasco_pl.notation.melody import bins_to_notes
+
+        read = read_melody(path, round(seconds * 50))
+        return cls._shown(bins_to_notes(read.bins), read.notes)
+
+    @classmethod
+    def _shown(cls, notes: Sequence[midi.Note], remarks: list[str], track: str | None = None) -> Preview:
+        data: dict[str, Any] = {"melody": [[pitch, round(onset, 4), round(offset, 4)] for pitch, onset, offset in notes]}
+        title = "melody"
+        if track is not None:
+            data["track"], title = track, f"melody (track {track})"
+        names = [f"{_NAMES[pitch % 12]}{pitch // 12 - 1} {onset:.2f}-{offset:.2f}" for pitch, onset, offset in notes]
+        return Preview(data, [_listed(title, names)], remarks)
+
+
+class AudioInput(Input):
+    """A recording that the clip follows."""
+
+    @classmethod
+    def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:
+        name = cls.option.name
+        if not listen:
+            return _opened(asked[name])
+        from jasco_pl.audio.files import SAMPLE_RATE, measure_loudness, read_audio
+        from jasco_pl.extract.classical import onset_times
+
+        wav = read_audio(asked[name], SAMPLE_RATE, max_seconds=seconds)
+        length, loudness = wav.shape[-1] / SAMPLE_RATE, measure_loudness(wav, SAMPLE_RATE)
+        onsets = [round(float(time), 3) for time in onset_times(wav, SAMPLE_RATE)]
+        level = "silent, or too short for a loudness" if loudness is None else f"{loudness:.1f} LUFS"
+        notes = [f"{name}: {length:.2f} s of audio will be repeated to fill the clip"] if length < seconds - 0.02 else []
+        data = {"seconds": round(length, 3), "loudness": loudness and round(loudness, 2), "onsets": onsets}
+        lines = [_listed(f"{name} ({length:.2f} s, {level}), onsets", [f"{onset:.2f}" for onset in onsets])]
+        return Preview({name: data}, lines, notes)
+
+
+class DrumsInput(AudioInput):
+    """A drum part."""
+
+    option = options.DRUMS
+
+
+class MixInput(AudioInput):
+    """Music as a whole."""
+
+    option = options.MIX
+
+
+class DrumlessInput(AudioInput):
+    """Music without its drums."""
+
+    option = options.DRUMLESS
+
+
+class PaintingInput(Input):
+    """A recording that stays in parts."""
+
+    option, details = options.PAINT, (options.KEEP, options.REDO)
+
+    @classmethod
+    def check(cls, asked: Mapping[str, Any]) -> None:
+        if asked["paint"] is None and (asked["keep"] is not None or asked["redo"] is not None):
+            raise UserError("seconds to keep or to redo were given, but no recording (paint) to take them from.")
+
+    @classmethod
+    def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:
+        for name in ("keep", "redo"):
+            if asked[name] is not None:
+                read_ranges(asked[name], name)
+        return _opened(asked["paint"])
+
+
+class BeatInput(Input):
+    """A steady tempo."""
+
+    option, details = options.BPM, (options.METER,)
+
+    @classmethod
+    def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:
+        read_tempo(asked["bpm"])
+        read_meter(asked["meter"])
+        return Preview()
+
+
+class DynamicsInput(Input):
+    """Loudness over time."""
+
+    option = options.DYNAMICS
+
+    @classmethod
+    def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:
+        written = asked["dynamics"].strip()
+        if Path(written).suffix.lower() in AUDIO_SUFFIXES:
+            return _opened(written)
+        shape = SHAPES.get(written.lower())
+        points = read_points(written) if shape is None else [(share * seconds, level) for share, level in shape]
+        return Preview({"dynamics": points}, [_listed("dynamics", [f"{time:g}:{level:g}" for time, level in points])])
+
+
+INPUTS: dict[str, type[Input]] = {
+    "chords": ChordsInput,
+    "melody": MelodyInput,
+    "drums": DrumsInput,
+    "drums_bandpass": DrumsInput,
+    "mix": MixInput,
+    "drumless": DrumlessInput,
+    "painting": PaintingInput,
+    "beat": BeatInput,
+    "dynamics": DynamicsInput,
+}
+"""By the names of the controls. A control that is not among them has its options in its class alone."""
+
+
+def previews(asked: Mapping[str, Any], seconds: float, listen: bool = True) -> dict[str, Preview]:
+    """Read all that is asked for.
+
+    Args:
+        asked: values of options by name; None is not asked for.
+        seconds: length of the clip.
+        listen: as in `Input.preview`.
+
+    Returns:
+        By the names of the options, in the order of the controls.
+
+    Raises:
+        UserError: something cannot be read, or does not go together.
+    """
+    kinds = list(dict.fromkeys(INPUTS.values()))
+    for kind in kinds:
+        kind.check(asked)
+    wanted = [kind for kind in kinds if asked[kind.option.name] is not None]
+    return {kind.option.name: kind.preview(asked, seconds, listen) for kind in wanted}
+
+
+def _opened(path: str | os.PathLike[str], audio: bool = True) -> Preview:
+    """Of a file whose content is heard later: that it is there, and that audio is audio."""
+    if audio:
+        file = AudioFile(path)
+        return Preview(lines=[f"{os.fspath(path)}: {file.claimed_seconds:.2f} s, {file.channels} channel(s) at {file.rate} Hz"])
+    if not Path(path).is_file():
+        raise UserError(f"melody file {os.fspath(path)!r} does not exist.")
+    return Preview()
+
+
+def _listed(title: str, items: Sequence[str], separator: str = ", ") -> str:
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return f"{title}: {separator.join(items[:_SHOWN]) or 'none'}{more}"

@@ -1,0 +1,61 @@
+"""What a request may say to the controls that ship: flags of `jasco generate`, keywords of `Request`, fields of a file of requests.
+
+They stand here and not in their controls, so that a command line knows them without torch. A control of which only its class knows what may
+be said to it works as well, and costs the command line those seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jasco_pl.notation.level_curve import SHAPES
+
+
+@dataclass(frozen=True)
+class Option:
+    """One thing that a request may say: a flag of `jasco generate`, a keyword of `Request`, a field in a file of requests.
+
+    Attributes:
+        name: as Python and YAML write it.
+        help: what `jasco generate --help` says of it.
+        kind: of a value as it is written: text, a number, or the path of a file. Python may give more than that, as `Control.read` says.
+        metavar: what stands for a value in the help; None is the name.
+        default: what holds where nothing is said; None is "not asked for".
+    """
+
+    name: str
+    help: str
+    kind: Literal["text", "number", "file"] = "text"
+    metavar: str | None = None
+    default: str | float | None = None
+
+    @property
+    def flag(self) -> str:
+        """On the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+
+CHORDS = Option("chords", 'chord line or .lab file, e.g. "C | G7 | Am F"', metavar="LINE")
+BPM = Option(
+    "bpm", "tempo to follow (control beat), and that of the chord line; without it, chords are spread evenly over the clip", kind="number"
+)
+KEY = Option("key", "of chords written as degrees (I V vi IV, 1 5 6- 4), such as G or 'A minor'")
+METER = Option("meter", "meter of both (default %(default)s)", default="4/4")
+MELODY = Option("melody", "MIDI, audio, .npy, .pt or .safetensors", kind="file", metavar="FILE")
+DRUMS = Option("drums", "audio of a drum part, any rate and channels", kind="file", metavar="FILE")
+MIX = Option("mix", "music to follow as a whole: any audio, for models with the control mix", kind="file", metavar="FILE")
+DRUMLESS = Option("drumless", "the same without drums, for models with the control drumless", kind="file", metavar="FILE")
+PAINT = Option("paint", "recording to go on from, or to fill in with --keep or --redo", kind="file", metavar="FILE")
+KEEP = Option("keep", "of --paint: what stays, as in 0-4, 8- (to the end) or 0-2,8-10; the rest is made", metavar="SECONDS")
+REDO = Option("redo", "of --paint: what is made anew, as in 3-6; the rest stays", metavar="SECONDS")
+DYNAMICS = Option(
+    "dynamics",
+    f'loudness over time, dB below the loudest moment: "0:-30, 5:-10, 8:0", a word ({", ".join(SHAPES)}), or audio to take it from',
+    metavar="CURVE",
+)
+DURING = Option(
+    "during",
+    "seconds for which controls hold, as chords=0-6,melody=4- or chords=0-2+6-8; elsewhere they say nothing",
+    metavar="NAME=SECONDS",
+)

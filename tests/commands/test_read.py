@@ -1,0 +1,134 @@
+"""`jasco read`, and what `jasco generate` says before it imports torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+import soundfile
+
+from jasco_pl.cli import main
+from jasco_pl.controls import CONTROLS
+from jasco_pl.controls.inputs import INPUTS
+
+PROGRAM = """
+import sys
+from jasco_pl.cli import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as end:
+    code = end.code
+sys.exit(99 if "torch" in sys.modules else code)
+"""
+
+
+def without_torch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own; the exit code is 99 if it has imported torch."""
+    return subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def tune(tmp_path: Path) -> Path:
+    midi = pretty_midi.PrettyMIDI(resolution=1000)
+    track = pretty_midi.Instrument(0, name="Flute")
+    track.notes = [pretty_midi.Note(100, 60, 0.0, 0.5), pretty_midi.Note(100, 60, 0.5, 1.0), pretty_midi.Note(100, 64, 1.0, 3.0)]
+    midi.instruments.append(track)
+    midi.write(str(tmp_path / "tune.mid"))
+    return tmp_path / "tune.mid"
+
+
+def test_chords_and_a_melody_are_read_without_torch(tune: Path) -> None:
+    done = without_torch("read", "--chords", "C | Gsus4 | Am F", "--bpm", "120", "--seconds", "6", "--melody", str(tune), "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {
+        "chords": [["C", 0.0], ["G", 2.0], ["Am", 4.0], ["F", 5.0]],
+        "melody": [[60, 0.0, 0.5], [60, 0.5, 1.0], [64, 1.0, 3.0]],
+        "track": "Flute",
+        "notes": ["Gsus4 -> G: nearest in the vocabulary"],
+    }
+
+
+def test_people_read_a_line_that_is_a_chord_line_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", "--chords", "C | G7 | Am F", "--bpm", "90"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == "chords: C@0 G7@2.6667 Am@5.3333 F@6.6667 C@8"
+    assert main(["read", "--chords", line.removeprefix("chords: ")]) == 0
+    assert capsys.readouterr().out.splitlines() == [line]
+
+
+def test_keys_of_what_was_not_given_are_absent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", "--chords", "C", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"chords": [["C", 0.0]], "notes": []}
+
+
+def test_drums_are_heard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(0).standard_normal(2 * 32000) * np.exp(-40 * (np.arange(2 * 32000) / 32000 % 0.5))
+    soundfile.write(tmp_path / "loop.wav", 0.3 * noise, 32000)
+    assert main(["read", "--drums", str(tmp_path / "loop.wav"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert set(said) == {"drums", "notes"}
+    assert said["drums"]["seconds"] == 2.0
+    assert said["drums"]["onsets"][-3:] == pytest.approx([0.5, 1.0, 1.5], abs=0.05)
+    assert -40 < said["drums"]["loudness"] < -10
+    assert said["notes"] == ["drums: 2.00 s of audio will be repeated to fill the clip"]
+    assert main(["read", "--drums", str(tmp_path / "loop.wav")]) == 0
+    assert capsys.readouterr().out.startswith("drums (2.00 s, -")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "there is nothing to read: give --chords"),
+        (["--chords", "C Gfoo"], "'Gfoo'"),
+        (["--chords", "C", "--seconds", "0"], "up to 600 seconds, not 0"),
+        (["--melody", "nowhere.mid"], "melody file 'nowhere.mid' does not exist"),
+        (["--keep", "0-1"], "no recording"),
+    ],
+)
+def test_what_cannot_be_read_is_one_sentence(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("jasco read: ")
+    assert words in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--chords", "C Gfoo"], "'Gfoo'"),
+        (["--melody", "nowhere.mid"], "'nowhere.mid' does not exist"),
+        (["--melody", "nowhere.npy"], "'nowhere.npy' does not exist"),
+        (["--drums", "nowhere.wav"], "'nowhere.wav' does not exist"),
+        (["--redo", "1-2"], "no recording"),
+        (["--drumless", "nowhere.wav"], "no control 'drumless'; it has: chords"),
+        (["--seconds", "601"], "up to 600 seconds, not 601"),
+        (["--guidance", "tempo=1"], "the condition 'tempo'"),
+        (["--steps", "0"], "steps must be at least 1"),
+        (["-n", "0"], "-n must be at least 1"),
+        (["-o", "song.wav", "-n", "2"], "name a folder"),
+        (["--checkpoint", "checkpoints/nowhere"], "no JASCO checkpoint in 'checkpoints/nowhere'"),
+    ],
+)
+def test_generate_refuses_before_it_imports_torch(arguments: list[str], words: str, tmp_path: Path) -> None:
+    done = without_torch("generate", *(arguments if "-o" in arguments else [*arguments, "-o", str(tmp_path / "out")]))
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_help_of_both_needs_no_torch() -> None:
+    for command in ("read", "generate"):
+        done = without_torch(command, "--help")
+        assert (done.returncode, "--melody FILE" in done.stdout) == (0, True)
+
+
+def test_every_control_that_ships_can_be_read_without_its_class() -> None:
+    assert set(INPUTS) == set(CONTROLS)
+    for name, kind in CONTROLS.items():
+        assert kind.options() == INPUTS[name].options()
