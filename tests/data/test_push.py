@@ -158,6 +158,7 @@ def test_a_set_that_grew_keeps_its_index_until_the_new_one_comes(prepared, tmp_p
     whole = (prepared / "index.json").read_text()
     index = json.loads(whole)
     index["shards"] = index["shards"][:5]
+    del index["crc32"]
     (prepared / "index.json").write_text(json.dumps(index))
     url = f"file://{tmp_path}/target"
     assert push(prepared, url).sent == 5

@@ -16,7 +16,7 @@ import soundfile
 
 from jasco_pl.cli import main
 from jasco_pl.compose.pieces import PlannedSet, Which
-from jasco_pl.compose.render import find_soundfont
+from jasco_pl.compose.soundfonts import find_soundfont
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.prepare import composed, together
 from jasco_pl.prepare.composed import build_shards

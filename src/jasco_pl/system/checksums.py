@@ -23,7 +23,7 @@ from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, json_bytes
 
 KEY = "crc32"
-_SEAL = re.compile(rb'\{\s*"crc32":\s*"([^"]*)"')
+_SEAL = re.compile(rb'\{\s*"crc32":\s*"([^"]*)(?:"|\Z)')
 _OPEN = "00000000"
 _BLOCK = 1 << 20
 

@@ -86,10 +86,10 @@ def test_what_cannot_be_collected_is_not_finished(make_run: Callable[[float], Ru
 
 
 def test_results_are_saved_before_the_end(make_run: Callable[[float], Run], tmp_path: Path) -> None:
-    run = make_run(3)
+    run = make_run(6)
     calls: list[float] = []
     run.collect = lambda: calls.append(time.time() - run.began)
-    code = f"import time, pathlib; time.sleep(2.6); print(*sorted(path.name for path in pathlib.Path({str(run.out)!r}).iterdir()))"
+    code = f"import time, pathlib; time.sleep(4.8); print(*sorted(path.name for path in pathlib.Path({str(run.out)!r}).iterdir()))"
 
     def job(run: Run) -> None:
         run.stage("long", python(code), run.at(1))
@@ -97,7 +97,7 @@ def test_results_are_saved_before_the_end(make_run: Callable[[float], Run], tmp_
     assert carry_out(run, job) == 0
     assert "train-1.000 train-1.json" in run.log.read_text()  # there while the stage was still running
     assert len(calls) == 2
-    assert 2.1 <= calls[0] < 2.6 <= calls[1]
+    assert 4.2 <= calls[0] < 4.8 <= calls[1]
     assert [path.name for path in sorted(run.out.iterdir())] == ["train-2.000", "train-2.json"]
 
 
