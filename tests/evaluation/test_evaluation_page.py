@@ -123,6 +123,7 @@ def test_clips_that_gave_nothing_are_set_against_what_the_piece_has(made: tuple[
         assert own["given"]
         assert silent["given"] == []
         assert silent["lanes"]["chords"]["asked"] == own["lanes"]["chords"]["asked"]
+        assert {verdict for _, verdict in own["lanes"]["dynamics"]["heard"]} == {RIGHT}  # what is heard in the piece itself
         assert {verdict for _, verdict in own["lanes"].get("onsets", {"heard": []})["heard"]} <= {RIGHT}
 
 
@@ -148,6 +149,7 @@ def test_rows_of_a_piece_stand_beside_each_other_worst_first(made: tuple[Path, d
     assert HOSTILE in [seen.texts[place] for place, tag in enumerate(seen.order) if tag == "h3"]
     assert not seen.find("article img")
     assert seen.find("article svg rect")  # what is near the window was drawn
+    assert "asked" in {path["class"] for path in seen.find("article path")}  # levels
     assert "v1" in {kind for box in seen.find("article rect") for kind in (box["class"] or "").split()}
     drawn = sum(attributes.get("role") == "img" for attributes in seen.find("article svg"))
     assert drawn <= len(names)
