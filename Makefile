@@ -146,8 +146,11 @@ MINI_FIT = $(JASCO) fit -c conf/mini.yaml $(if $(filter mini,$(RECIPE)),-c conf/
 	--model.config.codec $(MINI)/checkpoints/codec-mini --trainer.default_root_dir $(MINI) --trainer.logger.init_args.save_dir $(MINI) \
 	--trainer.logger.init_args.name fit --model.decay_steps $(MINI_STEPS) $(ARGS)
 
+# With a GPU, training begins with the first hour of music, on which the codec is fitted; the others are composed beside it, on all cores but one
+FIRST_HOURS = $(if $(filter mini,$(RECIPE)),$(shell awk 'BEGIN { print ($(HOURS) < 1 ? $(HOURS) : 1) }'),$(HOURS))
+
 $(MINI)/checkpoints/codec-mini/config.json: | $(STAMP)
-	$(COMPOSE_MINI) --out $(MINI)/pieces/train --split train --hours $(HOURS)
+	$(COMPOSE_MINI) --out $(MINI)/pieces/train --split train --hours $(FIRST_HOURS)
 	$(JASCO) codec fit --pieces $(MINI)/pieces/train --out $(@D)
 
 $(MINI)/shards/train/index.json: hours = $(HOURS)
@@ -160,9 +163,21 @@ MINI_END = $(if $(MINUTES),--trainer.max_steps -1 --trainer.max_epochs -1 --trai
 	--trainer.callbacks.at=$$(($$(date +%s) + 60 * $(MINUTES))),--trainer.max_steps $(MINI_STEPS))
 
 # On a CPU, crops of five seconds, and of ten for the last sixteenth of the steps (docs/decisions.md); on a GPU, or by the clock, ten all along
-$(MINI)/checkpoints/jasco-mini/config.json: $(MINI)/shards/train/index.json $(MINI)/shards/valid/index.json
-	$(if $(filter mini,$(RECIPE))$(MINUTES),,$(MINI_FIT) --data.seconds 5 --trainer.max_steps $$(($(MINI_STEPS) * 15 / 16)))
+$(MINI)/fit.done: $(MINI)/checkpoints/codec-mini/config.json $(MINI)/shards/valid/index.json $(if $(filter mini,$(RECIPE)),,$(MINI)/shards/train/index.json)
+ifeq ($(RECIPE),mini)
+	@$(JASCO) compose --seed $(SEED) --workers $$(($(WORKERS) > 1 ? $(WORKERS) - 1 : 1)) --out $(MINI)/pieces/train --split train --hours $(HOURS) \
+	  --shards $(MINI)/shards/train --codec $(MINI)/checkpoints/codec-mini --first $(FIRST_HOURS) & composing=$$!; \
+	trap 'kill $$composing 2>/dev/null || :' EXIT; trap 'exit 130' INT TERM; \
+	until [ -e $(MINI)/shards/train/index.json ]; do kill -0 $$composing 2>/dev/null || break; sleep 1; done; \
+	[ -e $(MINI)/shards/train/index.json ] || { echo "mini: composing ended before there was music to train on" >&2; exit 2; }; \
+	$(MINI_FIT) --data.grow true --data.seconds 10 $(MINI_END)
+else
+	$(if $(MINUTES),,$(MINI_FIT) --data.seconds 5 --trainer.max_steps $$(($(MINI_STEPS) * 15 / 16)))
 	$(MINI_FIT) --data.seconds 10 $(MINI_END)
+endif
+	@touch $@
+
+$(MINI)/checkpoints/jasco-mini/config.json: $(MINI)/fit.done
 	$(JASCO) export $(MINI)/fit/checkpoints/last.ckpt -o $(@D) --dtype float16 --guidance $(if $(filter mini,$(RECIPE)),all=2.5,all=3)
 
 $(MINI)/pieces/test.done: | $(STAMP)

@@ -65,7 +65,8 @@ def test_a_failing_job_leaves_its_log_and_what_it_had(
     folder = joined(run, tmp_path)
     assert (folder / "had.txt").read_text() == "this much"
     assert "no such thing" in (folder / "log.txt").read_text()
-    assert json.loads((folder / "job.json").read_text())["finished"] is False
+    told = json.loads((folder / "job.json").read_text())
+    assert (told["finished"], told["failure"]) == (False, "doomed failed with status 1.")
     assert f"the job train failed: doomed failed with status 1. Its log and what it had are in {run.out}." in capsys.readouterr().out
 
 

@@ -22,6 +22,7 @@ FIRST_HOURS = 1.0  # of music with which training begins
 COMPOSING = 0.3  # largest share of the time; building shards of what is there by then takes about as long again
 EXPORT = 60.0  # seconds: the last validation, export, packing
 PACKING = 5.0
+LEAST = 15.0  # for which a table is begun
 EXPORT_LIMIT = 90.0  # of an export alone, where more is left
 INDEX = "index.json"  # of a folder of shards; what knows of it needs packages that may yet have to be installed
 LAST = Path("runs/fit/checkpoints/last.ckpt")  # in the folder of a job that trains
@@ -193,26 +194,30 @@ class Decoder(Job):
 
 
 class Bench(Job):
-    """Tables of speed: results are Markdown files, one a table. Each has an equal share of the time that is left when it begins."""
+    """Tables of speed: results are Markdown files, one a table, each of them whole; those that there was no time for are named.
+
+    A table may take half of the time that is left when it begins, or an equal share where that is more.
+    """
 
     def __call__(self, run: Run) -> None:
         self.compose("train", self.sizes.hours, COMPOSING)
         self.build_shards("train")
         tables, failed = self.tables(), []
         for place, (name, command) in enumerate(tables.items()):
-            until = time.time() + self.run.left(PACKING) / (len(tables) - place)
-            table = run.results / f"{name}.md"
+            left, table = self.run.left(PACKING), run.results / f"{name}.md"
+            if left < LEAST:
+                failed.append(f"{name} was not begun")
+                continue
             try:
-                run.stage(name, command, until, output=table)
+                run.stage(name, command, time.time() + left / min(2, len(tables) - place), output=table)
             except StageError as error:
                 failed.append(str(error).rstrip("."))
-            if not table.stat().st_size:
-                table.unlink()
+                table.unlink()  # what it has is no table
         if failed:
             raise StageError(f"{'; '.join(failed)}.")
 
     def tables(self) -> dict[str, list[str]]:
-        """Their names and commands, the most wanted first."""
+        """Their names and commands, the most wanted first; without a GPU those last that take long there."""
 
         def training(config: str, batch: int, *options: str, overrides: str = "") -> list[str]:
             numbers = ["--batch-size", str(self.sizes.batch or batch), "--turns", str(self.sizes.turns), "--steps", str(self.sizes.steps)]
@@ -220,15 +225,21 @@ class Bench(Job):
             configs = [word for name in config.split() for word in ("-c", f"conf/{name}.yaml")]
             return jasco("bench", "train", *configs, *options, *numbers, "--", *data, *overrides.split(), *self.sizes.arguments)
 
-        half = ("--precision", "bf16-mixed")
-        return {
-            "mini-compiled": training("mini mini_gpu", 128, "--compile", "on", *half),
-            "paper-compiled": training("paper", 64, "--compile", "on", *half, overrides=PAPER_HERE),
-            "paper-eager": training("paper", 64, "--compile", "off", *half, overrides=PAPER_HERE),
+        compiled, plain = (("--compile", word, "--precision", "bf16-mixed") for word in ("on", "off"))
+        generating = ("--repeats", str(self.sizes.turns), "--json", self.run.results / "paper-generate.json")
+        tables = {
+            "mini-compiled": training("mini mini_gpu", 128, *compiled),
+            "paper-compiled": training("paper", 64, *compiled, overrides=PAPER_HERE),
+            "paper-profile": training("paper", 64, *compiled, "--profile", overrides=PAPER_HERE),
+            "paper-generate": jasco("bench", "generate", "-c", "conf/paper.yaml", *generating, "--", *self.sizes.arguments),
+            "mini-profile": training("mini mini_gpu", 128, *compiled, "--profile"),
+            "paper-eager": training("paper", 64, *plain, overrides=PAPER_HERE),
             "data": jasco("bench", "data", self.shards("train"), "--workers", "0", "4", "8"),
-            "mini-eager": training("mini mini_gpu", 128, "--compile", "off", *half),
-            "paper-checkpointing": training("paper", 64, "--compile", "on", *half, overrides=f"{PAPER_HERE} --model.checkpointing true"),
+            "mini-eager": training("mini mini_gpu", 128, *plain),
+            "paper-checkpointing": training("paper", 64, *compiled, overrides=f"{PAPER_HERE} --model.checkpointing true"),
         }
+        long = [] if self.run.facts.get("gpu") else [name for name, command in tables.items() if "on" in command or "generate" in command]
+        return dict(sorted(tables.items(), key=lambda table: table[0] in long))
 
 
 JOBS: dict[str, type[Train | Decoder | Bench]] = {"train": Train, "decoder": Decoder, "bench": Bench}

@@ -40,6 +40,7 @@ class Run:
         facts: what the manifest says of the machine.
         collect: called before results are saved, to put what there is by then into `results`; it may run stages.
         began: when that time began, in seconds since 1970.
+        failure: why it is not finished, where a stage said so.
     """
 
     job: str
@@ -52,6 +53,7 @@ class Run:
     collect: Callable[[], None] = lambda: None
     began: float = field(default_factory=time.time)
     stages: list[dict[str, Any]] = field(default_factory=list)
+    failure: str | None = None
     _saved: bool = False
 
     def __post_init__(self) -> None:
@@ -187,6 +189,7 @@ class Run:
         facts = {
             **self.facts,
             "finished": finished,
+            "failure": self.failure,
             "seconds": round(time.time() - self.began, 1),
             "of_seconds": round(self.seconds, 1),
             "stages": self.stages,
@@ -215,14 +218,14 @@ def carry_out(run: Run, job: Callable[[Run], None]) -> int:
 
     Returns: 0, or 1 where a stage failed or was not done in time; what there was by then is saved all the same.
     """
-    failure, finished = None, False
+    finished = False
     try:
         job(run)
         finished = True
     except StageError as error:
-        failure = error
+        run.failure = str(error)
     finally:
         finished = run.save(finished)
-    if failure is not None:
-        print(f"the job {run.job} failed: {failure} Its log and what it had are in {run.out}.", flush=True)
+    if run.failure is not None:
+        print(f"the job {run.job} failed: {run.failure} Its log and what it had are in {run.out}.", flush=True)
     return int(not finished)
