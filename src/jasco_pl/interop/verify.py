@@ -94,8 +94,9 @@ def _largest(ours: Tensor, theirs: Tensor) -> float:
 
 def _context(model: JascoModel, anchor: Mapping[str, Any], frames: int) -> Context:
     """Of the three rows. Conditions enter behind what reads them: the anchor has drums as vectors and a melody as salience."""
-    text = anchor["text_hidden"].float()
-    text = text.expand(ROWS, *text.shape[-2:]) * torch.tensor([1.0, 1.0, 0.0])[:, None, None]
+    text, seen = anchor["text_hidden"].float(), torch.tensor([1.0, 1.0, 0.0])[:, None]
+    seen = anchor.get("condition_masks", {}).get("description", seen)  # where the text was padded
+    text = text.expand(ROWS, *text.shape[-2:]) * seen[..., None]
     mask = torch.ones(text.shape[:2], dtype=torch.bool)
     rows = []
     for control in model.controls.by_name.values():
