@@ -25,11 +25,11 @@ import contextlib
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from jasco_pl.data.schema import FIELDS
+from jasco_pl.data.texts import SECTIONS, Lazy, Sections, Texts, between, encode, joined
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, is_bare
 
@@ -57,16 +58,6 @@ DTYPES = {
     "codecs": np.int64,
     "stops": np.int64,
 }
-SECTIONS = {
-    "sections": np.int32,
-    "section_stops": np.int64,
-    "section_captions": np.uint8,
-    "section_caption_ends": np.int64,
-    "section_caption_stops": np.int64,
-}
-"""Columns of sets whose samples have sections."""
-_BLOCK = 2**14  # texts that are decoded at a time
-T = TypeVar("T")
 
 
 class DamagedColumnsError(UserError):
@@ -84,53 +75,6 @@ class Source:
     def of(cls, data: bytes) -> Source:
         """Of that text."""
         return cls(len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
-
-
-class Lazy(Sequence[T]):
-    """A sequence whose items are made when they are asked for; a slice is a list."""
-
-    def __init__(self, length: int, make: Callable[[int], T]) -> None:
-        self._length, self._make = length, make
-
-    def __len__(self) -> int:
-        return self._length
-
-    @overload
-    def __getitem__(self, place: int) -> T: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[T]: ...
-    def __getitem__(self, place: int | slice) -> T | list[T]:
-        if isinstance(place, slice):
-            return [self._make(number) for number in range(*place.indices(self._length))]
-        if not -self._length <= place < self._length:
-            raise IndexError(f"{place} is not among {self._length}")
-        return self._make(place % self._length)
-
-
-class Texts(Lazy[str]):
-    """Strings that stand one behind another in UTF-8.
-
-    Args:
-        data: their bytes.
-        ends: where each ends.
-    """
-
-    def __init__(self, data: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
-        super().__init__(len(ends), self._text)
-        self._data, self._ends = data, ends
-
-    def _text(self, number: int) -> str:
-        first = self._ends[number - 1] if number else 0
-        return _decode(self._data[first : self._ends[number]].tobytes())
-
-    def __iter__(self) -> Iterator[str]:
-        first = 0
-        for start in range(0, len(self), _BLOCK):
-            ends = self._ends[start : start + _BLOCK].tolist()
-            block, begin = self._data[first : ends[-1]].tobytes(), first
-            for end in ends:
-                yield _decode(block[first - begin : end - begin])
-                first = end
 
 
 class Columns:
@@ -172,7 +116,7 @@ class Columns:
             KeyError, TypeError, ValueError, OverflowError: it lacks something, or holds something else.
         """
         codec, frames, counts, sizes, codecs, samples = index["codec"], [], [], [], [], []
-        parts = _Sections()
+        parts = Sections()
         ids: list[bytes] = []
         captions: list[bytes] = []
         files: list[bytes] = []
@@ -187,10 +131,10 @@ class Columns:
                     places, values = crcs.setdefault(field, ([], []))
                     places.append(len(ids))
                     values.append(crc)
-                ids.append(_encode(entry["id"]))
+                ids.append(encode(entry["id"]))
                 frames.append(entry["frames"])
                 counts.append(len(entry["captions"]))
-                captions += map(_encode, entry["captions"])
+                captions += map(encode, entry["captions"])
                 parts.add(entry.get("sections", ()))
         fields = [name for name, (places, _) in crcs.items() if places]
         if len(fields) > 32:
@@ -204,7 +148,7 @@ class Columns:
         about = json.dumps({"codec": codec, "fields": fields}, ensure_ascii=False)
         return cls(
             {
-                "about": np.frombuffer(_encode(about), np.uint8),
+                "about": np.frombuffer(encode(about), np.uint8),
                 **joined("ids", "id_ends", ids),
                 "frames": np.array(frames, np.int32),
                 "stored": stored,
@@ -296,7 +240,7 @@ class Columns:
         return {
             "id": self.ids[position],
             "frames": int(self.frames[position]),
-            "captions": self.captions[_between(self.arrays["caption_stops"], position)],
+            "captions": self.captions[between(self.arrays["caption_stops"], position)],
             **({"sections": sections} if sections else {}),
             "crc32": {name: crc for number, (name, crc) in enumerate(zip(self.fields, crcs, strict=True)) if mask >> number & 1},
         }
@@ -305,9 +249,9 @@ class Columns:
         """[first frame, captions] of every section of a sample; none of one that has none."""
         if not self.has_sections:
             return []
-        within, stops = _between(self.arrays["section_stops"], position), self.arrays["section_caption_stops"]
+        within, stops = between(self.arrays["section_stops"], position), self.arrays["section_caption_stops"]
         firsts = self.arrays["sections"][within].tolist()
-        return [[first, self.section_captions[_between(stops, within.start + number)]] for number, first in enumerate(firsts)]
+        return [[first, self.section_captions[between(stops, within.start + number)]] for number, first in enumerate(firsts)]
 
     @cached_property
     def caption_counts(self) -> NDArray[np.int64]:
@@ -348,53 +292,6 @@ class Columns:
         members, codec = self.members(number), int(self.codecs[number])
         found = {"file": self.files[number], "bytes": int(self.bytes[number]), "samples": self.entries[members.start : members.stop]}
         return found if codec < 0 else {**found, "codec": codec}
-
-
-class _Sections:
-    """The columns of sections while they are gathered."""
-
-    def __init__(self) -> None:
-        self._counts: list[int] = []
-        self._firsts: list[int] = []
-        self._captions: list[bytes] = []
-        self._caption_counts: list[int] = []
-
-    def add(self, sections: Sequence[Sequence[Any]]) -> None:
-        """Those of the next sample."""
-        self._counts.append(len(sections))
-        for first, captions in sections:
-            self._firsts.append(first)
-            self._captions += map(_encode, captions)
-            self._caption_counts.append(len(captions))
-
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """None where no sample has any: then a file is what it was before there were sections."""
-        if not self._firsts:
-            return {}
-        return {
-            "sections": np.array(self._firsts, np.int32),
-            "section_stops": np.cumsum(self._counts, dtype=np.int64),
-            **joined("section_captions", "section_caption_ends", self._captions),
-            "section_caption_stops": np.cumsum(self._caption_counts, dtype=np.int64),
-        }
-
-
-def _between(stops: NDArray[np.int64], number: int) -> slice:
-    """Where something's own lie, of which `stops` says how many there are up to and with each."""
-    return slice(int(stops[number - 1]) if number else 0, int(stops[number]))
-
-
-def _encode(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")  # JSON can hold them, and loses none
-
-
-def _decode(data: bytes) -> str:
-    return data.decode("utf-8", "surrogatepass")
-
-
-def joined(name: str, ends: str, texts: Sequence[bytes]) -> dict[str, NDArray[Any]]:
-    """Two columns of texts, so named: their bytes one behind another, and where each ends."""
-    return {name: np.frombuffer(b"".join(texts), np.uint8), ends: np.cumsum([len(text) for text in texts], dtype=np.int64)}
 
 
 def _crc32(array: NDArray[Any]) -> int:

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from jasco_pl.data.columns import Columns, Lazy, Source, Texts
+from jasco_pl.data.columns import Columns, Source
 from jasco_pl.data.index import FORMAT, INDEX, SUFFIX, open_index, parse_index, parse_side, write_index_files
 from jasco_pl.data.object_store import is_url
 from jasco_pl.data.remote import CacheOptions, FetchError, RemoteShards
 from jasco_pl.data.schema import FIELDS, CorruptShardError, Sample, checksum, open_shard, read_fields
+from jasco_pl.data.texts import Lazy, Texts
 from jasco_pl.system.checksums import check_seal, sealed_json
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, write_bytes

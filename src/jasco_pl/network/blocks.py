@@ -27,6 +27,17 @@ def alibi_bias(heads: int, length: int, device: torch.device | None = None) -> T
     return (-slopes[:, None, None] * distance)[None]
 
 
+def beside(text_bias: Tensor | None, bias: Tensor | None, text_mask: Tensor, tokens: int) -> Tensor | None:
+    """Bias of cross-attention to text and control tokens [B, H or 1, N, L + N]: the text's own, then nearness as in self-attention."""
+    if bias is None:
+        return None if text_bias is None else functional.pad(text_bias, (0, tokens), value=True)
+    batch, heads, length = len(text_mask), bias.shape[1], text_mask.shape[1]
+    text = torch.zeros(batch, 1, tokens, length, dtype=bias.dtype, device=bias.device)
+    if text_bias is not None:
+        text = text.masked_fill(~text_bias, -torch.inf)
+    return torch.cat([text.expand(-1, heads, -1, -1), bias.expand(batch, -1, -1, -1)], dim=-1)
+
+
 class TimeEmbedding(nn.Module):
     """Flow time t [B] in [0, 1] -> [B, width]."""
 

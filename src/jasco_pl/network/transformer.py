@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from jasco_pl.network.blocks import Attention, ConvolutionalPositions, KeysAndValues, TimeEmbedding, alibi_bias, sinusoid
+from jasco_pl.network.blocks import Attention, ConvolutionalPositions, KeysAndValues, TimeEmbedding, alibi_bias, beside, sinusoid
 from jasco_pl.network.implementations import ATTENTION, CONVOLUTION
 
 KEY_MULTIPLE = {"cuda": 64}
@@ -326,7 +326,7 @@ class Transformer(nn.Module):
         if self.control_tokens is not None and controls is not None:
             places = sinusoid(torch.arange(tokens, device=like.device), self.config.width).to(like.dtype)
             memory = torch.cat([memory, self.control_tokens(self._joined(controls)) + places], dim=1)
-            text_bias = _beside(text_bias, bias[..., :tokens] if bias is not None else None, text_mask, tokens)
+            text_bias = beside(text_bias, bias[..., :tokens] if bias is not None else None, text_mask, tokens)
         return Context(memory, text_bias, bias, controls)
 
     def _velocity(self, x: Tensor, t: Tensor, context: Context) -> Tensor:
@@ -387,17 +387,6 @@ class Transformer(nn.Module):
                 bias = functional.pad(bias, (0, spare), value=-torch.inf)
             self._bias = bias
         return bias
-
-
-def _beside(text_bias: Tensor | None, bias: Tensor | None, text_mask: Tensor, tokens: int) -> Tensor | None:
-    """Bias of cross-attention to text and control tokens [B, H or 1, N, L + N]: the text's own, then nearness as in self-attention."""
-    if bias is None:
-        return None if text_bias is None else functional.pad(text_bias, (0, tokens), value=True)
-    batch, heads, length = len(text_mask), bias.shape[1], text_mask.shape[1]
-    text = torch.zeros(batch, 1, tokens, length, dtype=bias.dtype, device=bias.device)
-    if text_bias is not None:
-        text = text.masked_fill(~text_bias, -torch.inf)
-    return torch.cat([text.expand(-1, heads, -1, -1), bias.expand(batch, -1, -1, -1)], dim=-1)
 
 
 def _truncated(linear: nn.Linear, factor: float) -> None:

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jasco_pl.data.columns import Columns, Source, joined
+from jasco_pl.data.columns import Columns, Source
 from jasco_pl.data.index import COLUMNS, FORMAT, INDEX, open_index
 from jasco_pl.data.sampler import GlobalBatches
 from jasco_pl.data.shards import ShardReader
+from jasco_pl.data.texts import joined
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path
 from jasco_pl.system.memory import told
