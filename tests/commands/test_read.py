@@ -110,7 +110,7 @@ def test_what_cannot_be_read_is_one_sentence(arguments: list[str], words: str, c
         (["--seconds", "601"], "up to 600 seconds, not 601"),
         (["--guidance", "tempo=1"], "the condition 'tempo'"),
         (["--steps", "0"], "steps must be at least 1"),
-        (["-n", "0"], "-n must be at least 1"),
+        (["-n", "0"], "-n must be from 1 to"),
         (["-o", "song.wav", "-n", "2"], "name a folder"),
         (["--checkpoint", "checkpoints/nowhere"], "no JASCO checkpoint in 'checkpoints/nowhere'"),
     ],

@@ -251,7 +251,7 @@ def test_guidance_matters(jasco: Jasco) -> None:
         ({}, {"seconds": float("nan")}, "up to 60 seconds, not nan"),
         ({}, {"guidance": "bass=1"}, "condition 'bass'"),
         ({}, {"guidance": "all"}, "NAME=WEIGHT"),
-        ({"chords": "C H Q"}, {}, "'H'"),
+        ({"chords": "C H Q"}, {}, "'Q'"),
         ({"drums": "/nonexistent/loop.wav"}, {}, "loop.wav' does not exist"),
         ({"mix": bursts(1.0)}, {}, "no control 'mix'; it has: chords, melody, drums"),
         ({"paint": bursts(1.0)}, {}, "no control 'painting'; it has: chords, melody, drums"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 import zipfile
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_a_seal_holds_and_any_flipped_bit_breaks_it(data, place, bit):
     assert {key: value for key, value in json.loads(text).items() if key != "crc32"} == data
     flipped = bytearray(text)
     flipped[int(place * len(text))] ^= 1 << bit
-    if not flipped.startswith(b'{\n "crc32": "') and not flipped.startswith(b'{\r "crc32": "'):
+    if not re.match(rb'\{\s*"crc32":\s*"', flipped):
         assert check_seal(bytes(flipped), "here") is False  # JSON has an entry that nobody knows, or is none
     else:
         with pytest.raises(DamagedError, match=r"^'here' fails its checksum"):
