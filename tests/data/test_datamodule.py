@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 from types import SimpleNamespace
 
@@ -212,6 +213,28 @@ def test_validation_is_the_same_every_time_even_after_a_part_of_it(prepared):
     again = list(valid)
     assert seen(first) == seen(again)
     assert [batch["key"].tolist() for batch in first] == [batch["key"].tolist() for batch in again]  # the noise too
+
+
+class Where(torch.utils.data.Dataset):
+    """What was asked for, and the process that answers."""
+
+    def __getitem__(self, key):
+        return {"key": torch.tensor(key), "process": torch.tensor(os.getpid())}
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_worker_processes_of_a_training_stay_and_those_of_a_validation_do_not(shuffle):
+    loaders = [ResumableLoader(Where(), GlobalBatches(12, 4, 3, shuffle=shuffle), workers) for workers in (2, 0)]
+    processes = []
+    for number in range(3):
+        epochs = [list(loader) for loader in loaders]
+        assert [batch["key"].tolist() for batch in epochs[0]] == [batch["key"].tolist() for batch in epochs[1]]
+        processes.append({int(process) for batch in epochs[0] for process in batch["process"]})
+        if number == 0:  # one that is left in the middle is gone on with from there
+            for loader in loaders:
+                next(iter(loader))
+    assert all(os.getpid() not in group for group in processes)
+    assert (processes[0] == processes[1] == processes[2]) is shuffle
 
 
 @pytest.mark.parametrize("workers", [0, 1])

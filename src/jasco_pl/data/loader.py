@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from jasco_pl.data.crops import CropDataset, collate
 from jasco_pl.data.resident import ResidentSet
@@ -38,17 +38,34 @@ def _leave_signals_to_the_parent(worker: int) -> None:
     os.setpgrp()
 
 
+class _Keys(Sampler[list[tuple[int, int]]]):
+    """Batches of the epoch that it was given last."""
+
+    epoch: EpochBatches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return iter(self.epoch)
+
+    def __len__(self) -> int:
+        return len(self.epoch)
+
+
 class ResumableLoader:
     """Endless epochs of batches with a state of two integers, the same on every rank.
 
     The state counts global batches handed out, not batches that workers have prepared; Lightning stores it in the checkpoint and gives it
     back. It does not know into how many parts a global batch is split: a run may go on with another number of processes or parts.
     Batches that are not shuffled (validation) are the same from the first on, every time.
+
+    Worker processes of a folder that is trained on stay from epoch to epoch. Those of a URL start anew, since they are told by then what to
+    fetch ahead.
     """
 
     def __init__(self, dataset: CropDataset, batches: GlobalBatches, workers: int) -> None:
         self.dataset, self.batches, self.workers = dataset, batches, workers
         self.epoch, self.batch = 0, 0
+        self._keys = _Keys()
+        self._workers_loader: DataLoader[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.batches) * self.batches.parts
@@ -66,18 +83,28 @@ class ResumableLoader:
 
     def _read(self, keys: EpochBatches) -> Iterator[Batch]:
         """The batches of these (epoch, position) pairs, in order."""
-        loader = DataLoader(
-            _Guarded(self.dataset),
-            batch_sampler=keys,
-            collate_fn=_collate_guarded,
-            num_workers=self.workers,
-            worker_init_fn=_leave_signals_to_the_parent,
-            pin_memory=torch.cuda.is_available(),
-        )
+        self._keys.epoch = keys
+        loader = self._workers_loader or self._made()
         for batch in loader:
             if isinstance(batch, UserError):
                 raise batch
             yield batch
+
+    def _made(self) -> DataLoader[Any]:
+        remote = isinstance(self.dataset, CropDataset) and self.dataset.reader.remote is not None
+        stay = self.workers > 0 and self.batches.shuffle and not remote
+        loader: DataLoader[Any] = DataLoader(
+            _Guarded(self.dataset),
+            batch_sampler=self._keys,
+            collate_fn=_collate_guarded,
+            num_workers=self.workers,
+            worker_init_fn=_leave_signals_to_the_parent,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=stay,
+        )
+        if stay:
+            self._workers_loader = loader
+        return loader
 
     def state_dict(self) -> dict[str, int]:
         """Where the next batch comes from."""

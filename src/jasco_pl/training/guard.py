@@ -116,10 +116,12 @@ class GradientGuard(Callback):
             module.log("train/skipped", float(self.skipped), batch_size=1)
 
     def _remember(self, trainer: lightning.Trainer, taken: Taken) -> None:
-        """A step that was taken whole has left itself out where it was bad; what it says is read when figures are due, not before."""
+        """A step that was taken whole has left itself out where it was bad; what it says is read when figures are due, or might end it."""
         self._unread.append((trainer.global_step + 1, self._ids, torch.stack([taken.bad, taken.norm]), taken.losses.clone()))
-        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        due = (trainer.global_step + 1) % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        if due or len(self._unread) >= self.give_up_after:  # by then they may be enough to end the training
             self._read(trainer)
+        if due:
             trainer.lightning_module.log("train/grad_norm", taken.norm.clone(), batch_size=1)
             trainer.lightning_module.log("train/skipped", float(self.skipped), batch_size=1)
 

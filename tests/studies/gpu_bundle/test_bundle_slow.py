@@ -103,10 +103,8 @@ SPEED = {"profile": "kernel of attention", "generate": "x real time"}
 
 def test_tables_come_back(bundle: Path, python: Path, slowness: float, tmp_path: Path) -> None:
     """As many as there was time for, each of them whole; the others are named."""
-    arguments = f"{SMALL_MODEL} --data.seconds 1"
-    folder, told = brought_back(
-        bundle, python, tmp_path, "bench", 9 * slowness, HOURS="0.02", BATCH="2", TURNS="2", STEPS="1", ARGS=arguments
-    )
+    sizes = {"HOURS": "0.02", "BATCH": "2", "TURNS": "2", "STEPS": "1", "ARGS": f"{SMALL_MODEL} --data.seconds 1"}
+    folder, told = brought_back(bundle, python, tmp_path, "bench", 9 * slowness, **sizes)
     tables = {path.stem: path.read_text() for path in folder.glob("*.md")}
     stages = {stage["name"]: stage["status"] for stage in told["stages"] if stage["name"] in TABLES}
     assert set(tables) == {name for name, status in stages.items() if status == "done"}
