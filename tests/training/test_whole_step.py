@@ -13,6 +13,7 @@ from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.system.errors import UserError
 from jasco_pl.training.guard import GradientGuard
 from jasco_pl.training.module import JascoModule
+from jasco_pl.training.whole_step import WholeStep
 
 
 class Steps(lightning.Callback):
@@ -132,3 +133,21 @@ def test_on_a_gpu_the_graph_gives_the_losses_of_the_hooks(fit):
     _, whole, *_ = fit(True, steps=12, accelerator="gpu")
     _, plain, *_ = fit(False, steps=12, accelerator="gpu")
     assert whole.losses == pytest.approx(plain.losses, rel=1e-4)
+
+
+def test_batches_of_another_shape_are_kept_anew():
+    """On a GPU: of a set that has grown by a longer text."""
+    step = WholeStep.__new__(WholeStep)
+    step._inputs = {}
+
+    def batch(length: int, value: float = 0.0) -> dict[str, Any]:
+        return {"text": torch.full((2, length), value), "key": torch.arange(2), "id": ["a", "b"]}
+
+    assert step._keep(batch(3))
+    first = dict(step._inputs)
+    assert not step._keep(batch(3, 1.0))
+    assert all(step._inputs[name] is first[name] for name in ("text", "key"))  # where the graph reads them
+    assert step._inputs["text"].eq(1).all()
+    assert step._keep(batch(5, 2.0))
+    assert step._inputs["text"].shape == (2, 5)
+    assert step._inputs["text"].eq(2).all()

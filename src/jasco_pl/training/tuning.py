@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from jasco_pl.network.blocks import alibi_bias
 from jasco_pl.network.implementations import ATTENTION, CONVOLUTION, Convolve, Mix
-from jasco_pl.network.transformer import KEY_MULTIPLE, Transformer, TransformerConfig
+from jasco_pl.network.transformer import KEY_MULTIPLE, TEXT_MULTIPLE, Transformer, TransformerConfig
 from jasco_pl.system.cuda_graph import WARM_UP, aside, captured
 from jasco_pl.training.flops import TEXT_TOKENS
 
@@ -152,10 +152,9 @@ def tune(transformer: Transformer, sizes: Sizes) -> str:
             choice = _attention(config, sizes, bias, [name for name in ATTENTION if sizes.compiled or name != "flex"])
             attention, told = choice.name, [f"self-attention by {choice.name} ({choice.told})"]
         if config.mask_text:
-            mask = (
-                torch.arange(TEXT_TOKENS, device=sizes.device) < TEXT_TOKENS // 2 + torch.arange(sizes.batch, device=sizes.device)[:, None]
-            )
-            mask = mask[:, None, None].expand(-1, 1, tokens, -1)
+            texts = TEXT_TOKENS + -TEXT_TOKENS % TEXT_MULTIPLE.get(sizes.device.type, 1)
+            lengths = texts // 2 + torch.arange(sizes.batch, device=sizes.device)
+            mask = (torch.arange(texts, device=sizes.device) < lengths[:, None])[:, None, None].expand(-1, 1, tokens, -1)
             choice = _attention(config, sizes, mask, [name for name in ATTENTION if name != "flex"])
             text_attention = choice.name
             told.append(f"cross-attention by {choice.name} ({choice.told})")
