@@ -8,8 +8,9 @@ Three things in it were never seen in training, where conditions are dropped for
 - Padding of the shorter texts of a batch is attended to, and dopri5 controls its step by the error of the whole batch: a clip depends on
   its neighbours.
 
-A clip's noise is drawn as audiocraft does after `torch.manual_seed(seed)` with the first clip's seed. What is not repeated: audiocraft runs
-htdemucs, with a random shift, over the drums that it is given; here a drum part is taken as it is (`jasco extract drums` separates one).
+A clip's noise is drawn as audiocraft does on a CPU after `torch.manual_seed(seed)` with the first clip's seed. What is not repeated:
+audiocraft runs htdemucs, with a random shift, over the drums that it is given; here a drum part is taken as it is (`jasco extract drums`
+separates one).
 """
 
 from __future__ import annotations

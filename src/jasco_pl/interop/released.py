@@ -62,7 +62,7 @@ def read_released(source: str | Path) -> Released:
         path = path / MODEL_FILE
     package = read_package(path)
     state = package.get("best_state")
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not state or not all(isinstance(n, str) and isinstance(v, Tensor) for n, v in state.items()):
         raise UserError(f"{str(path)!r} holds no weights under 'best_state', as audiocraft's exported models do.")
     config = XpConfig(package.get("xp.cfg"), str(path))
     anchor = package.get("anchor")

@@ -115,16 +115,19 @@ class _Translator:
         latent_dim = self.shape("linear.weight", 2)[0]
         features = self.shape("temb.dense.0.weight", 2)[1]
         text_dim = self.shape(f"{CONDITIONERS}description.output_proj.weight", 2)[1]
-        layers = 1 + max((int(name.split(".")[2]) for name in self.left if name.startswith("transformer.layers.")), default=-1)
-        if not layers:
-            raise self.refuse("it has no transformer.layers")
+        found = (re.match(r"transformer\.layers\.(\d+)\.", name) for name in self.left)
+        layers = 1 + max((int(match[1]) for match in found if match), default=-1)
         feed_forward = self.shape("transformer.layers.0.linear1.weight", 2)[0]
         heads = round(self.config.number("transformer_lm.num_heads"))
-        if heads < 1 or width % heads or width % 2:
+        if heads < 1 or width < 4 or width % heads or width % 2:
             raise self.refuse(f"a width of {width} is not even or does not go into {heads} heads")
+        if features < 4 or features % 2:
+            raise self.refuse(f"temb.dense.0.weight takes {features} sinusoids, where an even number from 4 on is expected")
 
         codec = self.codec()
-        entries = len(codec[CODEBOOK]) if CODEBOOK in codec else CODEBOOK_SIZE
+        if codec and (CODEBOOK not in codec or codec[CODEBOOK].shape[1:] != (latent_dim,)):
+            raise self.refuse(f"its codec has no codebook ({CODEBOOK}) of vectors of {latent_dim} channels")
+        entries = len(codec[CODEBOOK]) if codec else CODEBOOK_SIZE
         controls = self.controls(latent_dim, codec)
         beside = sum(options["dim"] for options in controls.values())
         if channels != latent_dim + beside:
@@ -199,6 +202,8 @@ class _Translator:
             dim = self.shape(f"{name}.weight", 2)[0]
             self.linear(name, "controls.drums.projection", dim, latent_dim)
             window = round(self.config.number("conditioners.self_wav.drum_latents.blurring_factor", 3))
+            if window < 1:
+                raise self.refuse(f"its configuration says blurring_factor: {window}")
             found["drums"] = {"dim": dim, "window": window}
             # released models see the codebook's vectors as they are, not normalised
             self.state["controls.drums.codebook"] = codec[CODEBOOK].float() if codec else torch.zeros(CODEBOOK_SIZE, latent_dim)
