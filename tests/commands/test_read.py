@@ -66,6 +66,11 @@ def test_keys_of_what_was_not_given_are_absent(capsys: pytest.CaptureFixture[str
     assert json.loads(capsys.readouterr().out) == {"chords": [["C", 0.0]], "notes": []}
 
 
+def test_for_which_seconds_they_hold_is_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", "--chords", "C", "--during", "chords=0-6"]) == 0
+    assert "note: held for a part of the time: chords for 0.00-6.00 s" in capsys.readouterr().out
+
+
 def test_drums_are_heard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     noise = np.random.default_rng(0).standard_normal(2 * 32000) * np.exp(-40 * (np.arange(2 * 32000) / 32000 % 0.5))
     soundfile.write(tmp_path / "loop.wav", 0.3 * noise, 32000)
@@ -88,6 +93,8 @@ def test_drums_are_heard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["--chords", "C", "--seconds", "0"], "up to 600 seconds, not 0"),
         (["--melody", "nowhere.mid"], "melody file 'nowhere.mid' does not exist"),
         (["--keep", "0-1"], "no recording"),
+        (["--chords", "C", "--during", "melody=0-1"], "during names melody, which is not asked for"),
+        (["--dynamics", "loud"], "the dynamics 'loud' are not understood"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,6 +116,8 @@ def test_what_cannot_be_read_is_one_sentence(arguments: list[str], words: str, c
         (["--drumless", "nowhere.wav"], "no control 'drumless'; it has: chords"),
         (["--seconds", "601"], "up to 600 seconds, not 601"),
         (["--guidance", "tempo=1"], "the condition 'tempo'"),
+        (["--chords", "C", "--during", "chords=12-"], "begins past the clip"),
+        (["--text", "0-5: piano; 4-8: drums"], "stretches must not overlap"),
         (["--steps", "0"], "steps must be at least 1"),
         (["-n", "0"], "-n must be from 1 to"),
         (["-o", "song.wav", "-n", "2"], "name a folder"),

@@ -36,7 +36,7 @@ class Option:
         return f"--{self.name.replace('_', '-')}"
 
 
-CHORDS = Option("chords", 'chord line or .lab file, e.g. "C | G7 | Am F"', metavar="LINE")
+CHORDS = Option("chords", 'chord line, e.g. "C | G7 | Am F", or a file of chords (.lab, .musicxml, ...)', metavar="LINE")
 BPM = Option(
     "bpm", "tempo to follow (control beat), and that of the chord line; without it, chords are spread evenly over the clip", kind="number"
 )

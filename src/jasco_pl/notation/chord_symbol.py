@@ -145,6 +145,7 @@ def read_symbol(symbol: str) -> Sounding | None:
     harte = bool(head[3])
     quality = text[head.end() :]
     if not harte:
+        quality = re.sub(r"^-(?=(?:major|minor)$)", "", quality, flags=re.IGNORECASE)  # C-major is no minor chord
         quality = re.sub(r"6/9(?!\d)", "69", quality)  # the one chord whose name holds a slash
         quality = _TRAILING_SIGN.sub(lambda found: ("#" if found[2] == "+" else "b") + found[1], quality)
         quality = _ADDED.sub(",", _STACKED.sub(",", quality))

@@ -91,16 +91,26 @@ def _add(writer: Writer, cell: list[Token]) -> None:
         return
     if len(cell) == 2 and cell[0].kind == "symbol" and cell[1].text in ("6", "7", "9", "11", "13") and cell[1].number > writer.beats:
         cell = [cell[0]._replace(text=cell[0].text + cell[1].text)]  # `| G 7 |`: alone in its bar, where no beats need to be told
-    shares = _shares(writer, cell, 0)
+    shares = _strokes(_shares(writer, cell, 0), writer.beats)
     total = sum(weight for _, weight in shares)
     begin, symbols = 0.0, []
     for token, weight in shares:
         if token is not None:
             symbols.append((writer.symbol(token), begin / total))
         begin += weight
-    if any(token.kind in ("hold", "number") for token in cell) and total > 2 and writer.beats % total:
+    if any(token.kind in ("hold", "number") for token in cell) and len(symbols) > 1 and total > 2 and writer.beats % total:
         writer.notes.append(f"bar {writer.bars + 1} has {total:g} places where the meter has {writer.beats} beats: they share it evenly")
     writer.add(Bar(tuple(symbols)))
+
+
+def _strokes(shares: list[tuple[Token | None, float]], beats: int) -> list[tuple[Token | None, float]]:
+    """`C /// G /`: where strokes alone make up the bar, each is a beat and the name of a chord is none."""
+    names = {place for place, (token, _) in enumerate(shares) if token is not None}
+    held = all(place + 1 < len(shares) and place + 1 not in names for place in names)
+    if not names or not held or len(shares) == beats or len(shares) - len(names) != beats:
+        return shares
+    moved = [(shares[place - 1] if place - 1 in names else share) for place, share in enumerate(shares)]
+    return [share for place, share in enumerate(moved) if place not in names]
 
 
 def _shares(writer: Writer, cell: list[Token], depth: int) -> list[tuple[Token | None, float]]:

@@ -27,12 +27,28 @@ def read_list(writer: Writer, tokens: Sequence[Token]) -> None:
     kept = [token for token in tokens if token.kind != "separator"]
     if all(token.kind in ("hold", "comma") for token in kept):  # a ruled line
         return
+    kept = _with_sevenths(kept)
     if any(token.kind in _NUMBERS for token in kept):
         _read_amounts(writer, [token for token in kept if token.kind != "comma"])
     elif _holds_beats(kept):
         _read_beats(writer, kept)
     else:
         _read_chords(writer, kept, _is_spaced(tokens))
+
+
+def _with_sevenths(tokens: list[Token]) -> list[Token]:
+    """`G 7 C`: a 7 behind a space is the chord's, where other chords have no number, as beats would be told of all."""
+    numbers = [token for token in tokens if token.kind in _NUMBERS]
+    symbols = sum(token.kind == "symbol" for token in tokens)
+    if not numbers or len(numbers) == symbols or any(token.text not in ("6", "7", "9", "11", "13") for token in numbers):
+        return tokens
+    joined: list[Token] = []
+    for token in tokens:
+        if token.kind in _NUMBERS and joined and joined[-1].kind == "symbol":
+            joined[-1] = joined[-1]._replace(text=joined[-1].text + token.text)
+        else:
+            joined.append(token)
+    return joined
 
 
 def _holds_beats(tokens: Sequence[Token]) -> bool:
@@ -134,7 +150,7 @@ def _two_repetitions(writer: Writer, token: Token) -> UserError:
 
 
 def _read_beats(writer: Writer, tokens: list[Token]) -> None:
-    """Every symbol and every hold is a beat."""
+    """Every symbol and every hold is a beat; or holds alone are, where only that fills whole bars (`C //// G ////`)."""
     found: list[tuple[Token, float]] = []
     for token in tokens:
         if token.kind == "symbol":
@@ -143,6 +159,10 @@ def _read_beats(writer: Writer, tokens: list[Token]) -> None:
             found[-1] = (found[-1][0], found[-1][1] + token.number)
         elif token.kind != "comma" and not (token.kind == "times" and token is tokens[-1]):
             raise writer.refuse(token, "a chord, or `/` for a beat that holds it; what is repeated stands in bars, |: C / / / :|")
+    total = sum(beats for _, beats in found)
+    if total % writer.beats and (total - len(found)) % writer.beats == 0 and all(beats > 1 for _, beats in found):
+        found = [(token, beats - 1) for token, beats in found]
+        writer.notes.append("each stroke behind a chord is a beat, the chord's own name is none: so bars are whole")
     _add_lengths(writer, [(token, beats / writer.beats) for token, beats in found], tokens[-1])
 
 

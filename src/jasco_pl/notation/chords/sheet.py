@@ -105,11 +105,16 @@ class Sheet:
             self.score.bpm, line = tempo
         if (key := key_of(line)) is not None:
             self.score.key, line, column = key[0].written, key[1], column + key[2]
-        elif (label := label_of(line, self._several)) is not None:
+        if (label := label_of(line, self._several)) is not None:
             self._label(label)
             line, column = label.rest, column + label.column
             if not line.strip():
                 return
+        if not self._several and (part := re.match(r"\s*(\[[A-G]\])\s+[^\[\]]+$", line)) is not None:
+            raise UserError(
+                f"{part[1]!r} at the beginning of the chord line can be read in two ways: the chord {part[1][1]} (leave the brackets out), "
+                f"or the name of a part (write {part[1][1]}: before its chords)."
+            )
         chords = over_words(line)
         if chords is not None:
             self._words.append(line)
@@ -190,7 +195,10 @@ class Sheet:
             for line in section.lines:
                 tokens = tokens_of(line.text, line.column, degrees)
                 writer.begin_line(line.number)
-                (read_bars if any(token.kind in BARS for token in tokens) else read_list)(writer, tokens)
+                lined = [place for place, token in enumerate(tokens) if token.kind in BARS]
+                if len(lined) == 1 and tokens[lined[0]].kind == "bar" and [token.kind for token in tokens[lined[0] + 1 :]] == ["times"]:
+                    del tokens[lined.pop()]  # `C G Am F | x4`: a bar line that parts no bars
+                (read_bars if lined else read_list)(writer, tokens)
             if section.times > 1:
                 writer.mark("close", section.times)
         self.score.bars = unfold(writer.elements)

@@ -130,8 +130,9 @@ class Spelling:
         texts = [symbol.text for symbol in self._distinct]
         roots = [part for text in texts for part in re.split("/", text)]
         has_h = any(root[:1] in "Hh" for root in roots)
+        german = has_h or any(re.search("(?:dur|moll)$", text, re.IGNORECASE) for text in texts)
         bare_b = [symbol for symbol in self._distinct if any(re.match(r"B(?![b#]|es|is)", part) for part in symbol.text.split("/"))]
-        if bare_b and not has_h and any("German" in languages(text) and "English" not in languages(text) for text in texts):
+        if bare_b and not german and any("German" in languages(text) and "English" not in languages(text) for text in texts):
             symbol = bare_b[0]
             raise UserError(
                 f"chord {symbol.text!r} ({symbol.where}) can be read in two ways: B flat, as in German, where the other names are, or B "

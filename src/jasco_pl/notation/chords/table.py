@@ -70,6 +70,8 @@ def _row(line: str, where: str) -> _Row | None:
     if len(fields) < 2 or not _NUMBER.fullmatch(fields[0]):
         delimiter = next((mark for mark in ("\t", ";", ",") if mark in line), ",")
         fields = [field.strip() for field in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
+        while len(fields) > 2 and _NUMBER.fullmatch(fields[-1]):
+            fields.pop()  # how sure the recogniser was
         if len(fields) > 2 and not _NUMBER.fullmatch(fields[0]) and _NUMBER.fullmatch(fields[1]):
             fields = fields[1:]  # the recording's name, which Sonic Annotator writes once
     times: list[float] = []

@@ -10,14 +10,15 @@ from jasco_pl.system.errors import UserError
 
 NUMBER = r"[+-]?(?:\d{1,15}\.?\d{0,15}|\.\d{1,15})(?:[eE][+-]?\d{1,3})?"
 _CLOCK = r"(?:\d{1,3}:)?\d{1,4}:\d{2}(?:\.\d{1,9})?"
-_TIME = rf"(?:{_CLOCK}|{NUMBER})"
+_MINUTES = r"\d{1,4}m\d{1,2}(?:\.\d{1,9})?"
+_TIME = rf"(?:{_CLOCK}|{_MINUTES}|{NUMBER})"
 _NAME = r"""['"]?(?P<{0}>[^\s'",()\[\]]+(?:\([^()\[\]]*\)[^\s'",()\[\]]*)?)['"]?"""
 _PAIR = re.compile(
     rf"""[(\[]\s*(?:{_NAME.format("first")}\s*,\s*(?P<after>{_TIME})\s*s?|(?P<before>{_TIME})\s*s?\s*,\s*(?:{_TIME}\s*,\s*)?{_NAME.format("second")})"""
     r"\s*[)\]]\s*[,;]?\s*"
 )
 _PAIRS = re.compile(rf"\s*\[?\s*{_PAIR.pattern}")
-_CLOCKS = re.compile(rf"[\[(]?(?P<time>{_CLOCK}|{NUMBER}s?)[\])]?[,;:]?")
+_CLOCKS = re.compile(rf"[\[(]?(?P<time>{_CLOCK}|{_MINUTES}s?|{NUMBER}s?)[\])]?[,;:]?")
 _BETWEEN = ("-", "|", "||", "->", "→", ":", "=", "•", ",", "/", "at", "@")
 
 
@@ -39,12 +40,12 @@ def read_times(text: str) -> Timed | None:
 
 
 def seconds_of(written: str) -> float:
-    """Seconds, or minutes and seconds with colons.
+    """Seconds, or minutes and seconds (`1:30`, `1m30s`), or hours too.
 
     Raises:
         ValueError: more than 59 seconds behind a colon.
     """
-    *larger, seconds = written.removesuffix("s").split(":")
+    *larger, seconds = written.removesuffix("s").replace("m", ":").split(":")
     total = float(seconds)
     if larger and total >= 60:
         raise ValueError(written)
