@@ -154,6 +154,7 @@ NONSENSE = [
     ("--trainer.log_every_n_steps", "0"),
     ("--trainer.accumulate_grad_batches", "0"),
     ("--trainer.max_steps", "-2"),
+    ("--trainer.devices", "-3"),
     ("--trainer.val_check_interval", "0"),
     ("--trainer.check_val_every_n_epoch", "0"),
     ("--seed_everything", str(2**40)),

@@ -56,6 +56,8 @@ class CheckedCLI(LightningCLI):
             super().parse_arguments(*args, **options)
         except RecursionError:
             raise UserError("a configuration is nested too deeply.") from None
+        except UnicodeDecodeError as error:
+            raise UserError(f"a configuration is not UTF-8: {error}.") from None
 
     def _set_seed(self) -> None:
         seed = self._get(self.config, "seed_everything")
@@ -72,6 +74,8 @@ class CheckedCLI(LightningCLI):
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
         for interval, names in NUMBERS.items():
             require(interval, **{name: config.get(name) for name in names if isinstance(config.get(name), int | float)})
+        if isinstance(config.get("devices"), int) and config["devices"] != -1:  # which is all of them
+            require("[1, inf)", devices=config["devices"])
         return super()._instantiate_trainer(config, callbacks)
 
 
