@@ -201,3 +201,24 @@ def test_a_damaged_last_checkpoint_is_one_sentence(complains, tiny_training, tmp
     path.write_bytes(b"PK\x03\x04 not whole")
     complains(["fit", *tiny_training("run")], str(path), "damaged")
     assert path.read_bytes() == b"PK\x03\x04 not whole"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--text", "caf\udce9 jazz"], "is not UTF-8"),
+        (["--text", "x", "-o", "n" * 264], "longer than the file system takes"),
+        (["--text", "x", "-o", "n" * 264 + ".wav"], "File name too long"),
+        (["--drums", "n" * 264 + ".wav"], "File name too long"),
+        (["--melody", "n" * 264 + ".mid"], "File name too long"),
+        (["--checkpoint", "n" * 264], "n" * 264),
+        (["-n", "0"], "from 1 to"),
+        (["-n", "1000000000"], "from 1 to"),
+        (["--guidance", "all=nan"], "finite"),
+        (["--seconds", "nan"], "seconds"),
+    ],
+)
+def test_what_cannot_be_made_is_one_sentence(complains, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    complains(["generate", *arguments], words)
+    assert everything_in(tmp_path) == set()

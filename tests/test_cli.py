@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import types
 from types import SimpleNamespace
 
 import pytest
@@ -111,3 +114,47 @@ def test_a_bug_keeps_its_traceback(monkeypatch, error):
 def test_the_package_is_the_command():
     done = subprocess.run([sys.executable, "-m", "jasco_pl", "--version"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, f"jasco-pl {__version__}\n")
+
+
+INTERRUPTED = """
+import sys, time, types
+from jasco_pl import cli
+command = types.ModuleType("slow")
+command.add_arguments = lambda parser: None
+def run(args):
+    try:
+        print("at work", flush=True)
+        time.sleep(60)
+    finally:
+        print("putting things away", flush=True)
+        time.sleep({seconds})
+        print("done", flush=True)
+command.run = run
+sys.modules["slow"] = command
+cli.COMMANDS["slow"] = ("slow", "")
+sys.exit(cli.main(["slow"]))
+"""
+
+
+@pytest.mark.parametrize(("seconds", "interrupts", "code", "last"), [(0, 1, 130, "done"), (60, 2, -signal.SIGINT, "putting things away")])
+def test_ctrl_c_ends_a_command_in_order_and_a_second_one_at_once(seconds, interrupts, code, last):
+    command = [sys.executable, "-c", INTERRUPTED.replace("{seconds}", str(seconds))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for expected in ("at work", "putting things away")[:interrupts]:
+            assert process.stdout.readline().strip() == expected
+            process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in error
+    assert error.strip() == ("jasco slow: interrupted." if interrupts == 1 else "")
+    assert interrupts == 2 or out.strip().splitlines()[-1] == last
+
+
+def test_names_that_are_no_utf8_can_be_printed(monkeypatch, capfd):
+    command = types.ModuleType("named")
+    command.add_arguments = lambda parser: None
+    command.run = lambda args: print("wrote", os.fsdecode(b"caf\xe9.wav"))
+    monkeypatch.setitem(sys.modules, "named", command)
+    monkeypatch.setitem(cli.COMMANDS, "named", ("named", ""))
+    assert main(["named"]) == 0
+    assert capfd.readouterr().out == "wrote caf\\udce9.wav\n"

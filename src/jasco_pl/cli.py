@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from types import FrameType
+from typing import Any
 
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import REASONS
@@ -56,6 +61,18 @@ def overview() -> str:
     return "\n".join(lines)
 
 
+def _let_a_second_interrupt_kill() -> Any:
+    """The first Ctrl-C ends a command in order, a second one while it does so ends it at once and without a word; what was there before."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return None
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    return signal.signal(signal.SIGINT, interrupt)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand. Returns 0, 1 (the command found something wrong, as `shards verify` may) or 2 (bad input)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -68,6 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"jasco-pl {__version__}")
         return 0
     name, rest = arguments[0], arguments[1:]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8
+    heard = _let_a_second_interrupt_kill()
     try:
         if name in CONFIGURED:
             module = importlib.import_module(CONFIGURED[name][0])
@@ -97,6 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"jasco {name}: interrupted.", file=sys.stderr)
         return 130
+    finally:
+        if heard is not None and signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+            signal.signal(signal.SIGINT, heard)
 
 
 if __name__ == "__main__":

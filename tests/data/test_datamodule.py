@@ -105,7 +105,7 @@ def test_heard_chords_that_the_shards_lack_are_one_sentence(tmp_path):
     assert item["chords"].tolist() == [[5] * 50]
     assert item["caption"] == [""]
     next(iter(data_module(tmp_path, fields=[], heard_chords=0.5, batch_size=1).train_dataloader()))  # nothing to replace
-    with pytest.raises(UserError, match="heard_chords is a share from 0 to 1, not 50"):
+    with pytest.raises(UserError, match=r"heard_chords is .*, where a number of at least 0 and at most 1 is accepted"):
         data_module(tmp_path, heard_chords=50.0)
 
 

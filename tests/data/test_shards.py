@@ -236,6 +236,26 @@ def test_shards_of_former_runs_stay_out_of_the_index(tmp_path):
     assert len(ShardReader(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("size", [0, 5, 5000, 100_000])
+def test_a_shard_that_is_truncated_in_place_while_it_is_read_is_an_error(prepared, size):
+    """Mapped into memory, it would end the process (SIGBUS); the columns of a small index are not mapped either."""
+    folder, _ = prepared
+    reader = ShardReader(folder)
+    reader.read(0)
+    with open(folder / "shard-00000.safetensors", "r+b") as file:
+        file.truncate(size)
+    with open(folder / "index.columns", "r+b") as file:
+        file.truncate(0)
+    outcomes = []
+    for position in range(8):
+        try:
+            outcomes.append(reader.read(position).id)
+        except CorruptShardError:
+            continue
+    assert len(outcomes) < 8
+    assert len(list(reader.ids)) == 20
+
+
 def test_any_flipped_bit_of_an_index_is_noticed(tmp_path, write_tiny_shards, capsys):
     """By whoever opens it without its columns, and by `verify` where these are true and the time of change was kept."""
     write_tiny_shards(tmp_path / "train")

@@ -260,6 +260,58 @@ def test_objectives_know_their_path_and_exclude_preconditioning(tiny_model_confi
         replace(tiny_model_config, objective="score")  # type: ignore[arg-type]
 
 
+DAMAGED: list[tuple[str, Any]] = [
+    ("format", None),
+    ("format", ["jasco-pl/1"]),
+    ("transformer", None),
+    ("transformer", []),
+    ("transformer", {"width": None}),
+    ("transformer", {"width": "32"}),
+    ("transformer", {"width": 32.5}),
+    ("transformer", {"heads": 0}),
+    ("transformer", {"layers": [2]}),
+    ("transformer", {"positions": "none"}),
+    ("transformer", {"more": 1}),
+    ("transformer", [[[[]]]]),
+    ("controls", None),
+    ("controls", ["chords"]),
+    ("controls", {"chords": None}),
+    ("controls", {"chords": {"dim": "16"}}),
+    ("controls", {"chords": {"dim": [16]}}),
+    ("controls", {"chords": {"dim": 10**9}}),
+    ("controls", {"chords": {"more": 1}}),
+    ("controls", {"nothing": {}}),
+    ("codec", 5),
+    ("text_encoder", {}),
+    ("text_dim", "384"),
+    ("latent_dim", -1),
+    ("latent_dim", 10**9),
+    ("codebook_size", None),
+    ("frame_rate", 0),
+    ("frame_rate", "fast"),
+    ("seconds", float("nan")),
+    ("objective", "magic"),
+    ("preconditioning", "yes"),
+    ("control_gain", []),
+    ("latent_limit", {}),
+    ("guidance", None),
+    ("more", {}),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), DAMAGED)
+def test_any_entry_of_another_kind_is_one_sentence(model: JascoModel, tmp_path: Path, key: str, value: Any) -> None:
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    whole = {**config["transformer"], **value} if key == "transformer" and isinstance(value, dict) else value
+    path.write_text(json.dumps({**config, key: whole}))
+    with pytest.raises(UserError) as error:
+        JascoModel.from_pretrained(tmp_path)
+    assert "\n" not in str(error.value)
+    assert str(error.value).endswith(".")
+
+
 def test_flipped_bits_of_weights_are_noticed_wherever_they_fall(model: JascoModel, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"

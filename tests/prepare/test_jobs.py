@@ -55,7 +55,7 @@ def test_every_job_comes_back_once_whenever_processes_die(tiny_codec_folder, tmp
     def fragile(*_):
         yield Fragile()
 
-    monkeypatch.setattr("jasco_pl.prepare.jobs._pool", fragile)
+    monkeypatch.setattr("jasco_pl.prepare.jobs.pool", fragile)
     back = [job.id for job in run_processes(jobs, small(tiny_codec_folder, workers=3))]
     assert sorted(back, key=int) == [job.id for job in jobs]
     assert jobs[7].rejected().reason == "crashed"

@@ -263,3 +263,31 @@ def test_a_folder_without_audio_is_no_source(tmp_path: Path) -> None:
     (tmp_path / "readme.md").write_text("nothing here")
     with pytest.raises(UserError, match="holds no audio"):
         find_tracks(tmp_path, GIVEN)
+
+
+def test_what_lies_beside_audio_may_be_anything_at_all(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A hundred thousand brackets, deep lists that JSON just holds, another type, a file of gigabytes: the audio is taken."""
+    beside = {
+        "brackets.json": b"[" * 100_000,
+        "objects.json": b'{"caption":' * 100_000,
+        "deep.json": b'{"caption": ' + b"[" * 900 + b"]" * 900 + b"}",
+        "tags.json": json.dumps({"instrument": "[" * 100_000, "genre": [[["rock"]]], "bpm": {"a": 1}, "caption": None}).encode(),
+        "bytes.json": bytes(range(256)),
+        "list.json": b"[1, 2]",
+        "numbers.json": b'{"caption": 5, "bpm": 1e999, "key": -1}',
+        "large.json": None,
+        "large2.txt": None,
+        "bytes2.txt": bytes(range(256)),
+    }
+    for name, content in beside.items():
+        sound(tmp_path / (name.partition(".")[0] + ".wav"))
+        if content is None:
+            with open(tmp_path / name, "wb") as file:
+                file.truncate(8 << 30)  # sparse
+        else:
+            (tmp_path / name).write_bytes(content)
+    tracks, refused = find_tracks(tmp_path, CaptionOptions())
+    assert len(tracks) == len(beside)
+    assert refused == []
+    assert "brackets.json is not JSON" in caplog.text
+    assert "large2.txt is larger than" in caplog.text

@@ -11,7 +11,7 @@ import pytest
 
 from jasco_pl.system import files
 from jasco_pl.system.errors import UserError, WriteError
-from jasco_pl.system.files import atomic_folder, atomic_path, is_bare, replaceable, write_json
+from jasco_pl.system.files import atomic_folder, atomic_path, is_bare, is_unicode, replaceable, write_json
 
 
 def write(path: Path, text: str = "new") -> None:
@@ -136,6 +136,25 @@ def test_only_what_was_made_here_or_holds_nothing_may_be_replaced(tmp_path: Path
     assert not replaceable(tmp_path / "letter.txt", "mark")
     (tmp_path / "mark").touch()
     assert replaceable(tmp_path, "mark")
+
+
+def test_names_of_255_bytes_can_be_written_and_longer_ones_are_one_sentence(tmp_path):
+    for name in ("a" * 251 + ".wav", "é" * 125 + ".json", "b" * 255, "c." + "d" * 253):
+        write(tmp_path / name, "whole")
+        assert (tmp_path / name).read_text() == "whole"
+    before = sorted(tmp_path.iterdir())
+    for name in ("a" * 260 + ".wav", "é" * 128, "." + "e" * 255):
+        with pytest.raises(WriteError, match="longer than the file system takes"):
+            write(tmp_path / name)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_names_that_are_no_utf8_come_back_from_json(tmp_path):
+    name = os.fsdecode(b"caf\xe9.wav")
+    write_json(tmp_path / "some.json", {"name": name, "other": "café"})
+    assert json.loads((tmp_path / "some.json").read_bytes()) == {"name": name, "other": "café"}
+    assert is_unicode("café")
+    assert not is_unicode(name)
 
 
 def test_a_bare_name_is_of_one_file_of_the_folder():

@@ -146,3 +146,55 @@ def test_a_folder_of_checkpoints_that_two_runs_share_is_held_too(tiny_training, 
     with alone(shared, "-"):
         assert main(["fit", *arguments, saver, f"--trainer.callbacks.dirpath={shared}"]) == 2
     assert f"another training is running in {shared!r}" in capsys.readouterr().err
+
+
+NONSENSE = [
+    ("--trainer.gradient_clip_val", "-1"),
+    ("--trainer.gradient_clip_val", ".nan"),
+    ("--trainer.log_every_n_steps", "0"),
+    ("--trainer.accumulate_grad_batches", "0"),
+    ("--trainer.max_steps", "-2"),
+    ("--trainer.devices", "-3"),
+    ("--trainer.val_check_interval", "0"),
+    ("--trainer.check_val_every_n_epoch", "0"),
+    ("--seed_everything", str(2**40)),
+    ("--model.lr", "-0.001"),
+    ("--model.lr", ".nan"),
+    ("--model.betas", "[2, 0.9]"),
+    ("--model.betas", "[0.9, 2]"),
+    ("--model.ema_decay", "2"),
+    ("--model.warmup_steps", "-5"),
+    ("--model.decay_steps", "0"),
+    ("--model.sigma_min", "-1"),
+    ("--model.dropout.each", ".nan"),
+    ("--model.config.transformer.heads", "0"),
+    ("--model.config.transformer.frames_per_token", "0"),
+    ("--model.config.transformer.width", "1000000000"),
+    ("--model.config.transformer.layers", "-2"),
+    ("--model.config.transformer.convolution_groups", "0"),
+    ("--model.config.control_gain", ".nan"),
+    ("--model.config.latent_limit", "-1"),
+    ("--model.config.guidance", "all=nan"),
+    ("--model.config.guidance", "nothing=1"),
+    ("--model.config.controls", '{"chords": {"dim": 0}}'),
+    ("--model.config.controls", '{"drums": {"window": 1.0e9}}'),
+    ("--data.batch_size", "1000000000"),
+    ("--data.seconds", "1.0e9"),
+    ("--data.seconds", ".nan"),
+    ("--data.workers", "1000000"),
+    ("--data.cache_gb", "0"),
+]
+
+
+@pytest.mark.parametrize(("option", "value"), NONSENSE)
+def test_a_number_that_makes_no_sense_is_refused_before_data_are_touched(tiny_training, tmp_path, capsys, monkeypatch, option, value):
+    monkeypatch.setattr("jasco_pl.data.datamodule.ShardReader", None)
+    arguments = tiny_training("run", option, value)
+    before = sorted(tmp_path.rglob("*"))
+    capsys.readouterr()
+    assert main(["fit", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert error.rstrip().splitlines()[-1].startswith("jasco fit: ")
+    assert error.rstrip().endswith(".")
+    assert sorted(tmp_path.rglob("*")) == before

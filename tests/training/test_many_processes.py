@@ -153,7 +153,7 @@ def wait_for(path: Path, seconds: float = 120) -> None:
         time.sleep(0.2)
 
 
-STOPS = [(signal.SIGTERM, 143, "auto", 1), (signal.SIGUSR1, 75, "fsdp", 2)]
+STOPS = [(signal.SIGTERM, 143, "auto", 1), (signal.SIGINT, 130, "auto", 1), (signal.SIGUSR1, 75, "fsdp", 2)]
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from jasco_pl.controls.conditions import ConditionDropout
 from jasco_pl.data.crops import CropDataset, collate
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.data.resident import ResidentSet
+from jasco_pl.network.flow.path import loss_weight
 from jasco_pl.system.errors import UserError
 from jasco_pl.training.checkpoint_io import AtomicCheckpointIO
 from jasco_pl.training.module import JascoModule
@@ -205,3 +206,23 @@ def test_a_checkpoint_of_another_network_is_one_sentence(make_module, tiny_modul
     wider = replace(tiny_module_config, transformer=replace(tiny_module_config.transformer, feed_forward=128))
     with pytest.raises(UserError, match=r"last\.ckpt' belong to another configuration: transformer\.layers.*\[64, 32\].*\[128, 32\]"):
         trainer(tmp_path / "other", 4).fit(make_module(config=wider), data(), ckpt_path=tmp_path / "run" / "last.ckpt")
+
+
+def test_a_validation_sample_that_spoils_the_loss_is_named_and_left_out_of_the_mean(make_module, tiny_batch, monkeypatch, capsys):
+    module, batch = make_module(), tiny_batch(0, 1, 2, 3)
+    logged: dict[str, tuple[float, int]] = {}
+    monkeypatch.setattr(module, "log", lambda name, value, batch_size, **_: logged.update({name: (float(value), batch_size)}))
+    module.validation_step(batch, 0)
+    assert logged["valid/loss"][1] == 4
+    _, losses, t = module.weighted_loss(batch, None)
+    weighted = loss_weight(t, module.weighting) * losses
+    assert logged["valid/loss"][0] == pytest.approx(float(weighted.mean()))
+    batch["latents"][2, 5] = float("nan")
+    module.validation_step(batch, 0)
+    expected = float(weighted[[0, 1, 3]].mean())
+    assert logged["valid/loss"] == (pytest.approx(expected, rel=1e-4), 3)
+    named = f"valid after step 0: the loss is not finite, and left out of the mean; samples: {batch['id'][2]}."
+    assert named in capsys.readouterr().err
+    batch["latents"][:] = float("inf")
+    module.validation_step(batch, 0)
+    assert logged["valid/loss"] == (0.0, 0)

@@ -17,6 +17,7 @@ from jasco_pl.codec import load_codec
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.table import RowFigures
 from jasco_pl.extract import chordino
+from jasco_pl.system.checksums import sealed_json
 from jasco_pl.system.errors import UserError
 from jasco_pl.training import validation
 from jasco_pl.training.validation import ValidationMetrics, spread, summary, swap_rises
@@ -44,7 +45,7 @@ def training(tiny_training: Any, tiny_codec_folder: Path, tmp_path: Path) -> Any
     index = json.loads(path.read_text())
     index["codec"] |= {"mean": codec.latent_mean.tolist(), "std": codec.latent_std.tolist()}
     del index["crc32"]
-    path.write_text(json.dumps(index))
+    path.write_bytes(sealed_json(index))
     return tiny_training
 
 
@@ -109,7 +110,7 @@ def test_the_time_that_is_given_is_kept(training, tmp_path: Path, monkeypatch: p
 
 
 def test_what_is_asked_for_must_make_sense(training, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="must be positive"):
+    with pytest.raises(UserError, match="is accepted"):
         ValidationMetrics(clips=0)
     steps = ("--trainer.max_steps", "2", "--trainer.val_check_interval", "2")
     assert main(["fit", *training("run", listening(given=["mix", "nothing"], swaps=0), *steps)]) == 2

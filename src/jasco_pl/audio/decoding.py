@@ -52,7 +52,7 @@ class AudioFile:
 
     def _open(self) -> soundfile.SoundFile:
         try:
-            return soundfile.SoundFile(self.name)
+            return soundfile.SoundFile(os.fsencode(self.name))  # as bytes: it may be no UTF-8
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise UserError(f"{self.name!r} is not an audio file that can be read (wav, flac, ogg, mp3){_reason(error)}.") from None
 

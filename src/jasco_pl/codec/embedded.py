@@ -5,7 +5,6 @@ It is fitted to a folder of composed pieces without a gradient: statistics of th
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +19,9 @@ from jasco_pl.codec.base import Codec, nearest
 from jasco_pl.codec.decoders import GriffinLim, Vocoder
 from jasco_pl.system.checksums import load_tensors, save_tensors
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import write_json
+from jasco_pl.system.files import loads, write_json
+from jasco_pl.system.intervals import require
+from jasco_pl.system.typed import typed
 
 WEIGHTS_NAME = "codec.safetensors"
 FORMAT = "jasco-pl-bands/1"
@@ -50,6 +51,10 @@ class BandCodecConfig:
     """Blocks of the vocoder."""
 
     def __post_init__(self) -> None:
+        require("[1000, 1e6]", sample_rate=self.sample_rate)
+        require("[1, 1e6]", hop=self.hop, codebook_size=self.codebook_size)
+        require("[1, 4096]", codebooks=self.codebooks, width=self.width, layers=self.layers)
+        require("[0, 4096]", iterations=self.iterations)
         if self.decoder not in DECODERS:
             raise UserError(f"the codec's decoder {self.decoder!r} is unknown: it is one of {', '.join(DECODERS)}.")
 
@@ -111,10 +116,10 @@ class BandCodec(Codec):
         """
         folder = Path(folder)
         try:
-            data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            if data.pop("format", None) != FORMAT:
+            data = loads((folder / "config.json").read_bytes())
+            if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
                 raise ValueError(f'its config.json lacks "format": "{FORMAT}"')
-            codec = cls(BandCodecConfig(**data))
+            codec = cls(typed(data, BandCodecConfig))
             codec.load_state_dict({name: tensor.float() for name, tensor in load_tensors(folder / WEIGHTS_NAME).items()})
         except Exception as error:
             raise UserError(f"cannot read the codec in {str(folder)!r}: {' '.join(str(error).split()).rstrip('.')}.") from error
@@ -124,7 +129,7 @@ class BandCodec(Codec):
 def is_band_codec(folder: Path) -> bool:
     """Whether a folder holds this kind of codec."""
     try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("format") == FORMAT
+        return loads((folder / "config.json").read_bytes()).get("format") == FORMAT
     except (OSError, ValueError, AttributeError):
         return False
 

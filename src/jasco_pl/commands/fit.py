@@ -7,10 +7,10 @@ import warnings
 from collections.abc import Sequence
 
 import jsonargparse
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser
 
 from jasco_pl.system.errors import UserError
-from jasco_pl.training.cli import quiet, run, working_in
+from jasco_pl.training.cli import CheckedCLI, quiet, run, working_in
 
 
 def main(command: str, arguments: Sequence[str]) -> int:
@@ -28,7 +28,7 @@ def main(command: str, arguments: Sequence[str]) -> int:
     return 0
 
 
-class CodecCLI(LightningCLI):
+class CodecCLI(CheckedCLI):
     """Every default of the configuration can be overridden: `jasco fit-codec -c conf/codec_mini.yaml --model.lr 5e-4`."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

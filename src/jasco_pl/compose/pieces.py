@@ -7,14 +7,12 @@ placed by the hash of the id.
 from __future__ import annotations
 
 import io
-import json
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import soundfile
@@ -33,8 +31,10 @@ from jasco_pl.notation import harmony
 from jasco_pl.notation.beats import phases
 from jasco_pl.notation.melody import melody_frames
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_path, write_json
+from jasco_pl.system.files import atomic_path, is_bare, loads, write_json
+from jasco_pl.system.processes import end_with_parent, pool
 from jasco_pl.system.seeding import stable_hash
+from jasco_pl.system.typed import read_typed, typed
 
 SPLITS = ("train", "valid", "test")
 
@@ -134,6 +134,7 @@ _orchestra: _Orchestra | None = None
 def start_worker(fonts: Sequence[str]) -> None:
     """What a process needs for `write_piece`."""
     global _orchestra
+    end_with_parent()
     _orchestra = _Orchestra(fonts)
 
 
@@ -246,7 +247,7 @@ def plan_set(
         raise UserError("pieces of edition 1 have one SoundFont: give a single one, or another edition.")
     planned = PlannedSet(Path(out), fonts, hours, Which(seed, split, 0, arrangement, edition), bands)
     if there := next(planned.folder.glob(f"{split}-{seed}-*.json"), None):
-        _check_same(planned.folder, json.loads(there.read_text(encoding="utf-8")), next(planned.pieces()), fonts)
+        _check_same(planned.folder, read_typed(there, dict[str, Any]), next(planned.pieces()), fonts)
     return planned
 
 
@@ -301,8 +302,17 @@ def _run(jobs: list[tuple[str, Which]], fonts: Sequence[str], workers: int) -> I
         start_worker(fonts)
         yield from map(write_piece, jobs)
         return
-    with multiprocessing.get_context("spawn").Pool(workers, start_worker, (fonts,)) as pool:
-        yield from pool.imap_unordered(write_piece, jobs)
+    with pool(workers, start_worker, (fonts,)) as processes:
+        yield from processes.map(write_piece, jobs)
+
+
+class _Note(TypedDict):
+    """What all descriptions have; names of stems begin with the id."""
+
+    id: str
+    chords: list[tuple[str | int, float]]
+    melody: list[tuple[float, float, float]]
+    captions: list[str]
 
 
 def read_note(path: Path) -> dict[str, Any]:
@@ -312,11 +322,11 @@ def read_note(path: Path) -> dict[str, Any]:
         UserError: the file is damaged or something else.
     """
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-        if missing := [key for key in ("id", "chords", "melody", "captions") if key not in note]:
-            raise ValueError(f"it lacks {missing[0]!r}")
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{str(path)!r} does not describe a composed piece: {error}.") from error
+        note = loads(path.read_bytes())
+        if not is_bare(typed(note, _Note)["id"]):
+            raise ValueError(f"its id {note['id']!r} is no name of a file")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{str(path)!r} does not describe a composed piece: {str(error).rstrip('.')}.") from error
     return note
 
 

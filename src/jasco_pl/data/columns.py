@@ -58,6 +58,7 @@ DTYPES = {
     "codecs": np.int64,
     "stops": np.int64,
 }
+_COPIED = 16 << 20  # bytes of a file that is read: some 100,000 samples
 
 
 class DamagedColumnsError(UserError):
@@ -188,7 +189,9 @@ class Columns:
         """
         path = Path(path)
         try:
-            handle = safe_open(path, "pt")  # as torch's tensors the columns are mapped; as numpy's they would be copied
+            # As torch's tensors large columns are mapped, and shared; as numpy's they would be copied. A mapped file that somebody
+            # truncates in place ends the process that reads it, which is why small ones are read.
+            handle = safe_open(path, "pt", backend="pread" if path.stat().st_size <= _COPIED else "mmap")
             note = json.loads(handle.metadata()["columns"])
             dtypes = DTYPES | (SECTIONS if "sections" in note["crc32"] else {})
             if note["format"] != FORMAT or set(note["crc32"]) != set(dtypes):

@@ -21,6 +21,7 @@ from jasco_pl.data.sampler import GlobalBatches
 from jasco_pl.data.schema import FIELDS
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.intervals import require
 
 REMOTE_WINDOW = 8  # shards shuffled together where they come from a URL
 
@@ -75,15 +76,12 @@ class ShardDataModule(lightning.LightningDataModule):
         unknown = [name for name in fields if name not in FIELDS]
         if unknown:
             raise UserError(f"the field {unknown[0]!r} is unknown; stored fields are: {', '.join(FIELDS)}.")
-        if batch_size < 1 or seconds <= 0 or workers < 0:
-            raise UserError(f"batch_size {batch_size} and seconds {seconds:g} must be positive, workers {workers} not negative.")
-        if not 0 <= heard_chords <= 1:
-            raise UserError(f"heard_chords is a share from 0 to 1, not {heard_chords:g}.")
-        if not 0 <= section_captions <= 1:
-            raise UserError(f"section_captions is a share from 0 to 1, not {section_captions:g}.")
-        if cache_gb <= 0 or prefetch_shards < 0 or (shuffle_shards or 0) < 0:
-            counts = f"prefetch_shards {prefetch_shards} and shuffle_shards {shuffle_shards}"
-            raise UserError(f"cache_gb {cache_gb:g} must be positive, {counts} not negative.")
+        require("[1, 65536]", batch_size=batch_size)
+        require("(0, 600]", seconds=seconds)
+        require("[0, 1024]", workers=workers)
+        require("[0, 1]", heard_chords=heard_chords, section_captions=section_captions)
+        require("(0, inf)", cache_gb=cache_gb)
+        require("[0, inf)", prefetch_shards=prefetch_shards, shuffle_shards=shuffle_shards)
         self.cache, self.cache_gb, self.prefetch_shards, self.shuffle_shards = cache, cache_gb, prefetch_shards, shuffle_shards
         self.train_folder, self.valid_folder, self.test_folder = train, valid, test
         self.batch_size, self.seconds, self.workers, self.seed, self.resident = batch_size, seconds, workers, seed, resident

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
-import json
 import re
 import tempfile
 import threading
@@ -24,6 +23,7 @@ from jasco_pl.data.index import COLUMNS
 from jasco_pl.data.object_store import RemoteFolder, Retry, is_url, told_md5
 from jasco_pl.data.shards import INDEX, ShardReader
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import loads
 
 _ROUNDS = 3  # uploads of a shard that arrives altered
 _BLOCK = 2**20
@@ -104,7 +104,7 @@ class _Push:
     def _former_index(self) -> dict[str, Any]:
         """Shard -> samples, by the index that the store has; empty where it has none that can be used."""
         try:
-            return {shard["file"]: shard["samples"] for shard in json.loads(self.store.read(INDEX))["shards"]}
+            return {shard["file"]: shard["samples"] for shard in loads(self.store.read(INDEX))["shards"]}
         except FileNotFoundError:
             return {}
         except UserError:

@@ -9,7 +9,6 @@ its FLAC, not generated again.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -34,8 +33,10 @@ from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.model import read_config
 from jasco_pl.notation.timed_text import Passage, Prompt, written
 from jasco_pl.system.device import Precision
+from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, write_json
 from jasco_pl.system.seeding import stable_hash
+from jasco_pl.system.typed import read_typed
 
 REFERENCE = "reference "  # before the names of what the networks make of a part of the reference
 WORKER = "JASCO_EVALUATION_WORKER"  # set in processes of one thread each
@@ -94,12 +95,12 @@ class Task:
     def state(self, name: str) -> str:
         """What is there of a clip: "done", "heard again" (with more than it was) or "made"."""
         try:
-            record = json.loads(self.path(name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            record = read_typed(self.path(name), dict[str, Any])
+        except (OSError, UserError):
             return "made"
         if any(record.get(key) != value for key, value in self.made_of(name).items()):
             return "made"
-        return "done" if set(self.listeners.marks) <= set(record["heard_with"]) else "heard again"
+        return "done" if set(self.listeners.marks) <= set(record.get("heard_with", ())) else "heard again"
 
 
 @lru_cache(maxsize=1)
@@ -213,7 +214,7 @@ def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None, crossed
     """
     path, rate, listeners = task.path(reference.id), reference.sample_rate, task.listeners
     if cost is None:
-        cost = json.loads(path.read_text(encoding="utf-8"))["cost"]
+        cost = read_typed(path, dict[str, Any])["cost"]
     audio = read_audio(path.with_suffix(".flac"), rate)[:, : reference.audio.shape[-1]]
     caption = written(reference.told) if task.row == FORM else reference.caption
     record: dict[str, Any] = {

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +33,7 @@ from jasco_pl.evaluation.table import Measured, read_row
 from jasco_pl.metrics.report import Figure
 from jasco_pl.network.model import read_config
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.processes import end_with_parent
+from jasco_pl.system.processes import pool
 
 FOLLOWING = tuple(adherence.columns[0].key for adherence in FOLLOWED)  # one figure a control, for choosing between settings
 
@@ -191,8 +189,8 @@ def _pool(workers: int) -> Iterator[Callable[..., Iterator[int]]]:
     before = os.environ.get(WORKER)
     os.environ[WORKER] = "1"
     try:
-        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent) as pool:
-            yield pool.map
+        with pool(workers) as processes:
+            yield processes.map
     finally:
         if before is None:
             del os.environ[WORKER]

@@ -18,6 +18,7 @@ from jasco_pl.evaluation.table import Group, groups, of_set
 from jasco_pl.metrics.report import Figure, Row, markdown_table
 from jasco_pl.system.environment import machine
 from jasco_pl.system.files import atomic_path, write_json
+from jasco_pl.system.typed import read_typed
 
 
 def write_results(results: Results, folder: str | Path, *, title: str, grid: bool = False) -> str:
@@ -171,7 +172,7 @@ def as_json(results: Results, folder: Path, title: str, grid: bool) -> dict[str,
     references = {
         name: {
             "audio": os.path.relpath(task.reference_path(name).with_suffix(".flac"), folder),
-            "heard": json.loads(task.reference_path(name).with_suffix(".json").read_text(encoding="utf-8")),
+            "heard": read_typed(task.reference_path(name).with_suffix(".json"), dict[str, Any]),
         }
         for name in results.names
     }

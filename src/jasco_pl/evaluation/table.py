@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from jasco_pl.evaluation.settings import CEILING, CROSSED
 from jasco_pl.metrics.distances import ClipFigures, FrechetDistance, KernelDistance, clap_score, label_kl
 from jasco_pl.metrics.report import Column, Figure
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.typed import read_typed
 
 COSTS = [Column("real_time_factor", "real-time factor", 2, False), Column("evaluations", "evaluations", 0)]
 EMBEDDINGS = {"musicnn": 200, "vggish": 128}  # what distances are taken of, and their dimensions
@@ -66,7 +66,7 @@ def read_row(own: Task, other: Task | None, allow_few: bool = False) -> Measured
         other: the clips that were made with the audio of other pieces, where the row gives audio: FAD, KL and CLAP are theirs.
         allow_few: compute Frechet distances even from no more embeddings than they have dimensions.
     """
-    clips = [json.loads(own.path(name).read_text(encoding="utf-8")) for name in own.names]
+    clips = [read_typed(own.path(name), dict[str, Any]) for name in own.names]
     listeners, sets = own.listeners, other or own
     arrays = [read_arrays(sets.path(name).with_suffix(".npz")) for name in own.names]
     known = [

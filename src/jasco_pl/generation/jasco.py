@@ -35,6 +35,7 @@ from jasco_pl.notation.chord_text import ChordChange
 from jasco_pl.notation.timed_text import Prompt, is_timed, read_prompt
 from jasco_pl.system.device import Precision, pick_device, pick_dtype
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import is_unicode
 from jasco_pl.system.seeding import item_noise, stable_hash
 
 
@@ -63,6 +64,8 @@ class Request(SimpleNamespace):
         options = all_options()
         if unknown := [name for name in asked if name not in options]:
             raise UserError(f"a request has nothing called {unknown[0]!r}; it may have: {', '.join(['text', *options, 'seed'])}.")
+        if isinstance(text, str) and not is_unicode(text):  # what a shell hands over may be bytes of any kind
+            raise UserError(f"the text {text!r} is not UTF-8: write it in that encoding.")
         super().__init__(text=text, **{name: asked.get(name, option.default) for name, option in options.items()}, seed=seed)
 
 

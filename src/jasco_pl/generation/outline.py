@@ -57,7 +57,8 @@ class Outline:
         folder = Path(locate(checkpoint))
         try:
             told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            return cls(tuple(map(str, told["controls"])), float(told.get("seconds", 10.0)), float(told.get("frame_rate", 50.0)))
+            found = cls(tuple(map(str, told["controls"])), float(told.get("seconds", 10.0)), float(told.get("frame_rate", 50.0)))
+            return found if found.learnt > 0 and found.frame_rate > 0 else None
         except OSError as error:
             if folder.is_dir() or is_hub_id(str(checkpoint)):
                 return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +20,9 @@ from jasco_pl.network.transformer import Context, Transformer, TransformerConfig
 from jasco_pl.system.checksums import has_checksum, load_tensors, save_tensors
 from jasco_pl.system.device import Precision, precision_name
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import write_json
+from jasco_pl.system.files import loads, write_json
+from jasco_pl.system.intervals import require
+from jasco_pl.system.typed import typed
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,10 @@ class ModelConfig:
     """Guidance when none is asked for; the default is the paper's best, a checkpoint may know better."""
 
     def __post_init__(self) -> None:
+        require("[1, 65536]", text_dim=self.text_dim, latent_dim=self.latent_dim)
+        require("[1, 1e6]", codebook_size=self.codebook_size)
+        require("(0, 1e4]", frame_rate=self.frame_rate, seconds=self.seconds)
+        require("(0, 1e6]", control_gain=self.control_gain, latent_limit=self.latent_limit)
         if self.objective not in get_args(flow.Objective):
             raise UserError(f"the objective {self.objective!r} is unknown: {', '.join(get_args(flow.Objective))} are accepted.")
         if self.preconditioning and self.objective != "flow_matching":
@@ -73,8 +78,10 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ModelConfig:
-        """The inverse of `dataclasses.asdict`."""
-        return cls(**{**data, "transformer": TransformerConfig(**data["transformer"])})
+        """The inverse of `dataclasses.asdict`; raises ValueError where something in it is of another kind, or unknown."""
+        if "transformer" not in data:
+            raise ValueError("it lacks 'transformer'")
+        return typed(data, cls)
 
 
 class JascoModel(nn.Module):
@@ -124,6 +131,11 @@ class JascoModel(nn.Module):
         if name not in CONTROLS:
             raise UserError(f"the control {name!r} is unknown: {', '.join(CONTROLS)} are accepted.")
         kind = CONTROLS[name]
+        for option, value in options.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                if not isinstance(value, int):
+                    raise UserError(f"{option} of the control {name} is {value}, where a whole number is accepted.")
+                require("[1, 4096]", **{f"{option}__of__the__control__{name}": value})
         sizes = kind.sizes(self.config.latent_dim, self.config.codebook_size)
         try:
             return kind(**sizes, **options)
@@ -249,14 +261,14 @@ def read_config(folder: Path) -> ModelConfig:
     """The ModelConfig in a checkpoint folder."""
     path = folder / CONFIG_NAME
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data.pop("format", None) != "jasco-pl/1":
+        data = loads(path.read_bytes())
+        if not isinstance(data, dict) or data.pop("format", None) != "jasco-pl/1":
             raise ValueError('it lacks "format": "jasco-pl/1"')
         return ModelConfig.from_dict(data)
     except OSError as error:
         raise UserError(f"no JASCO checkpoint in {str(folder)!r}: {path.name} cannot be read ({error.strerror}).") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{str(path)!r} is not the config of a JASCO checkpoint: {error}.") from error
+    except ValueError as error:
+        raise UserError(f"{str(path)!r} is not the config of a JASCO checkpoint: {str(error).rstrip('.')}.") from error
 
 
 def check_state(tensors: Mapping[str, Tensor], model: nn.Module, path: str | Path) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, T5EncoderModel
 
@@ -53,7 +52,7 @@ class TextEncoder:
             self.tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             model = load_pretrained(loader, source).float()  # it may be stored in half precision
             self.model: PreTrainedModel = model.eval().requires_grad_(False).to(self.device)
-        except (OSError, ValueError, SafetensorError) as error:
+        except Exception as error:  # transformers raises whatever a config.json provokes
             raise unavailable("text encoder", name, error, f"{OFFLINE_ENCODER!r} works offline") from error
         self.dim: int = getattr(self.model.config, "d_model", None) or self.model.config.hidden_size
         self._rows = {token: row for row, token in enumerate(getattr(config, KEPT_TOKENS, ()))}

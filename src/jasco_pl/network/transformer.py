@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from jasco_pl.network.blocks import Attention, ConvolutionalPositions, KeysAndValues, TimeEmbedding, alibi_bias, beside, sinusoid
 from jasco_pl.network.implementations import ATTENTION, CONVOLUTION
+from jasco_pl.system.intervals import require
 
 KEY_MULTIPLE = {"cuda": 64}
 """Device -> multiple that the keys of self-attention are padded to: 500 to 512, whose bias rows are aligned as fused kernels want them."""
@@ -70,6 +71,11 @@ class TransformerConfig:
     through a trainable copy of the encoder half and zero-initialised layers into the frozen text-only network (Music ControlNet)."""
 
     def __post_init__(self) -> None:
+        sizes = ("width", "heads", "feed_forward", "convolution_kernel", "convolution_groups", "time_features")
+        require("[1, 65536]", **{name: getattr(self, name) for name in sizes})
+        require("[1, 1024]", layers=self.layers, frames_per_token=self.frames_per_token)
+        require("(0, 1e6]", time_scale=self.time_scale)
+        require("[0, 1)", dropout=self.dropout)
         if self.width % self.heads or self.width % 2:
             raise ValueError(f"width {self.width} must be even and a multiple of heads {self.heads}.")
         if self.positions == "convolution" and self.width % self.convolution_groups:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ from jasco_pl.prepare.jobs import Stages
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import remove_leftovers
 from jasco_pl.system.locks import alone
-from jasco_pl.system.processes import end_with_parent
+from jasco_pl.system.processes import pool
 
 STEMS = ("mix", "drums", "drumless")
 
@@ -154,8 +152,8 @@ def _run(tasks: Sequence[ShardTask], workers: int) -> Iterator[str]:
     if workers == 1:
         yield from map(build_shard, tasks)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent) as pool:
-        yield from pool.map(build_shard, tasks)
+    with pool(workers) as processes:
+        yield from processes.map(build_shard, tasks)
 
 
 def build_shards(pieces: str | Path, out: str | Path, codec_name: str, workers: int = 1, pieces_per_shard: int = 24) -> dict[str, Any]:

@@ -6,21 +6,17 @@ the tracks and starts again what was lost.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import os
 import shutil
-import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from multiprocessing import active_children, get_context
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
@@ -39,7 +35,8 @@ from jasco_pl.prepare.config import PrepareConfig
 from jasco_pl.prepare.rules import Rejected, facts, levels, refuse_length, refuse_levels
 from jasco_pl.system.errors import UserError, WriteError
 from jasco_pl.system.files import atomic_path, write_json
-from jasco_pl.system.processes import end_with_parent
+from jasco_pl.system.processes import end_with_parent, pool
+from jasco_pl.system.typed import read_typed
 
 T = TypeVar("T")
 FACTS, REJECTED = "facts.json", "rejected.json"
@@ -101,7 +98,7 @@ class Job:
     def rejected(self) -> Rejected | None:
         """Why it was refused, None if it was not."""
         path = Path(self.folder) / REJECTED
-        return Rejected(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+        return read_typed(path, Rejected) if path.exists() else None
 
     def refuse(self, reason: str, detail: str, seconds: float | None = None) -> None:
         """Put down that the track is not taken; `seconds` is its length where that is known better than from its header."""
@@ -109,10 +106,10 @@ class Job:
 
     def record(self) -> dict[str, Any]:
         """What is known of the recording, with the wall seconds of every stage."""
-        known: dict[str, Any] = json.loads((Path(self.folder) / FACTS).read_text(encoding="utf-8"))
+        known = read_typed(Path(self.folder) / FACTS, dict[str, Any])
         seconds = {}
         for stage in self.stages:
-            with safe_open(self.result(stage), "pt") as file:
+            with safe_open(self.result(stage), "pt", backend="pread") as file:
                 seconds[stage] = float(file.metadata()["seconds"])
         return {**known, "stage_seconds": {**known["stage_seconds"], **seconds}}
 
@@ -120,7 +117,7 @@ class Job:
         """All fields."""
         fields: dict[str, Tensor] = {}
         for stage in self.stages:
-            with safe_open(self.result(stage), "pt") as file:
+            with safe_open(self.result(stage), "pt", backend="pread") as file:
                 fields |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  safetensors' handle is no mapping
         return fields
 
@@ -225,11 +222,11 @@ def run_processes(jobs: Iterable[Job], config: PrepareConfig) -> Generator[Job, 
     suspects: list[Job] = []
     while True:
         running: dict[Future[Job], Job] = {}
-        with _pool(config, config.processes) as pool:
+        with pool(config.processes, _start, (config,)) as processes:
             try:
                 while True:
                     while waiting and len(running) < 2 * config.processes:
-                        future = _submit(pool, waiting[0])  # which fails where a process died meanwhile
+                        future = processes.submit(_work, waiting[0])  # which fails where a process died meanwhile
                         running[future] = waiting.popleft()
                     if not running:
                         return
@@ -246,39 +243,16 @@ def run_processes(jobs: Iterable[Job], config: PrepareConfig) -> Generator[Job, 
 
 def _one_by_one(suspects: list[Job], config: PrepareConfig) -> Generator[Job, None, None]:
     while suspects:
-        with _pool(config, 1) as pool:
+        with pool(1, _start, (config,)) as processes:
             try:
                 while suspects:
-                    job = _submit(pool, suspects[0]).result()
+                    job = processes.submit(_work, suspects[0]).result()
                     del suspects[0]
                     yield job
             except BrokenProcessPool:
                 job = suspects.pop(0)
                 job.refuse("crashed", "the process that read it died, twice; the file, or a lack of memory, may be the cause.")
                 yield job
-
-
-def _submit(pool: ProcessPoolExecutor, job: Job) -> Future[Job]:
-    """May start a process, which is deaf to Ctrl-C from its first moment: we end it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return pool.submit(_work, job)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _pool(config: PrepareConfig, workers: int) -> Iterator[ProcessPoolExecutor]:
-    others = set(active_children())
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=(config,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        # Nobody waits here for a worker: after an interruption it may listen to an hour of music; of a broken pool one that was just
-        # being started can be left waiting for jobs.
-        for child in set(active_children()) - others:
-            child.terminate()
 
 
 def _start(config: PrepareConfig) -> None:

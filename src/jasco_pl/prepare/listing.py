@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import math
 import os
 import zlib
@@ -20,6 +19,7 @@ from typing import Any
 
 from jasco_pl.prepare.rules import Rejected
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import loads
 
 NOTE_ENDINGS = (".txt", ".json")
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aiff", ".aif")
@@ -224,7 +224,7 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = loads(line)
         except ValueError:
             yield number, ValueError("is not JSON")
             continue

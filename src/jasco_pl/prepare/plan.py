@@ -30,7 +30,9 @@ from jasco_pl.notation import harmony
 from jasco_pl.prepare.jobs import Job
 from jasco_pl.prepare.rules import Rejected
 from jasco_pl.prepare.source import Track
+from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, write_json
+from jasco_pl.system.typed import from_json, read_typed
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def scan(tracks: Sequence[Track], work: Path, ids: Mapping[str, str]) -> tuple[l
         The tracks in the order of their content's hash, which mixes albums, and what is refused.
     """
     path = work / SCAN
-    known: dict[str, list[str | float]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known: dict[str, list[str | float]] = read_json(path, {}, dict[str, list[str | float]])
     files = list(dict.fromkeys(track.path for track in tracks))
     looked: dict[str, tuple[str, float] | Rejected] = {}
     fresh = {}
@@ -173,7 +175,7 @@ def group(planned: Sequence[Planned], minutes: float, work: Path) -> list[list[s
     """
     path = work / PLAN
     there = {one.id for one in planned}
-    former: list[list[str]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    former: list[list[str]] = read_json(path, [], list[list[str]])
     kept = [members for ids in former if (members := [name for name in ids if name in there])]
     taken = {name for ids in kept for name in ids}
     groups, current, length = list(kept), [], 0.0
@@ -238,14 +240,22 @@ def _seconds_of_chords(frames: Any, frame_rate: float) -> dict[str, float]:
     return {harmony.LABELS[value]: round(int(count) / frame_rate, 2) for value, count in zip(values, counts, strict=True)}
 
 
-def read_json(path: Path, default: Any) -> Any:
-    """A JSON file's content; `default` where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+def read_json(path: Path, default: Any, kind: Any = dict[str, Any]) -> Any:
+    """A JSON file's content, of that type; `default` where there is none; UserError where it is damaged."""
+    return read_typed(path, kind) if path.exists() else default
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """One JSON object a line; nothing where there is no such file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line] if path.exists() else []
+    """One JSON object a line; nothing where there is no such file; UserError where it is damaged."""
+    if not path.exists():
+        return []
+    found = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        try:
+            found += [from_json(line, dict[str, Any])] if line.strip() else []
+        except ValueError as error:
+            raise UserError(f"{str(path)!r} is damaged in line {number}: {error}.") from error
+    return found
 
 
 def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from jasco_pl.notation import harmony
 from jasco_pl.prepare.report_page import report_html
 from jasco_pl.prepare.rules import Rejected
 from jasco_pl.system.files import write_json, write_text
+from jasco_pl.system.typed import read_typed
 
 REPORT, PAGE = "report.json", "report.html"
 _DURATIONS = (0, 10, 20, 30, 45, 60, 90, 120, 180, 240, 300, 420, 600, 1200, 3600, math.inf)
@@ -102,7 +102,7 @@ def summarise(
 
 def _shards(folder: Path) -> Sequence[Mapping[str, Any]]:
     path = folder / INDEX
-    return json.loads(path.read_text(encoding="utf-8"))["shards"] if path.exists() else []
+    return read_typed(path, dict[str, Any])["shards"] if path.exists() else []
 
 
 def _speeds(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:

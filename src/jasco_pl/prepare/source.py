@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -31,8 +30,11 @@ from jasco_pl.prepare.listing import (
 )
 from jasco_pl.prepare.rules import Rejected
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import loads
 
 log = logging.getLogger(__name__)
+
+_MOST_BYTES = 4 << 20  # of a file of captions or tags
 _CLIP_SLACK = 1.0  # seconds by which a file may outlast a stretch and still be that stretch cut out already
 
 
@@ -189,16 +191,19 @@ def _read_notes(one: _Known, paths: Iterable[str | None]) -> None:
             one.given.extend(filter(str.strip, text.splitlines()))
             continue
         try:
-            note = json.loads(text)
-        except ValueError:
+            note = loads(text)
+            if not isinstance(note, dict):
+                continue
+            given: list[str] = []
+            for key in ("captions", *CAPTION_COLUMNS):
+                value = note.pop(key, None)
+                given.extend(filter(None, map(str, value if isinstance(value, list) else [value or ""])))
+            tags = read_tags(note)
+        except (ValueError, RecursionError):  # the latter of lists in lists that JSON could just hold
             log.warning("%s is not JSON: what it says about the music is not used", path)
             continue
-        if not isinstance(note, dict):
-            continue
-        for key in ("captions", *CAPTION_COLUMNS):
-            value = note.pop(key, None)
-            one.given.extend(filter(None, map(str, value if isinstance(value, list) else [value or ""])))
-        one.tags.update(read_tags(note))
+        one.given.extend(given)
+        one.tags.update(tags)
 
 
 def _read_inside(silent: list[_Known]) -> None:
@@ -219,6 +224,10 @@ def _read_inside(silent: list[_Known]) -> None:
 def _read(path: str) -> str | None:
     try:
         with open(path, "rb") as file:
-            return decode_text(file.read())
+            content = file.read(_MOST_BYTES + 1)
     except OSError:
         return None
+    if len(content) > _MOST_BYTES:
+        log.warning("%s is larger than %d MiB, which no caption is: it is not used", path, _MOST_BYTES >> 20)
+        return None
+    return decode_text(content)

@@ -69,7 +69,7 @@ def read_requests(path: str | os.PathLike[str]) -> RequestFile:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"the file of requests {name!r} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"the file of requests {name!r} is not YAML ({' '.join(str(error).split()).rstrip('.')}).") from None
     if not isinstance(content, dict) or not isinstance(content.get("requests"), dict) or not content["requests"]:
         raise UserError(f"the file of requests {name!r} has no 'requests:' with at least one name and its fields ({_fields()}).")

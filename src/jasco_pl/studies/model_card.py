@@ -6,7 +6,6 @@ stays.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import textwrap
@@ -23,7 +22,7 @@ from jasco_pl.metrics.report import Column, Figure, Row, aligned_table, markdown
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig, read_config
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import write_text
+from jasco_pl.system.files import loads, write_text
 from jasco_pl.system.resources import locate
 from jasco_pl.training.history import History, Session
 
@@ -51,7 +50,7 @@ def read_results(folder: str | Path) -> dict[str, Any]:
     path = Path(folder)
     path = path / "results.json" if path.is_dir() else path
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = loads(path.read_bytes())
         settings = data["settings"]
         known = {key: settings[key] for key in ("source", "about", "clips")}
         matrix = [{key: entry[key] for key in ("guidance", "solver", "seconds", "seed")} for entry in settings["matrix"]]
@@ -172,7 +171,7 @@ def codec_block(report: str | Path) -> str:
         UserError: the file cannot be read, or is something else.
     """
     try:
-        data = json.loads(Path(report).read_text(encoding="utf-8"))
+        data = loads(Path(report).read_bytes())
         table = markdown(data, Path(data["codec"]).name)
         about = f"{data['clips']} clips of {data['seconds']:g} s, {data['threads']} threads"
     except OSError as error:

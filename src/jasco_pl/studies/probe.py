@@ -15,7 +15,6 @@ The table of what prompts name and what is heard.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -40,7 +39,7 @@ from jasco_pl.metrics.report import aligned_table
 from jasco_pl.notation.harmony import first_frame
 from jasco_pl.notation.timed_text import covering, spans_of
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_path
+from jasco_pl.system.files import atomic_path, loads
 
 DRUMS = "drums"
 FAMILIES = (
@@ -127,7 +126,7 @@ def piece_features(paths: Sequence[Path], codec: str, embedder: Embedder, cache:
                 wav = loaded.decode(loaded.encode(stretch.mix[None]))
             with atomic_path(kept) as temporary, temporary.open("wb") as stored:
                 np.save(stored, embedder(wav, loaded.sample_rate)[0].mean(dim=0).cpu().numpy())
-        rows.append(np.load(kept).astype(np.float64))
+        rows.append(np.load(kept, allow_pickle=False).astype(np.float64))
         first = place(path.stem, pieces.length(path.stem, loaded.frame_rate), frames, SECONDS, PURPOSE)
         families.append(sounding(read_note(path), first / loaded.frame_rate, SECONDS))
     return np.stack(rows), families
@@ -140,7 +139,7 @@ def evaluated_clips(folder: Path) -> Iterator[Clips]:
         UserError: there is no such row.
     """
     try:
-        rows = json.loads((folder / "results.json").read_text(encoding="utf-8"))["rows"]
+        rows = loads((folder / "results.json").read_bytes())["rows"]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{str(folder)!r} holds no results.json of `jasco evaluate`.") from error
     found = 0

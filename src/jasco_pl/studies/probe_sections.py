@@ -21,7 +21,7 @@ from jasco_pl.audio.files import read_audio
 from jasco_pl.metrics.embedders import Embedder
 from jasco_pl.metrics.report import aligned_table
 from jasco_pl.studies.probe import Probe, named
-from jasco_pl.system.files import atomic_path
+from jasco_pl.system.files import atomic_path, loads
 
 SHORTEST = 3.0  # seconds that musicnn needs
 _RESAMPLES = 2000
@@ -42,7 +42,7 @@ def evaluated_sections(folder: Path, embedder: Embedder, cache: Path) -> Iterato
 
     Nothing where there is no such row. Embeddings are kept in `cache`.
     """
-    rows = json.loads((folder / "results.json").read_text(encoding="utf-8"))["rows"]
+    rows = loads((folder / "results.json").read_bytes())["rows"]
     told = {clip["id"]: clip["told"] for row in rows for clip in row["clips"] if clip.get("told")}
     long = {name: [part for part in parts if part[1] - part[0] >= SHORTEST] for name, parts in told.items()}
     long = {name: parts for name, parts in long.items() if len(parts) > 1}

@@ -34,7 +34,7 @@ class DamagedError(UserError):
 
 def sealed_json(data: Mapping[str, Any]) -> bytes:
     """A JSON object whose first entry is a checksum of its text, taken with that entry at zero."""
-    text = json_bytes({KEY: _OPEN, **data})
+    text = json_bytes({KEY: _OPEN, **{key: value for key, value in data.items() if key != KEY}})
     return text.replace(_OPEN.encode(), b"%08x" % zlib.crc32(text), 1)
 
 

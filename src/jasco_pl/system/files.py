@@ -23,7 +23,12 @@ REASONS = {
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EISDIR: "a folder stands at that path",
     errno.EEXIST: "a file stands where a folder is needed",
+    errno.ENAMETOOLONG: "the name is longer than the file system takes",
+    errno.ELOOP: "links lead in a circle there",
 }
+
+
+_LONGEST_NAME = 255  # bytes
 
 
 def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> WriteError:
@@ -44,7 +49,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=".part" + target.suffix)
+        if len(os.fsencode(target.name)) > _LONGEST_NAME:  # here, because the temporary name may be shorter
+            raise OSError(errno.ENAMETOOLONG, "")
+        stem = os.fsdecode(os.fsencode(target.stem)[: _LONGEST_NAME - 64])
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{stem}.", suffix=".part" + target.suffix[-32:])
         os.close(handle)
     except OSError as error:
         raise explain_os_error(error, target) from error
@@ -68,6 +76,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def is_bare(name: object) -> bool:
     """Whether it is the name of a file, and of nothing outside of the folder that it is looked for in."""
     return isinstance(name, str) and name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it can be written as UTF-8: arguments and names of files that are other bytes cannot, until they are bytes again."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def replaceable(folder: str | os.PathLike[str], mark: str) -> bool:
@@ -130,6 +147,14 @@ def json_bytes(data: Any) -> bytes:
 def write_json(path: str | os.PathLike[str], data: Any) -> None:
     """Write `data` as indented JSON, whole or not at all."""
     write_bytes(path, json_bytes(data))
+
+
+def loads(text: str | bytes) -> Any:
+    """`json.loads`, with a ValueError for whatever is no JSON: brackets without end and other encodings than UTF-8 are among it."""
+    try:
+        return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
 
 
 def user_cache(name: str) -> Path:

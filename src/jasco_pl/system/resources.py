@@ -155,7 +155,7 @@ def load_weights(path: Path, network: nn.Module, name: str, read: Callable[[Path
     from safetensors.torch import load_file  # here, because locating a folder needs none of it
 
     try:
-        network.load_state_dict(load_file(path) if path.suffix == ".safetensors" else read(path))
+        network.load_state_dict(load_file(path, backend="pread") if path.suffix == ".safetensors" else read(path))
     except Exception as error:  # safetensors, HDF5, pickle and torch each raise their own for damaged or other content
         reason = " ".join(str(error).split()).rstrip(".")[:200]
         raise UserError(f"{str(path)!r} does not hold the weights of {name}: {reason}.") from error

@@ -6,7 +6,6 @@ Types are those of Python: dataclasses, typed dictionaries, lists, literals; msg
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,16 +13,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import loads
 
 T = TypeVar("T")
-
-
-def loads(text: str | bytes) -> Any:
-    """`json.loads`, with a ValueError for whatever is no JSON: brackets without end and other encodings than UTF-8 are among it."""
-    try:
-        return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
-    except RecursionError:
-        raise ValueError("its brackets are nested too deeply") from None
 
 
 def from_json(text: bytes, kind: type[T]) -> T:
@@ -48,11 +40,12 @@ def typed(value: Any, kind: type[T]) -> T:
     """
     try:
         made = msgspec.convert(value, kind)
+        unknown = next(_unknown(value, made, ""), None)
     except msgspec.ValidationError as error:
         raise ValueError(_reason(error)) from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if (unknown := next(_unknown(value, made, ""), None)) is not None:
+    if unknown is not None:
         raise ValueError(f"there is no {unknown!r}")
     return made
 

@@ -16,12 +16,15 @@ from jasco_pl.controls import ADHERENCES
 from jasco_pl.controls.adherence import main_figure
 from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import Clip, Jasco, Request
+from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.notation.timed_text import written
 from jasco_pl.pages.pictures import draw_clip, figure_to_image
 from jasco_pl.pages.texts import texts_lane
+from jasco_pl.system.intervals import require
 from jasco_pl.training.flops import TEXT_TOKENS, TRAINING, flops_per_sample, peak_flops
 from jasco_pl.training.module import JascoModule
+from jasco_pl.training.sharded import is_sharded
 
 
 class Speed(Callback):
@@ -97,9 +100,19 @@ class Listen(Callback):
         solver: SolverConfig | None = None,
         bpm: float = 96.0,
     ) -> None:
+        require("(0, 1000]", bpm=bpm)
         requests = requests or [{"text": "calm pop ballad with piano and strings", "chords": "C G Am F"}]
         self.requests = [Request(bpm=bpm, seed=seed, **request) for seed, request in enumerate(requests)]
         self.guidance, self.solver = guidance, solver or SolverConfig(steps=10)
+
+    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Read what is asked for before anything is trained; raises UserError as `jasco generate` does."""
+        if trainer.is_global_zero and trainer.enable_validation and isinstance(module, JascoModule) and not is_sharded(module.model):
+            jasco = Jasco(module.model, load_codec(module.config.codec).to(module.device), module.text_encoder)
+            for request in self.requests:
+                jasco.read(request, jasco.frames(module.config.seconds))
+            parse_guidance(self.guidance or module.config.guidance, module.model.controls.names)
+            module.model.train()
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Generate, listen, draw, log."""

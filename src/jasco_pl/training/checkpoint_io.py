@@ -256,13 +256,13 @@ def load_checkpoint(path: str, live: bool = False) -> JascoModel:
     """
     state = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu", weights_only=True)
     try:
-        config = state["model_config"]
+        config = ModelConfig.from_dict(state["model_config"])
         weights = network_weights(state["state_dict"])
     except Exception as error:
         raise damaged(path, error) from error
     if not live and "ema" in state:
         weights |= state["ema"]["average"]
-    return JascoModel.from_state(ModelConfig.from_dict(config), weights, path)
+    return JascoModel.from_state(config, weights, path)
 
 
 def damaged(path: str | Path, error: BaseException) -> UserError:

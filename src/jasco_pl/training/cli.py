@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from jasco_pl.controls import stored_fields
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.intervals import require
 from jasco_pl.system.locks import alone
 from jasco_pl.training.checkpoint_io import AtomicCheckpointIO
 from jasco_pl.training.guard import GradientGuard, Heartbeat, StopSignals, lost_contact
@@ -36,10 +37,49 @@ NOISE = (
     r".*Checkpoint directory .* exists and is not empty.*",  # every later start
     r".*To copy construct from a tensor.*",  # Lightning's monitor of a learning rate that is one
 )
+# Of the trainer's options: what Lightning takes, trains with, or stumbles over later
+NUMBERS = {
+    "[0, inf)": ("gradient_clip_val", "limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches"),
+    "[1, inf)": ("log_every_n_steps", "accumulate_grad_batches", "check_val_every_n_epoch", "num_nodes"),
+    "[-1, inf)": ("max_steps", "max_epochs", "num_sanity_val_steps"),
+    "(0, inf)": ("val_check_interval",),
+}
 ADVERTISEMENT = ("💡 Tip", "TPU available")
 
 
-class JascoCLI(LightningCLI):
+class CheckedCLI(LightningCLI):
+    """Lightning's command line, on which numbers that make no sense are refused before anything is built."""
+
+    def parse_arguments(self, *args: Any, **options: Any) -> None:
+        """Configurations and command line; nothing is built."""
+        try:
+            super().parse_arguments(*args, **options)
+        except RecursionError:
+            raise UserError("a configuration is nested too deeply.") from None
+        except UnicodeDecodeError as error:
+            raise UserError(f"a configuration is not UTF-8: {error}.") from None
+
+    def _set_seed(self) -> None:
+        seed = self._get(self.config, "seed_everything")
+        require(f"[0, {2**32 - 1}]", seed_everything=None if isinstance(seed, bool) else seed)
+        super()._set_seed()
+
+    def instantiate_classes(self) -> None:
+        """Build module, data module and trainer; what they say of their options becomes a sentence (later, a ValueError is a bug)."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            raise error if isinstance(error, UserError) else _sentence(error) from error
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
+        for interval, names in NUMBERS.items():
+            require(interval, **{name: config.get(name) for name in names if isinstance(config.get(name), int | float)})
+        if isinstance(config.get("devices"), int) and config["devices"] != -1:  # which is all of them
+            require("[1, inf)", devices=config["devices"])
+        return super()._instantiate_trainer(config, callbacks)
+
+
+class JascoCLI(CheckedCLI):
     """Every default of a configuration can be overridden: `jasco fit -c conf/mini.yaml --model.lr 2e-4 --trainer.max_steps 200`."""
 
     def __init__(self, command: str, *args: Any, **options: Any) -> None:
@@ -54,13 +94,6 @@ class JascoCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Take no options from a checkpoint: what the configuration and the command line say holds on resume too."""
-
-    def instantiate_classes(self) -> None:
-        """Build module, data module and trainer; what they say of their options becomes a sentence (later, a ValueError is a bug)."""
-        try:
-            super().instantiate_classes()
-        except ValueError as error:
-            raise error if isinstance(error, UserError) else _sentence(error) from error
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
         given = config.get("callbacks") or []
@@ -77,9 +110,9 @@ class JascoCLI(LightningCLI):
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):  # Lightning's own reads a URL with all that pickles can do
             config["plugins"] = [*plugins, AtomicCheckpointIO()]
-        interval = config.get("val_check_interval")
-        if isinstance(interval, int):  # steps, as `max_steps`; Lightning counts the parts that a step is accumulated from
-            config["val_check_interval"] = interval * config.get("accumulate_grad_batches", 1)
+        steps = config.get("val_check_interval")
+        if isinstance(steps, int):  # as `max_steps`; Lightning counts the parts that a step is accumulated from
+            config["val_check_interval"] = steps * config.get("accumulate_grad_batches", 1)
         return super()._instantiate_trainer(config, callbacks)
 
     def _run_subcommand(self, subcommand: str) -> None:

@@ -30,6 +30,7 @@ from jasco_pl.evaluation.codec_report import compare
 from jasco_pl.metrics.reconstruction import FLOOR as MEL_FLOOR
 from jasco_pl.metrics.reconstruction import SCALES
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.intervals import require
 from jasco_pl.system.seeding import stable_hash
 from jasco_pl.training.ema import WeightAverage
 
@@ -112,6 +113,9 @@ class AudioDataModule(lightning.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        require("[1, 65536]", batch_size=batch_size, crops_per_file=crops_per_file, valid_clips=valid_clips)
+        require("(0, 600]", seconds=seconds, valid_seconds=valid_seconds)
+        require("[0, 1024]", workers=workers)
         self.train, self.valid, self.batch_size, self.seconds, self.crops_per_file = train, valid, batch_size, seconds, crops_per_file
         self.valid_clips, self.valid_seconds, self.workers, self.seed = valid_clips, valid_seconds, workers, seed
 
@@ -214,6 +218,13 @@ class CodecModule(lightning.LightningModule):
         ema_decay: float = 0.999,
     ) -> None:
         super().__init__()
+        require("[1, 4096]", width=width, layers=layers, discriminator_filters=discriminator_filters)
+        require("[0, 4096]", iterations=iterations)
+        require("[0, inf)", warmup_steps=warmup_steps, mel=mel, band=band, adversarial=adversarial, features=features)
+        require("[0, inf)", waveform=waveform, corruption=corruption)
+        require("[1, inf)", decay_steps=decay_steps)
+        require("(0, inf)", lr=lr, discriminator_lr=discriminator_lr)
+        require("[0, 1)", ema_decay=ema_decay)
         self.automatic_optimization = False
         self.warmup_steps, self.decay_steps, self.lr, self.discriminator_lr = warmup_steps, decay_steps, lr, discriminator_lr
         self.codec = with_vocoder(codec, width, layers, iterations)

@@ -11,6 +11,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.intervals import require
 
 _STEPS = 100  # whose median says how long a step takes
 
@@ -29,6 +30,7 @@ class Deadline(Callback):
     """
 
     def __init__(self, at: float) -> None:
+        require("(0, inf)", at=at)
         self.at = at
         self._took: deque[float] = deque(maxlen=_STEPS)
         self._ended: float | None = None

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -28,6 +29,7 @@ from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.intervals import require
 from jasco_pl.training.whole_step import Taken
 
 T = TypeVar("T")
@@ -64,11 +66,9 @@ class GradientGuard(Callback):
     """
 
     def __init__(self, spike: float | None = None, window: int = 200, give_up_after: int = 20) -> None:
-        if give_up_after < 1 or window < ENOUGH or (spike is not None and spike <= 1):
-            raise UserError(
-                f"the guard's spike {spike} must be above 1 or null, its window {window} at least {ENOUGH}, give_up_after {give_up_after} "
-                "positive."
-            )
+        require("(1, inf)", spike__of__the__guard=spike)
+        require(f"[{ENOUGH}, 1e6]", window__of__the__guard=window)
+        require("[1, inf)", give_up_after=give_up_after)
         self.spike, self.give_up_after = spike, give_up_after
         self.norms: deque[float] = deque(maxlen=window)
         self.skipped, self.in_a_row = 0, 0
@@ -156,9 +156,8 @@ class GradientGuard(Callback):
         self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
         ids = self._ids if losses is None else [name for name, loss in zip(self._ids, losses.tolist(), strict=True) if not _finite(loss)]
         names = gathered(trainer, ids)
-        shown = ", ".join(names[:SHOWN_IDS]) + (f" and {len(names) - SHOWN_IDS} more" if len(names) > SHOWN_IDS else "")
         if trainer.is_global_zero:
-            tqdm.write(f"step {step} is left out: {reason}; samples: {shown} ({self.skipped} steps so far).", file=sys.stderr)
+            tqdm.write(f"step {step} is left out: {reason}; samples: {listed(names)} ({self.skipped} steps so far).", file=sys.stderr)
         if self.in_a_row >= self.give_up_after:
             if not trainer.is_global_zero:
                 raise SystemExit(2)  # one sentence is enough
@@ -175,6 +174,11 @@ class GradientGuard(Callback):
         """Go on from there."""
         self.norms.extend(state["norms"])
         self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some of them, and how many more there are."""
+    return ", ".join(names[:SHOWN_IDS]) + (f" and {len(names) - SHOWN_IDS} more" if len(names) > SHOWN_IDS else "")
 
 
 def _finite(value: float) -> bool:
@@ -199,17 +203,19 @@ class Stopped(SystemExit):
 
 
 class StopSignals(Callback):
-    """On SIGTERM or SIGUSR1 to any process: finish the step, save as `last`, end all processes; the same command goes on from there.
+    """On SIGTERM, SIGUSR1 or Ctrl-C to any process: finish the step, save as `last`, end all processes; the same command goes on from
+    there. A second Ctrl-C ends this one at once and saves nothing.
 
     After the step `max_steps` it saves as well: a run whose end is no multiple of the interval between checkpoints keeps its end.
 
-    Exit code 143 after SIGTERM (128 + 15, as for a process that dies of it), 75 after SIGUSR1, which a SLURM job is sent before its time
-    is up: the batch script queues the job again. Lightning's own handlers are put out of force: they save nothing on SIGTERM, and use the
-    process group from inside a signal handler.
+    Exit code 143 after SIGTERM (128 + 15, as for a process that dies of it), 130 after Ctrl-C, 75 after SIGUSR1, which a SLURM job is sent
+    before its time is up: the batch script queues the job again. Lightning's own handlers are put out of force: they save nothing on
+    SIGTERM, and use the process group from inside a signal handler.
     """
 
     def __init__(self) -> None:
         self._received = 0
+        self._before: Any = None
 
     def setup(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
         """From here on SIGUSR1 does not kill."""
@@ -221,9 +227,21 @@ class StopSignals(Callback):
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGUSR1, signal.SIGTERM):
                 signal.signal(number, self._receive)
+            self._before = signal.signal(signal.SIGINT, self._interrupt)
+
+    def teardown(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
+        """Ctrl-C means again what it did."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self._received = number
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self._received = number
+        os.write(2, b"\nCtrl-C: this step is finished, then saved; a second Ctrl-C ends at once and saves nothing.\n")
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -264,8 +282,7 @@ class Heartbeat(Callback):
     """
 
     def __init__(self, every: float = 5.0, patience: float = 40.0) -> None:
-        if not 0 < every < patience:
-            raise UserError(f"the heartbeat's every {every:g} must be positive and less than its patience {patience:g}.")
+        require(f"(0, {patience})", every__of__the__heartbeat=every)
         self.every, self.patience = every, patience
         self._ended = threading.Event()
 

@@ -13,20 +13,23 @@ import lightning
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
+from tqdm import tqdm
 
 from jasco_pl.codec import load_codec
 from jasco_pl.controls.conditions import ConditionDropout, Conditions
 from jasco_pl.data.schema import Batch
 from jasco_pl.interop.hub import checkpoint_folder
+from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.flow.path import Weighting, flow_matching_loss, loss_weight, make_path
 from jasco_pl.network.model import JascoModel, ModelConfig, check_state, start_from
 from jasco_pl.network.text import TextEncoder
 from jasco_pl.system.draws import normal, uniform
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.intervals import require
 from jasco_pl.system.seeding import stable_hash
 from jasco_pl.training.checkpoint_io import network_weights
 from jasco_pl.training.ema import WeightAverage
-from jasco_pl.training.guard import GradientGuard
+from jasco_pl.training.guard import GradientGuard, listed
 from jasco_pl.training.sharded import is_sharded, shard
 from jasco_pl.training.tuning import Sizes, tune
 from jasco_pl.training.whole_step import StepAdam, WholeStep, what_forbids
@@ -82,6 +85,11 @@ class JascoModule(lightning.LightningModule):
         matmul_precision: Literal["highest", "high", "medium"] = "highest",
     ) -> None:
         super().__init__()
+        require("(0, inf)", lr=lr)
+        require("[0, 1)", sigma_min=sigma_min, ema_decay=ema_decay, first__of__betas=betas[0], second__of__betas=betas[1])
+        require("[0, inf)", warmup_steps=warmup_steps)
+        require("[1, inf)", decay_steps=decay_steps)
+        parse_guidance(config.guidance, config.controls)
         self.config, self.weighting, self.start_from = config, weighting, start_from
         self.compiled, self.checkpointing, self.fused, self.matmul_precision = compile, checkpointing, fused, matmul_precision
         self.condition_dropout = ConditionDropout.of_the_paper(list(config.controls)) if dropout is None else dropout
@@ -184,8 +192,14 @@ class JascoModule(lightning.LightningModule):
         self._evaluate("test", batch)
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
-        loss, losses, _ = self.weighted_loss(batch, None)
-        self.log(f"{stage}/loss", loss, sync_dist=True, prog_bar=True, batch_size=len(losses))
+        loss, losses, t = self.weighted_loss(batch, None)
+        finite = losses.isfinite()
+        if not finite.all():  # named as in training, and no part of the mean
+            names = [name for name, one in zip(batch["id"], finite.tolist(), strict=True) if not one]
+            told = f"{stage} after step {self.global_step}: the loss is not finite, and left out of the mean; samples: {listed(names)}."
+            tqdm.write(told, file=sys.stderr)
+            loss = (loss_weight(t, self.weighting) * losses)[finite].sum() / finite.sum().clamp(min=1)
+        self.log(f"{stage}/loss", loss, sync_dist=True, prog_bar=True, batch_size=int(finite.sum()))
 
     def _log_buckets(self, stage: str, losses: Tensor, t: Tensor, size: int) -> None:
         for bucket in range(TIME_BUCKETS):

@@ -35,6 +35,7 @@ from jasco_pl.generation.jasco import Jasco
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.pages.pictures import draw_clip, draw_lane, figure_to_image
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.intervals import require
 from jasco_pl.system.seeding import stable_hash
 from jasco_pl.training.guard import gathered
 from jasco_pl.training.module import JascoModule
@@ -84,8 +85,10 @@ class ValidationMetrics(Callback):
         swaps: int = 32,
         networks: Sequence[str] = ("musicnn", "vggish", "clap"),
     ) -> None:
-        if clips < 1 or every < 1 or batch < 1 or show < 0 or swaps < 0:
-            raise UserError(f"clips {clips}, every {every} and batch {batch} must be positive, show {show} and swaps {swaps} not negative.")
+        require("[1, inf)", clips=clips, every=every)
+        require("[1, 4096]", batch=batch)
+        require("(0, inf]", max_seconds=max_seconds)
+        require("[0, inf)", show=show, swaps=swaps)
         self.clips, self.every, self.max_seconds, self.given, self.guidance = clips, every, max_seconds, given, guidance
         self.solver, self.batch, self.show, self.swaps, self.networks = solver or SolverConfig(steps=10), batch, show, swaps, networks
         self._validations = 0

@@ -7,7 +7,6 @@ then is the save before removed, so that a machine that disappears in between le
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import tarfile
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import atomic_folder, atomic_path, replaceable, write_json
+from jasco_pl.system.files import atomic_folder, atomic_path, loads, replaceable, write_json
 
 PIECE = 15 * 2**20
 _PART = re.compile(r"(?P<job>[a-z]+)-(?P<save>\d+)\.(json|\d+)")
@@ -90,7 +89,7 @@ def find_saves(folder: Path) -> list[Save]:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = loads(path.read_bytes())
         if sum(piece["bytes"] for piece in manifest["pieces"]) != manifest["bytes"] or not isinstance(manifest["job"], str):
             raise ValueError("its sizes do not add up")
         for piece in manifest["pieces"]:

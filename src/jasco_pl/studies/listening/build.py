@@ -30,7 +30,7 @@ from jasco_pl.audio.files import SAMPLE_RATE, loudness_normalize, read_audio, wr
 from jasco_pl.pages.base import packaged, render
 from jasco_pl.studies.listening.study import ANCHOR, FINISHED, QUESTIONS, REFERENCE, Clip, Key, Stimulus
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import explain_os_error, write_text
+from jasco_pl.system.files import explain_os_error, loads, write_text
 from jasco_pl.system.seeding import stable_hash
 
 TITLE = "Listening test"
@@ -297,7 +297,7 @@ def find_references(path: str | Path) -> dict[str, Path]:
     if not Path(path).is_file():
         return find_clips(path)
     try:
-        found = {name: Path(path).parent / entry["audio"] for name, entry in json.loads(Path(path).read_bytes())["references"].items()}
+        found = {name: Path(path).parent / entry["audio"] for name, entry in loads(Path(path).read_bytes())["references"].items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{str(path)!r} is no results.json of an evaluation; that, or a folder of recordings, is wanted.") from None
     for recording in found.values():
@@ -317,7 +317,7 @@ def read_captions(path: str | Path) -> dict[str, str]:
     try:
         if Path(path).suffix.lower() == ".csv":
             return {row["clip"]: row["caption"] for row in csv.DictReader(text.splitlines())}
-        return {str(name): _text(caption) for name, caption in json.loads(text).items()}
+        return {str(name): _text(caption) for name, caption in loads(text).items()}
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error):
         wanted = "a JSON object {clip: caption} or a CSV with the columns clip and caption"
         raise UserError(f"captions {str(path)!r} cannot be understood: {wanted} is accepted.") from None
@@ -326,7 +326,7 @@ def read_captions(path: str | Path) -> dict[str, str]:
 def caption_beside(path: Path) -> str | None:
     """The caption from the JSON of the same stem, as `jasco evaluate` and `jasco compose` write it; None if there is none."""
     try:
-        data = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        data = loads(path.with_suffix(".json").read_bytes())
     except (OSError, ValueError):
         return None
     if not isinstance(data, dict):

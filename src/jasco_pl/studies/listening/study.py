@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import write_json
+from jasco_pl.system.files import loads, write_json
 
 REFERENCE, ANCHOR = "reference", "anchor"
 FINISHED = 0.95  # share of a recording from which on it counts as heard to the end: players are coarse about the last moments
@@ -93,7 +92,7 @@ class Key:
             UserError: no such file, or no key of a listening test.
         """
         try:
-            data: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+            data: dict[str, Any] = loads(Path(path).read_bytes())
             clips = {
                 number: Clip(**{**clip, "stimuli": {name: Stimulus(**stimulus) for name, stimulus in clip["stimuli"].items()}})
                 for number, clip in data["clips"].items()

@@ -18,10 +18,9 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import cached_property
-from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,8 @@ from jasco_pl.studies.paper.plan import EXPERIMENTS, TEXT_ONLY, Experiment, Reci
 from jasco_pl.system.environment import machine
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import write_json
-from jasco_pl.system.processes import end_with_parent
+from jasco_pl.system.processes import pool
+from jasco_pl.system.typed import read_typed
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ class Job:
     def _read(self, name: str) -> dict[str, Any]:
         """A note in the folder; nothing where there is none, or a damaged one."""
         try:
-            return dict(json.loads((self.folder / name).read_text(encoding="utf-8")))
-        except (OSError, ValueError):
+            return read_typed(self.folder / name, dict[str, Any])
+        except (OSError, UserError):
             return {}
 
     def settings(self) -> Settings:
@@ -254,16 +254,17 @@ def run_jobs(jobs: Sequence[Job], workers: int) -> None:
     if not pending:
         return
     os.environ[WORKER] = "1"
-    others = set(active_children())
     running: dict[Future[None], Job] = {}
-    # a process a job: what a training leaves behind (handlers, caches, threads) ends with it
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent, max_tasks_per_child=1)
     try:
-        with tqdm(total=total, initial=sum(map(reached, jobs)), desc="reproduce", unit="step") as bar:
+        with (
+            # a process a job: what a training leaves behind (handlers, caches, threads) ends with it; a training saves before it ends
+            pool(workers, max_tasks_per_child=1) as processes,
+            tqdm(total=total, initial=sum(map(reached, jobs)), desc="reproduce", unit="step") as bar,
+        ):
             while pending or running:
                 for job in [job for job in pending if job.base is None or job.base.finished() is not None]:
                     if len(running) < workers:
-                        running[pool.submit(in_process, job)] = job
+                        running[processes.submit(in_process, job)] = job
                         pending.remove(job)
                 done, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -274,9 +275,6 @@ def run_jobs(jobs: Sequence[Job], workers: int) -> None:
                 bar.set_postfix_str(", ".join(job.name for job in running.values()))
     finally:
         del os.environ[WORKER]
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(active_children()) - others:  # a training saves before it ends
-            child.terminate()
 
 
 def reached(job: Job) -> int:
