@@ -4,15 +4,17 @@ import json
 from pathlib import Path
 
 import lightning
+import numpy as np
 import pytest
 import soundfile
 import torch
 
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
-from jasco_pl.codec.decoders import GriffinLim, Vocoder
+from jasco_pl.codec.decoders import HELD_ROUNDS, GriffinLim, Vocoder, held, spread
 from jasco_pl.commands.fit import main
 from jasco_pl.system.errors import UserError
 from jasco_pl.training.codec import AudioCrops, AudioDataModule, CodecModule, LossBalancer, corrupted, read_crop
+from jasco_pl.training.remade import Remade
 
 RATE = 32000
 TINY = {"width": 8, "layers": 1, "iterations": 2}
@@ -74,6 +76,41 @@ def test_an_untrained_vocoder_is_griffin_lim_but_for_the_silence() -> None:
     for mine, theirs in zip(codec.decoder.magnitudes(latents), plain.magnitudes(latents), strict=True):
         torch.testing.assert_close(mine, theirs, atol=2e-3, rtol=1e-4)
     assert codec.decode(latents).shape == (1, 1, RATE)
+
+
+def test_whatever_a_network_says_the_bands_hold() -> None:
+    """A voice moved inside of its bands stays as loud as was asked for."""
+    codec = taught(BandCodec(BandCodecConfig(decoder="vocoder", **TINY)))
+    vocoder = codec.decoder
+    assert isinstance(vocoder, Vocoder)
+    latents = codec.encode(music(2, 3)[None])
+    bands = vocoder.griffin_lim.band_powers(latents)
+    for powers, filters in zip(bands, (vocoder.griffin_lim.low_filters, vocoder.griffin_lim.high_filters), strict=True):
+        draw = torch.Generator().manual_seed(4)
+        whole = filters.sum(1) > 0.9 * filters.sum(1).median()  # not those that reach out of a side's bins
+        start = spread(powers, filters)
+        wild = start * torch.randn(start.shape, generator=draw).exp()
+        before, after = (
+            (filters @ bins / powers)[:, whole].log().abs().mean() for bins in (wild, held(wild, powers, filters, HELD_ROUNDS))
+        )
+        assert after < 0.25 * before
+
+
+def test_remade_latents_stand_for_the_crop_that_they_were_made_of(audio_folder: Path, tmp_path: Path) -> None:
+    (name,) = (path for path in audio_folder.rglob("1.flac"))
+    codec = BandCodec(BandCodecConfig(**TINY))
+    wav = read_crop(name, 1.5)
+    latents = codec.encode(wav[None, None])[0, 10:70]
+    np.savez(tmp_path / "1@10.remade.npz", latents=latents.half().numpy(), start=10)
+    data = AudioCrops([name], 0.6, 0, crops_per_file=32, remade=Remade(tmp_path))
+    items = [data[0, position] for position in range(32)]
+    given = [item for item in items if item["given"]]
+    assert 8 < len(given) < 24
+    for item in given:
+        again = codec.encode(item["wav"][None, None])[0]
+        torch.testing.assert_close(item["latents"][4:-4], again[4:-4], atol=0.02, rtol=0)
+    with pytest.raises(UserError, match="jasco codec remake"):
+        Remade(audio_folder)
 
 
 def test_ideal_magnitudes_restore_the_bands_better_than_spread_ones() -> None:
@@ -169,7 +206,7 @@ def test_training_lowers_the_magnitude_loss(codec_folder: Path, audio_folder: Pa
             return float(model.magnitude_loss(magnitudes, batch["wav"])[0])
 
     before = loss()
-    trainer(audio_folder, 12).fit(model, crops(audio_folder))
+    trainer(audio_folder, 24).fit(model, crops(audio_folder))
     assert loss() < 0.97 * before
 
 

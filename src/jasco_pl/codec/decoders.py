@@ -8,6 +8,9 @@ its chords and onsets and leaves a third of the mel distance, while the recordin
 help far less (docs/decisions.md). So what the bands lack is where inside a band its power lies, and what lies under the floor. That is a
 regression from bands to bins, learned in minutes where phases take days; and training starts at Griffin-Lim's quality, because the last
 layer starts at zero. Griffin-Lim's frames overlap by two thirds and more and are made to agree, so nothing repeats at the frame rate.
+
+The network may place power inside a band, not give a band more or less of it: after it the bins are rescaled to give the bands back.
+Without that it follows a recording's latents better and a model's worse, whose guesses it takes for something else.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from jasco_pl.codec.bands import BANDS, FLOOR, LONG_WINDOW, LOW_BANDS, SHORT_WIN
 
 MOMENTUM = 0.99  # of the fast Griffin-Lim algorithm (Perraudin et al. 2013)
 SPREAD_ROUNDS = 40  # after 10 the peaks are blunter, which costs chords
+HELD_ROUNDS = 3
 DECIMATION = 4
 NEIGHBOURS = 6  # bands across the split that still reach into a side's bins
 SILENCE = 1.7e-5  # what a band at the floor holds, by the median over rendered music; FLOOR in every band would be an audible hiss
@@ -71,9 +75,16 @@ class GriffinLim(nn.Module):
 
     def magnitudes(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Log bands [B, T, 128] -> magnitudes of the long window's bins [B, low_bins, T] and of the short one's [B, high_bins, T]."""
+        low, high = self.band_powers(latents)
+        return self.shared(spread(low, self.low_filters), spread(high, self.high_filters))
+
+    def band_powers(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Log bands [B, T, 128] -> power of the bands that reach into each side's bins, in the scale of the windows' own spectra."""
         power = (latents.float().exp().square() - FLOOR**2).clamp(min=SILENCE**2).transpose(1, 2)
-        low = spread(power[:, : LOW_BANDS + NEIGHBOURS] / self.analysis.low_scale, self.low_filters)
-        high = spread(power[:, LOW_BANDS - NEIGHBOURS :] / self.analysis.high_scale, self.high_filters)
+        return power[:, : LOW_BANDS + NEIGHBOURS] / self.analysis.low_scale, power[:, LOW_BANDS - NEIGHBOURS :] / self.analysis.high_scale
+
+    def shared(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Powers of all bins -> magnitudes of each side's part in them."""
         return low.sqrt() * self.low_share, high.sqrt() * self.high_share
 
     def measured(self, wav: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,11 +120,15 @@ class GriffinLim(nn.Module):
         return phase
 
 
-def spread(power: Tensor, filters: Tensor) -> Tensor:
+def spread(power: Tensor, filters: Tensor, rounds: int = SPREAD_ROUNDS) -> Tensor:
     """Non-negative bin powers [B, F, T] whose bands are `power` [B, C, T] by filters [C, F]: multiplicative updates from a smooth start."""
+    return held(filters.t() @ power / filters.sum(0).clamp(min=1e-8)[:, None], power, filters, rounds)
+
+
+def held(bins: Tensor, power: Tensor, filters: Tensor, rounds: int) -> Tensor:
+    """Bin powers [B, F, T] rescaled towards the bands `power` [B, C, T]: every bin by what the bands over it lack, averaged; so often."""
     weight = filters.sum(0).clamp(min=1e-8)[:, None]
-    bins = filters.t() @ power / weight
-    for _ in range(SPREAD_ROUNDS):
+    for _ in range(rounds):
         bins = bins * (filters.t() @ (power / (filters @ bins).clamp(min=1e-12))) / weight
     return bins
 
@@ -163,11 +178,17 @@ class Vocoder(nn.Module):
         """Log bands [B, T, 128] -> magnitudes as `GriffinLim.magnitudes`, [B, low_bins, T] and [B, high_bins, T]."""
         coarse = self.griffin_lim
         with torch.no_grad():
-            low, high = coarse.magnitudes(latents)
-            low, high = torch.maximum(low, LEAST * coarse.low_share), torch.maximum(high, LEAST * coarse.high_share)
+            bands = coarse.band_powers(latents)
+            filters = coarse.low_filters, coarse.high_filters
+            start = [
+                spread(power, those, SPREAD_ROUNDS - HELD_ROUNDS).clamp(min=LEAST**2) for power, those in zip(bands, filters, strict=True)
+            ]
             height = latents.float() - math.log(FLOOR)
         x = self.inner(torch.cat([height / 4 - 1, (height > 0.01).float()], dim=-1))
         for block in self.blocks:
             x = block(x)
-        change = self.head(self.norm(x)).float().clamp(-GREATEST_CHANGE, GREATEST_CHANGE).exp().transpose(1, 2)
-        return low * change[:, : coarse.low_bins], high * change[:, coarse.low_bins :]
+        change = self.head(self.norm(x)).float().clamp(-GREATEST_CHANGE, GREATEST_CHANGE).transpose(1, 2)
+        changes = (2 * change).exp().split([coarse.low_bins, coarse.high_bins], dim=1)
+        moved = (bins * factor for bins, factor in zip(start, changes, strict=True))
+        kept = (held(*parts, HELD_ROUNDS) for parts in zip(moved, bands, filters, strict=True))
+        return coarse.shared(*(bins.clamp(min=LEAST**4) for bins in kept))  # a root has no slope at zero

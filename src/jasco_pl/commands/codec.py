@@ -3,6 +3,7 @@
 jasco codec fit --pieces data/pieces/train --out checkpoints/codec-mini
 jasco codec report --codec checkpoints/codec-mini --audio data/pieces/test
 jasco codec masking --codec checkpoints/codec-mini --audio data/pieces/test
+jasco codec remake --checkpoint checkpoints/jasco-mini --shards data/shards/train --out data/remade
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from jasco_pl.system.files import write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Subcommands fit, report and masking."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="fit|report|masking")
+    """Subcommands fit, report, masking and remake."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="fit|report|masking|remake")
     fit = actions.add_parser("fit", help="latent statistics and residual codebooks from composed pieces")
     fit.add_argument("--pieces", required=True, metavar="DIR", help="folder that `jasco compose` filled")
     fit.add_argument("--out", required=True, metavar="DIR", help="folder of the codec")
@@ -40,11 +41,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     masking.add_argument("--audio", required=True, metavar="DIR", help="folder of audio files; of composed pieces the mixes")
     masking.add_argument("--limit", type=int, default=12, help="number of files (default %(default)s)")
     masking.add_argument("--masks", type=int, default=8, help="masks a file (default %(default)s)")
+    remake = actions.add_parser("remake", help="latents as a model makes them of recordings, for the vocoder to learn from")
+    remake.add_argument("--checkpoint", default="checkpoints/jasco-mini", metavar="DIR", help="the model (default: %(default)s)")
+    remake.add_argument("--shards", required=True, metavar="DIR", help="the recordings' shards, which hold latents and conditions")
+    remake.add_argument("--out", required=True, metavar="DIR", help="folder of the crops; `--data.remade` of `jasco fit-codec`")
+    remake.add_argument("--crops", type=int, default=512, help="crops of the model's length (default %(default)s)")
+    remake.add_argument(
+        "--earliest", type=float, default=0.6, help="earliest flow time that a recording is noised to (default %(default)s)"
+    )
+    remake.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the network's evaluations (default %(default)s)")
+    remake.add_argument("--seed", type=int, default=0, help="of crops and noise (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    return {"fit": _fit, "report": _report, "masking": _masking}[args.action](args)
+    return {"fit": _fit, "report": _report, "masking": _masking, "remake": _remake}[args.action](args)
 
 
 def _fit(args: argparse.Namespace) -> int:
@@ -75,4 +86,13 @@ def _report(args: argparse.Namespace) -> int:
 
 def _masking(args: argparse.Namespace) -> int:
     print(masking_report(load_codec(args.codec), audio_files(args.audio)[: args.limit], args.masks), end="")
+    return 0
+
+
+def _remake(args: argparse.Namespace) -> int:
+    from jasco_pl.network.model import JascoModel  # here: the others need no model
+    from jasco_pl.training.remade import remake
+
+    model, half = JascoModel.from_pretrained(args.checkpoint).eval(), args.precision == "bf16"
+    remake(model, args.shards, args.out, args.crops, earliest=args.earliest, seed=args.seed, half=half)
     return 0

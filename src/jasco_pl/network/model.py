@@ -312,7 +312,7 @@ def start_from(model: JascoModel, folder: str | Path) -> None:
     state = source.transformer.state_dict()
     own = model.transformer
     if own.config.injection == "concatenation":
-        state["embed.weight"] = _rearranged(state["embed.weight"], _columns(source), _columns(model), own.config.frames_per_token)
+        state["embed.weight"] = _rearranged(state["embed.weight"], columns(source), columns(model), own.config.frames_per_token)
     own.load_state_dict(state, strict=False)  # what is missing is new: control tokens or the branch
     for name in model.controls.names:
         if name in source.controls:
@@ -322,7 +322,7 @@ def start_from(model: JascoModel, folder: str | Path) -> None:
             copy.load_state_dict(layer.state_dict())
 
 
-def _columns(model: JascoModel) -> dict[str, slice]:
+def columns(model: JascoModel) -> dict[str, slice]:
     """Where the latents and every concatenated control lie in a frame."""
     columns = {"": slice(0, model.config.latent_dim)}
     for name in model.controls.names:

@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 
 from jasco_pl.audio.files import SAMPLE_RATE, audio_files, resample
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
+from jasco_pl.codec.bands import BANDS
 from jasco_pl.codec.decoders import Vocoder
 from jasco_pl.data.loader import ResumableLoader
 from jasco_pl.data.sampler import GlobalBatches
@@ -33,15 +34,17 @@ from jasco_pl.system.errors import UserError
 from jasco_pl.system.intervals import require
 from jasco_pl.system.seeding import stable_hash
 from jasco_pl.training.ema import WeightAverage
+from jasco_pl.training.remade import Remade
 
 
-def read_crop(path: Path, seconds: float, place: float) -> Tensor:
+def read_crop(path: Path, seconds: float, place: float = 0.0, from_second: float | None = None) -> Tensor:
     """A mono crop at 32 kHz, [S], without reading the rest of the file.
 
     Args:
         path: audio file of any rate and number of channels.
         seconds: length; a shorter file is padded with zeros.
         place: 0 the beginning, just under 1 the last possible start.
+        from_second: or where it begins.
 
     Raises:
         UserError: the file cannot be read as audio, or holds NaN or infinity.
@@ -49,7 +52,8 @@ def read_crop(path: Path, seconds: float, place: float) -> Tensor:
     try:
         with soundfile.SoundFile(path) as file:
             wanted = round(seconds * file.samplerate)
-            file.seek(int(place * (max(0, file.frames - wanted) + 1)))
+            start = int(place * (max(0, file.frames - wanted) + 1)) if from_second is None else round(from_second * file.samplerate)
+            file.seek(min(start, file.frames))
             samples = torch.from_numpy(file.read(wanted, dtype="float32", always_2d=True)).mean(dim=1)
             rate = int(file.samplerate)
     except (OSError, RuntimeError) as error:  # libsndfile's own errors are RuntimeErrors
@@ -64,16 +68,28 @@ def read_crop(path: Path, seconds: float, place: float) -> Tensor:
 class AudioCrops(Dataset[Batch]):
     """Map-style: (epoch, position) -> {"wav": [S], "id": name}; every file is there `crops_per_file` times an epoch.
 
+    With `remade` also {"latents": [T, C], "given": bool}: latents that stand for the crop where they are given, else zeros.
+
     Args:
         files: audio.
         seconds: length of a crop.
         seed: of the places.
         crops_per_file: positions a file has; an epoch is that much longer.
         random_place: false takes every file's beginning.
+        remade: latents of a model's for some of the files, which half of their crops are of.
     """
 
-    def __init__(self, files: Sequence[Path], seconds: float, seed: int, crops_per_file: int = 1, random_place: bool = True) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        seconds: float,
+        seed: int,
+        crops_per_file: int = 1,
+        random_place: bool = True,
+        remade: Remade | None = None,
+    ) -> None:
         self.files, self.seconds, self.seed, self.crops_per_file, self.random_place = files, seconds, seed, crops_per_file, random_place
+        self.remade = remade
 
     def __len__(self) -> int:
         return len(self.files) * self.crops_per_file
@@ -81,8 +97,21 @@ class AudioCrops(Dataset[Batch]):
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, position = key
         path = self.files[position // self.crops_per_file]
-        place = stable_hash("crop", self.seed, epoch, position) / 2**63 if self.random_place else 0.0
-        return {"wav": read_crop(path, self.seconds, place), "id": path.name}
+
+        def draw(what: str) -> float:
+            return stable_hash(what, self.seed, epoch, position) / 2**63
+
+        if self.remade is None:
+            return {"wav": read_crop(path, self.seconds, draw("crop") if self.random_place else 0.0), "id": path.name}
+        found = self.remade.read(path, draw("which")) if draw("remade") < 0.5 else None
+        frames = round(self.seconds * FRAME_RATE)
+        if found is None:
+            wav = read_crop(path, self.seconds, draw("crop"))
+            return {"wav": wav, "id": path.name, "latents": torch.zeros(frames, BANDS), "given": torch.tensor(False)}
+        latents, start = found
+        first = int(draw("crop") * (len(latents) - frames + 1))
+        wav = read_crop(path, self.seconds, from_second=(start + first) / FRAME_RATE)
+        return {"wav": wav, "id": path.name, "latents": torch.from_numpy(latents[first : first + frames]), "given": torch.tensor(True)}
 
 
 class AudioDataModule(lightning.LightningDataModule):
@@ -98,6 +127,7 @@ class AudioDataModule(lightning.LightningDataModule):
         valid_seconds: their length, from the beginning of the file.
         workers: loader processes.
         seed: of order and crops.
+        remade: folder of `jasco codec remake`: half of the crops of what it knows are heard as a model made them.
     """
 
     def __init__(
@@ -111,6 +141,7 @@ class AudioDataModule(lightning.LightningDataModule):
         valid_seconds: float = 10.0,
         workers: int = 1,
         seed: int = 0,
+        remade: str | None = None,
     ) -> None:
         super().__init__()
         require("[1, 65536]", batch_size=batch_size, crops_per_file=crops_per_file, valid_clips=valid_clips)
@@ -118,11 +149,13 @@ class AudioDataModule(lightning.LightningDataModule):
         require("[0, 1024]", workers=workers)
         self.train, self.valid, self.batch_size, self.seconds, self.crops_per_file = train, valid, batch_size, seconds, crops_per_file
         self.valid_clips, self.valid_seconds, self.workers, self.seed = valid_clips, valid_seconds, workers, seed
+        self.remade = remade
 
     def train_dataloader(self) -> Any:
         """Shuffled random crops; its state is two integers, so that a resumed run goes on with the next batch."""
         files = [path for folder in self.train for path in audio_files(folder)]
-        dataset: Any = AudioCrops(files, self.seconds, self.seed, self.crops_per_file)
+        remade = Remade(self.remade) if self.remade else None
+        dataset: Any = AudioCrops(files, self.seconds, self.seed, self.crops_per_file, remade=remade)
         return ResumableLoader(dataset, GlobalBatches(len(dataset), self.batch_size, self.seed), self.workers)
 
     def val_dataloader(self) -> Any:
@@ -169,6 +202,7 @@ class LossBalancer:
         self.norms = {name: (float(total), float(count)) for name, (total, count) in state.items()}
 
 
+FRAME_RATE = 50  # of the embedded codec
 MAGNITUDE_FLOOR = 2e-3  # what lies under it is the rounding of 16-bit audio
 VALID_METRICS = ("chord_iou_exact", "chord_iou_triad", "onset_f1", "mel_distance", "hum_excess_db")
 
@@ -254,7 +288,8 @@ class CodecModule(lightning.LightningModule):
         wav = batch["wav"]
         latents = self.codec.encode(wav[:, None])
         wav = nn.functional.pad(wav, (0, latents.shape[1] * self.codec.hop - wav.shape[1]))
-        magnitudes = self.vocoder.magnitudes(corrupted(latents, self.codec.latent_std, self.corruption) if self.corruption else latents)
+        heard = torch.where(batch["given"][:, None, None], batch["latents"], latents) if "given" in batch else latents
+        magnitudes = self.vocoder.magnitudes(corrupted(heard, self.codec.latent_std, self.corruption) if self.corruption else heard)
         loss, parts = self.magnitude_loss(magnitudes, wav)
         optimizers: Any = self.optimizers(use_pl_optimizer=True)
         optimizer = optimizers[0] if isinstance(optimizers, list) else optimizers
@@ -284,7 +319,9 @@ class CodecModule(lightning.LightningModule):
         what is loud, so what decides about chords. Both windows count equally."""
         target = self.vocoder.griffin_lim.measured(wav)
         parts: dict[str, Tensor] = {}
-        for name, one, other in zip(("low", "high"), magnitudes, target, strict=True):
+        edge = self.codec.context  # frames whose windows reach out of the crop, where latents of more than the crop know better
+        for name, *pair in zip(("low", "high"), magnitudes, target, strict=True):
+            one, other = (bins[:, :, edge:-edge] for bins in pair)
             parts[f"log_{name}"] = ((one + MAGNITUDE_FLOOR).log() - (other + MAGNITUDE_FLOOR).log()).abs().mean()
             parts[f"root_{name}"] = (one.sqrt() - other.sqrt()).abs().mean() / other.sqrt().mean().clamp(min=1e-3)
         return torch.stack(list(parts.values())).sum(), parts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal, cast
@@ -30,6 +30,7 @@ from jasco_pl.system.seeding import stable_hash
 from jasco_pl.training.checkpoint_io import network_weights
 from jasco_pl.training.ema import WeightAverage
 from jasco_pl.training.guard import GradientGuard, listed
+from jasco_pl.training.only import train_only
 from jasco_pl.training.sharded import is_sharded, shard
 from jasco_pl.training.tuning import Sizes, tune
 from jasco_pl.training.whole_step import StepAdam, WholeStep, what_forbids
@@ -55,6 +56,7 @@ class JascoModule(lightning.LightningModule):
         ema_decay: of the weight average; 0 turns it off.
         start_from: folder of a checkpoint whose weights training begins with: of the same controls or others, or of none, which
             zero_convolution needs.
+        train_only: controls that alone are trained, of a model that otherwise stays bit for bit what `start_from` names.
         compile: compile the layers by torch.compile while training: the first steps take a minute. Dropout in the network draws otherwise.
         checkpointing: keep only what enters each layer and compute the rest again in the backward pass: less memory, a third more work.
         graph: take every optimiser step as one function of its batch, on a GPU as one CUDA graph: auto, where there is a GPU and nothing
@@ -77,6 +79,7 @@ class JascoModule(lightning.LightningModule):
         decay_steps: int = 500_000,
         ema_decay: float = 0.999,
         start_from: str | None = None,
+        train_only: Sequence[str] = (),
         compile: bool = False,
         checkpointing: bool = False,
         graph: Literal["auto"] | bool = "auto",
@@ -90,7 +93,9 @@ class JascoModule(lightning.LightningModule):
         require("[0, inf)", warmup_steps=warmup_steps)
         require("[1, inf)", decay_steps=decay_steps)
         parse_guidance(config.guidance, config.controls)
-        self.config, self.weighting, self.start_from = config, weighting, start_from
+        if train_only and start_from is None:
+            raise UserError("model.train_only leaves all else as it is: name what it is by model.start_from.")
+        self.config, self.weighting, self.start_from, self.train_only = config, weighting, start_from, train_only
         self.compiled, self.checkpointing, self.fused, self.matmul_precision = compile, checkpointing, fused, matmul_precision
         self.condition_dropout = ConditionDropout.of_the_paper(list(config.controls)) if dropout is None else dropout
         self.condition_dropout.check(["text", *config.controls])
@@ -219,10 +224,14 @@ class JascoModule(lightning.LightningModule):
             start_from(self.model, checkpoint_folder(self.start_from))
         elif self.model.transformer.branch is not None:
             raise UserError("zero_convolution trains beside a frozen text-only model: name its folder with model.start_from.")
+        if self.train_only:
+            train_only(self.model, self.train_only)
 
     def configure_model(self) -> None:
         """Compile and checkpoint as asked; spread the weights over the processes where the strategy does so."""
         self.model.transformer.speed_up(self.compiled, self.checkpointing)
+        if self.device_mesh is not None and self.train_only:
+            raise UserError("model.train_only does not go with sharded weights: leave out the strategy, or take ddp.")
         if self.device_mesh is not None and not is_sharded(self.model):
             shard(self.model, self.device_mesh["data_parallel"], self.device)
 
@@ -242,7 +251,7 @@ class JascoModule(lightning.LightningModule):
     @property
     def wants_graph(self) -> bool:
         """Whether steps are to be taken whole, if nothing forbids it."""
-        return self.graph is True or (self.graph == "auto" and self.device.type == "cuda")
+        return not self.train_only and (self.graph is True or (self.graph == "auto" and self.device.type == "cuda"))
 
     @property
     def captures(self) -> bool:
