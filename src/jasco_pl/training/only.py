@@ -1,8 +1,7 @@
-"""New controls for a model that stays as it is: nothing is trained but their projections and the columns of the embedding that they enter by.
+"""New controls for a model that stays as it is: trained are their projections, and the columns of the embedding by which they enter.
 
-What is given nothing of a new control then computes what it did, bit for bit: the projection of null is held at zero. So a trained model
-gains controls on a CPU, and none of its published figures has to be measured again. (A full training of the same steps made the shipped
-model worse at what it could do, docs/decisions.md.)
+The projection of null is held at zero: where nothing is asked of a new control, the model computes what it did, bit for bit. So it gains
+controls on a CPU, and none of its figures has to be measured again; trained as a whole it forgets (docs/decisions.md).
 """
 
 from __future__ import annotations
