@@ -8,21 +8,18 @@ from __future__ import annotations
 import io
 import math
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pyloudnorm
 import soundfile
 import soxr
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import minimum_filter1d
-from scipy.signal import fftconvolve
 from torch import Tensor
 
 from jasco_pl.audio.decoding import AudioFile
+from jasco_pl.audio.loudness import convolved, integrated_loudness, lowest_around
 from jasco_pl.audio.suffixes import AUDIO_SUFFIXES, SUBTYPES, check_suffix
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path
@@ -181,9 +178,7 @@ def _resample(samples: NDArray[np.float32], source_rate: int, target_rate: int) 
 def _loudness(samples: NDArray[np.float64], sample_rate: int) -> float | None:
     if len(samples) < 0.4 * sample_rate:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # log of zero in silent blocks
-        value = float(pyloudnorm.Meter(sample_rate).integrated_loudness(samples))
+    value = integrated_loudness(samples, sample_rate)
     return value if math.isfinite(value) else None
 
 
@@ -204,9 +199,9 @@ def _limited(samples: NDArray[np.float64], sample_rate: int, ceiling: float) -> 
         return samples
     width = 2 * int(_LIMIT_SECONDS * sample_rate / 2) + 1
     # Lowest gain in reach, then averaged over the same reach: every average then lies at or under the gain that its sample needs.
-    needed = minimum_filter1d(np.minimum(1.0, ceiling / np.maximum(peaks, 1e-12)), width + 2, mode="nearest")
+    needed = lowest_around(np.minimum(1.0, ceiling / np.maximum(peaks, 1e-12)), width + 2)
     window = np.hanning(width + 2)
-    smooth = fftconvolve(np.pad(needed, (width + 1) // 2, mode="edge"), window / window.sum(), mode="valid")
+    smooth = convolved(np.pad(needed, (width + 1) // 2, mode="edge"), window / window.sum())
     out = samples * smooth
     return out * min(1.0, ceiling / _true_peaks(out, sample_rate).max())
 

@@ -19,7 +19,6 @@ from typing import IO
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt
 from torch import Tensor
 from tqdm import tqdm
 
@@ -135,6 +134,8 @@ class Filtered(Samples):
 
 def bandpass(wav: Tensor, sample_rate: int) -> Tensor:
     """Keep 200-800 Hz (Butterworth, fourth order a side); [1, S] -> [1, S]."""
+    from scipy.signal import butter, sosfilt  # here: to make music without a recording needs none of it, and its import takes a second
+
     sections = butter(4, DRUM_BAND, btype="bandpass", fs=sample_rate, output="sos")
     return torch.from_numpy(sosfilt(sections, wav.numpy()).astype(np.float32))
 
