@@ -16,8 +16,9 @@ none holds, nothing is asked for; two must not overlap. A text is read so only w
 Chords: bars (`C | G7 | Am F`, `|: C | G :| x3`), a plain line (one chord a bar), beats (`C 4 G 4`), times (`C@0 D@1:30`), degrees
 (`I V vi IV in G`), a sheet with lyrics, or a file (.lab, .csv, .jams, .musicxml, ChordPro, iReal Pro); any usual spelling, also German and
 Romance (docs/inputs.md). A line shorter than the clip repeats; `jasco read` shows how it is read. Melody: MIDI, audio, or an array of 53
-bins at 50 Hz. Drums, mix, drumless: audio that the clip follows; a short loop repeats. Which of these a model takes depends on the controls
-it was trained with (its config.json).
+bins at 50 Hz; of MIDI the track that is most like a melody, or --track NAME or NUMBER; --melody-from 32.5 takes it up there. Drums, mix,
+drumless: audio that the clip follows; a short loop repeats. Which of these a model takes depends on the controls it was trained with (its
+config.json).
 
 Tempo: --bpm 96 --meter 3/4 spaces the bars of a chord line, and a model with the control beat plays in that tempo, from a downbeat at 0.
 Dynamics: points in time `0:-30, 5:-10` (second:dB below the loudest moment, straight between), a recording to take them from, or a word:
