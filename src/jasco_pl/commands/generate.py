@@ -33,13 +33,14 @@ for open ends); elsewhere it says nothing, and the music is up to the model. Its
 cut.
 
 Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch. `-o song.wav`
-(or .flac, .ogg) names a single clip's file.
+(or .flac, .ogg) names a single clip's file. Nothing is overwritten: a second take of a name is song-2.wav.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -188,12 +189,13 @@ def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[st
 
 
 def slug(text: str) -> str:
-    """A file name from a prompt."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "clip"
+    """A file name from a prompt: its letters and digits, of any script."""
+    words = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", text.lower())).strip("-")[:40]
+    return words.encode(errors="ignore")[:120].decode(errors="ignore").strip("-") or "clip"
 
 
 def clip_path(args: argparse.Namespace, seed: int) -> Path:
-    """Where the clip of a seed goes."""
+    """Where the clip of a seed goes, if nothing is there."""
     return Path(args.out) if _names_a_file(args.out) else Path(args.out) / f"{slug(args.text)}-seed{seed}.wav"
 
 
@@ -213,7 +215,7 @@ def run(args: argparse.Namespace) -> int:
     told = read_early(args, guidance)
 
     from jasco_pl.generation.jasco import Jasco  # only now: nothing of the request can be refused for how it is written
-    from jasco_pl.generation.saving import save_clip
+    from jasco_pl.generation.saving import save_take
 
     jasco = Jasco.from_pretrained(args.checkpoint, args.device, args.precision, args.compat)
     requests = [request_of(args, args.seed + number) for number in range(args.count)]
@@ -222,9 +224,9 @@ def run(args: argparse.Namespace) -> int:
             if note not in told:
                 tqdm.write(f"note: {note}")
                 told.add(note)
-        path = clip_path(args, clip.request.seed)
-        save_clip(clip, path, clip_settings(clip, args, jasco))
-        tqdm.write(f"wrote {path}")
+        wanted = clip_path(args, clip.request.seed)
+        path = save_take(clip, wanted, clip_settings(clip, args, jasco))
+        tqdm.write(f"wrote {path}" if path == wanted else f"wrote {path}, beside the takes that are there")
     return 0
 
 
