@@ -20,11 +20,11 @@ from jasco_pl.notation import midi
 from jasco_pl.notation.beats import read_meter, read_tempo
 from jasco_pl.notation.chord_text import read_chords
 from jasco_pl.notation.level_curve import SHAPES, read_points
+from jasco_pl.notation.melody_files import check_details, kind_of, no_track, read_start
 from jasco_pl.notation.stretches import read_ranges
 from jasco_pl.system.errors import UserError
 
 _SHOWN = 100  # chords, notes or onsets that a person is shown; JSON has all
-_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 
 @dataclass
@@ -92,30 +92,37 @@ class ChordsInput(Input):
 class MelodyInput(Input):
     """A tune, from MIDI, audio or an array."""
 
-    option = options.MELODY
+    option, details = options.MELODY, (options.TRACK, options.MELODY_FROM)
+
+    @classmethod
+    def check(cls, asked: Mapping[str, Any]) -> None:
+        check_details(asked["melody"], asked["track"], asked["melody_from"])
 
     @classmethod
     def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:
-        path = Path(asked["melody"])
-        if path.suffix.lower() in midi.SUFFIXES:
-            melody = midi.read_midi(path, seconds)
+        path, track, start = Path(asked["melody"]), asked["track"], read_start(asked["melody_from"])
+        kind = kind_of(path)
+        if kind == "midi":
+            melody = midi.read_midi(path, seconds, track, start)
             notes = [(pitch, onset, min(offset, seconds)) for pitch, onset, offset in melody.notes if onset < seconds]
-            return cls._shown(notes, melody.remarks, melody.track)
+            return cls._shown(notes, melody.remarks, melody)
         if not listen:
-            return _opened(path, audio=path.suffix.lower() not in (".npy", ".pt", ".th", ".safetensors"))
+            no_track(path, track)
+            return _opened(path, audio=kind == "audio")
         from jasco_pl.controls.melody import read_melody
         from jasco_pl.notation.melody import bins_to_notes
 
-        read = read_melody(path, round(seconds * 50))
+        read = read_melody(path, round(seconds * 50), track=track, start=start)
         return cls._shown(bins_to_notes(read.bins), read.notes)
 
     @classmethod
-    def _shown(cls, notes: Sequence[midi.Note], remarks: list[str], track: str | None = None) -> Preview:
+    def _shown(cls, notes: Sequence[midi.Note], remarks: list[str], found: midi.MidiMelody | None = None) -> Preview:
         data: dict[str, Any] = {"melody": [[pitch, round(onset, 4), round(offset, 4)] for pitch, onset, offset in notes]}
         title = "melody"
-        if track is not None:
-            data["track"], title = track, f"melody (track {track})"
-        names = [f"{_NAMES[pitch % 12]}{pitch // 12 - 1} {onset:.2f}-{offset:.2f}" for pitch, onset, offset in notes]
+        if found is not None:
+            data |= {"track": found.track, "tracks": found.tracks}
+            title = f"melody (track {found.track})"
+        names = [f"{midi.pitch_name(pitch)} {onset:.2f}-{offset:.2f}" for pitch, onset, offset in notes]
         return Preview(data, [_listed(title, names)], remarks)
 
 
