@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jasco_pl.audio.channels import Downmix, said
 from jasco_pl.audio.decoding import AudioFile
 from jasco_pl.audio.loudness import convolved, integrated_loudness, lowest_around
 from jasco_pl.audio.suffixes import AUDIO_SUFFIXES, SUBTYPES, check_suffix
@@ -30,15 +31,19 @@ _LIMIT_DB = 6.0  # most that the limiter takes off a peak; beyond it limiting is
 _LIMIT_SECONDS = 0.04
 
 
-def read_audio(path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE, max_seconds: float | None = None) -> Tensor:
+def read_audio(
+    path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE, max_seconds: float | None = None, notes: list[str] | None = None
+) -> Tensor:
     """Read an audio file (wav, flac, ogg, mp3, opus, aiff, ...; any rate, any number of channels) as mono.
 
-    Channels are averaged, the rate is changed by soxr (HQ), which takes any ratio at no cost in memory; no more than the result is held.
+    Channels are averaged, or the louder one is taken where they cancel out; the rate is changed by soxr (HQ), which takes any ratio at no
+    cost in memory; no more than the result is held.
 
     Args:
         path: the file.
         sample_rate: rate of the result in Hz.
         max_seconds: read no further than this; None reads all.
+        notes: takes a sentence ("its ...") where not the mean of the channels was read.
 
     Returns:
         float32 [1, S].
@@ -48,8 +53,13 @@ def read_audio(path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE, max
     """
     file = AudioFile(path)
     limit = None if max_seconds is None else math.ceil(max_seconds * file.rate)
-    mono = (block.mean(axis=1) for block in file.blocks(stop=limit))
-    return torch.from_numpy(np.concatenate(list(resampled(mono, file.rate, sample_rate))))[None]
+    mix = Downmix()
+    read = list(resampled(map(mix, file.blocks(stop=limit)), file.rate, sample_rate))
+    if (channel := mix.louder) is not None:
+        read = list(resampled((block[:, channel] for block in file.blocks(stop=limit)), file.rate, sample_rate))
+        if notes is not None:
+            notes.append(said(channel, file.channels))
+    return torch.from_numpy(np.concatenate(read))[None]
 
 
 def resample(wav: Tensor, source_rate: int, target_rate: int) -> Tensor:

@@ -24,6 +24,7 @@ from jasco_pl.notation.melody_files import check_details, kind_of, no_track, rea
 from jasco_pl.notation.stretches import read_ranges
 from jasco_pl.system.errors import UserError
 
+_SAID = 3.0  # dB of a change of level
 _SHOWN = 100  # chords, notes or onsets that a person is shown; JSON has all
 
 
@@ -127,21 +128,39 @@ class MelodyInput(Input):
 
 
 class AudioInput(Input):
-    """A recording that the clip follows."""
+    """A recording that the clip follows.
+
+    Attributes:
+        loudness: in LUFS, to which it is brought before the codec hears it: the median of what the training set has (docs/decisions.md).
+    """
+
+    loudness: ClassVar[float] = -20.0
+
+    @classmethod
+    def level_notes(cls, gain: float | None) -> list[str]:
+        """What a person is told where a recording was brought there by so many dB; None is a silent one. A small change is not told."""
+        name = cls.option.name
+        if gain is None:
+            return [f"{name}: silent: nothing in it is louder than -70 LUFS"]
+        change = f"{'raised' if gain > 0 else 'lowered'} by {abs(gain):.0f} dB to the {cls.loudness:g} LUFS that are usual in training"
+        return [f"{name}: {cls.loudness - gain:.1f} LUFS, {change}"] if abs(gain) >= _SAID else []
 
     @classmethod
     def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:
         name = cls.option.name
         if not listen:
             return _opened(asked[name])
-        from jasco_pl.audio.files import SAMPLE_RATE, measure_loudness, read_audio
+        from jasco_pl.audio.files import SAMPLE_RATE, read_audio
+        from jasco_pl.audio.levels import sounding_loudness
         from jasco_pl.extract.classical import onset_times
 
-        wav = read_audio(asked[name], SAMPLE_RATE, max_seconds=seconds)
-        length, loudness = wav.shape[-1] / SAMPLE_RATE, measure_loudness(wav, SAMPLE_RATE)
+        told: list[str] = []
+        wav = read_audio(asked[name], SAMPLE_RATE, max_seconds=seconds, notes=told)
+        length, loudness = wav.shape[-1] / SAMPLE_RATE, sounding_loudness(wav, SAMPLE_RATE)
         onsets = [round(float(time), 3) for time in onset_times(wav, SAMPLE_RATE)]
-        level = "silent, or too short for a loudness" if loudness is None else f"{loudness:.1f} LUFS"
-        notes = [f"{name}: {length:.2f} s of audio will be repeated to fill the clip"] if length < seconds - 0.02 else []
+        level = "silent" if loudness is None else f"{loudness:.1f} LUFS"
+        notes = [*(f"{name}: {note}" for note in told), *cls.level_notes(None if loudness is None else cls.loudness - loudness)]
+        notes += [f"{name}: {length:.2f} s of audio will be repeated to fill the clip"] if length < seconds - 0.02 else []
         data = {"seconds": round(length, 3), "loudness": loudness and round(loudness, 2), "onsets": onsets}
         lines = [_listed(f"{name} ({length:.2f} s, {level}), onsets", [f"{onset:.2f}" for onset in onsets])]
         return Preview({name: data}, lines, notes)
@@ -151,6 +170,7 @@ class DrumsInput(AudioInput):
     """A drum part."""
 
     option = options.DRUMS
+    loudness = -24.5
 
 
 class MixInput(AudioInput):
@@ -163,6 +183,7 @@ class DrumlessInput(AudioInput):
     """Music without its drums."""
 
     option = options.DRUMLESS
+    loudness = -21.5
 
 
 class PaintingInput(Input):

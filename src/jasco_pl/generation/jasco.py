@@ -220,7 +220,7 @@ class Jasco:
         """
         clip = Clip(torch.zeros(1, 0), self.codec.sample_rate, torch.zeros(0), request, {})
         clip.notes += read_prompt(request.text, frames, self.codec.frame_rate)[1]
-        grid = FrameGrid(frames, self.codec, self.model.normalize, self.frames(self.model.config.seconds))
+        grid = FrameGrid(frames, self.codec, self.model.normalize, self.frames(self.model.config.seconds), levels=self.compat is None)
         for kind in CONTROLS.values():
             asked = _asked_of(request, kind)
             shared = any(kind.option in other.details for other in CONTROLS.values())
