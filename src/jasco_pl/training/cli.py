@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -89,8 +90,10 @@ class CheckedCLI(LightningCLI):
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
         for interval, names in NUMBERS.items():
             require(interval, **{name: config.get(name) for name in names if isinstance(config.get(name), int | float)})
-        if isinstance(config.get("devices"), int) and config["devices"] != -1:  # which is all of them
-            require("[1, inf)", devices=config["devices"])
+        devices = config.get("devices")
+        devices = int(devices) if isinstance(devices, str) and re.fullmatch(r"\s*-?\d+\s*", devices) else devices
+        if isinstance(devices, int) and devices != -1:  # which is all of them
+            require("[1, inf)", devices=devices)
         return super()._instantiate_trainer(config, callbacks)
 
 
