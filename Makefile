@@ -11,6 +11,7 @@ DEVICES   ?= auto
 STRATEGY  ?= auto
 MAX_STEPS ?=
 SBATCH_ARGS ?=
+LOCAL     ?=
 CONF      ?= conf/mini.yaml
 # The shipped models from nothing: `make mini` and `make mini-cpu` differ in these defaults
 RECIPE     := $(firstword $(filter mini mini-cpu,$(MAKECMDGOALS)))
@@ -50,6 +51,7 @@ help: ## list the targets and variables
 	@echo "  NODES=$(NODES) DEVICES=$(DEVICES) STRATEGY=$(STRATEGY)   train: machines, devices on each, and auto, ddp or fsdp; where SLURM is there, as a job"
 	@echo "  NODE_RANK=0 MASTER_ADDR= MASTER_PORT=29500"
 	@echo "                                  train: without SLURM, on each of several machines: which it is, and where the first is reached"
+	@echo "  LOCAL=                          train: 1 runs on this machine, though SLURM is there (in a shell of salloc that is so anyway)"
 	@echo "  SBATCH_ARGS=                    train: more options of sbatch, e.g. SBATCH_ARGS='--partition=gpu'"
 	@echo "  MAX_STEPS=$(or $(MAX_STEPS),the configuration's)    train: stop after so many optimiser steps"
 	@echo "  CONF=$(CONF)             train: the configuration"
@@ -126,7 +128,7 @@ $(DATA)/shards/%/index.json: | $(STAMP)
 	$(JASCO) compose --out $(DATA)/pieces/$* --split $* --hours $(hours) --seed $(SEED) --workers $(WORKERS)
 	$(JASCO) shards build --pieces $(DATA)/pieces/$* --out $(DATA)/shards/$* --workers $(WORKERS)
 
-LAUNCH = $(PY) -m jasco_pl.training.launch --nodes "$(NODES)" --devices "$(DEVICES)" --strategy "$(STRATEGY)" --sbatch="$(SBATCH_ARGS)"
+LAUNCH = $(PY) -m jasco_pl.training.launch --nodes "$(NODES)" --devices "$(DEVICES)" --strategy "$(STRATEGY)" --sbatch="$(SBATCH_ARGS)" $(if $(filter-out 0,$(LOCAL)),--local)
 
 launch-check: | $(STAMP)
 	@$(LAUNCH) --check

@@ -49,6 +49,7 @@ def test_chords_and_a_melody_are_read_without_torch(tune: Path) -> None:
         "chords": [["C", 0.0], ["G", 2.0], ["Am", 4.0], ["F", 5.0]],
         "melody": [[60, 0.0, 0.5], [60, 0.5, 1.0], [64, 1.0, 3.0]],
         "track": "Flute",
+        "tracks": [{"number": 1, "name": "Flute", "instrument": "acoustic grand piano", "notes": 3, "range": "C4-E4"}],
         "notes": ["Gsus4 -> G: nearest in the vocabulary"],
     }
 

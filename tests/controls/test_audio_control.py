@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
+from jasco_pl.codec import BandCodec
 from jasco_pl.controls.audio import AudioControl, Drums, blur
+from jasco_pl.controls.base import FrameGrid
 
 
 def over_time(*values: float) -> torch.Tensor:
@@ -85,3 +90,28 @@ def test_bottleneck_and_window_are_choices() -> None:
     assert out.shape == (1, 10, 1)
     assert out[0, :5].unique().numel() == 1
     assert out[0, 5] != out[0, 4]
+
+
+def loop(decibels: float) -> torch.Tensor:
+    """Two seconds of decaying noise at 120 bpm."""
+    time = torch.arange(64000) / 32000
+    noise = torch.randn(64000, generator=torch.Generator().manual_seed(1)) * torch.exp(-30 * (time % 0.5))
+    return 0.1 * 10 ** (decibels / 20) * noise[None]
+
+
+def test_a_loop_asks_for_the_same_at_any_level(tiny_codec_folder: Path) -> None:
+    codec = BandCodec.from_pretrained(tiny_codec_folder)
+    grid = FrameGrid(200, codec, lambda latents: latents, 500)
+    loud, *others = [drums().read({"drums": loop(decibels)}, grid) for decibels in (0, -10, -20, -30)]
+    assert len(set(loud.raw.tolist())) > 3
+    for other in others:
+        assert (other.raw == loud.raw).mean() > 0.99
+    assert any("raised by 36 dB to the -24.5 LUFS" in note for note in others[-1].notes), others[-1].notes
+    as_it_is = drums().read({"drums": loop(-30)}, replace(grid, levels=False))  # as audiocraft has it
+    assert (as_it_is.raw != loud.raw).mean() > 0.1
+
+
+def test_silence_is_said_to_be_silent(tiny_codec_folder: Path) -> None:
+    grid = FrameGrid(50, BandCodec.from_pretrained(tiny_codec_folder), lambda latents: latents, 500)
+    reading = drums().read({"drums": torch.zeros(1, 40000)}, grid)
+    assert reading.notes == ["drums: silent: nothing in it is louder than -70 LUFS"]

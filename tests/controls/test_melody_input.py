@@ -50,11 +50,18 @@ def test_of_overlapping_notes_the_highest_sounds(tmp_path: Path) -> None:
     assert read_melody(path, 10).bins.tolist() == [21, 21, 29, 29, 29, 17, 17, 17, 17, 17]
 
 
-def test_notes_outside_the_range_move_by_octaves(tmp_path: Path) -> None:
-    path = write_midi(tmp_path / "wide.mid", ("", [(42, 0, 0.02), (96, 0.02, 0.04), (43, 0.04, 0.06), (95, 0.06, 0.08), (20, 0.08, 0.1)]))
-    read = read_melody(path, 5)
-    assert (read.bins + 43).tolist() == [54, 84, 43, 95, 44]
-    assert read.notes == ["3 of 5 notes lay outside MIDI 43-95 and were moved into it by octaves"]
+def test_the_whole_melody_moves_by_octaves(tmp_path: Path) -> None:
+    low = write_midi(tmp_path / "low.mid", ("", [(42, 0, 0.02), (44, 0.02, 0.04), (60, 0.04, 0.06), (20, 0.06, 0.08)]))
+    read = read_melody(low, 4)
+    assert (read.bins + 43).tolist() == [66, 68, 84, 44]
+    assert read.notes == ["the melody was moved up by 2 octaves, to lie in MIDI 43-95"]
+
+
+def test_what_lies_outside_of_every_octave_is_left_out(tmp_path: Path) -> None:
+    wide = write_midi(tmp_path / "wide.mid", ("", [(43, 0, 0.02), (95, 0.02, 0.04), (96, 0.04, 0.06)]))
+    read = read_melody(wide, 3)
+    assert read.bins.tolist() == [0, 52, -1]
+    assert read.notes == ["1 of 3 notes lie outside MIDI 43-95 and were left out", "the melody ends at 0.04 s; there is none after it"]
 
 
 CHORDS = [(pitch, start, start + 1.0) for start in (0.0, 1.0) for pitch in (72, 76, 79)]
@@ -68,7 +75,10 @@ def test_the_single_lined_upper_track_is_the_melody(tmp_path: Path) -> None:
     path = write_midi(tmp_path / "band.mid", ("kit", KIT), ("keys", CHORDS), ("low", BASS), ("sax", TUNE), ("bell", BELL), drums=("kit",))
     read = read_melody(path, 100)
     assert set(read.bins.tolist()) == {67 - 43, 69 - 43, 71 - 43}
-    assert read.notes == ["the melody is track 3 (sax) of 5"]
+    assert read.notes == [
+        "the melody is track 4 (sax, acoustic grand piano) of 5, G4-B4; the file also has 1 (kit, drums), 2 (keys, acoustic grand piano), "
+        "3 (low, acoustic grand piano), 5 (bell, acoustic grand piano); --track takes another"
+    ]
 
 
 def test_a_track_with_a_melodys_name_wins(tmp_path: Path) -> None:
@@ -76,23 +86,61 @@ def test_a_track_with_a_melodys_name_wins(tmp_path: Path) -> None:
     assert set(read_melody(path, 100).bins.tolist()) == {45 - 43, 47 - 43}
 
 
-@pytest.mark.parametrize("track", ["low", "LOW", 2, "2"])
+def test_a_melodys_name_is_a_whole_word(tmp_path: Path) -> None:
+    path = write_midi(tmp_path / "band.mid", ("Neptune strings", CHORDS), ("Misleading", BASS), ("sax", TUNE))
+    assert set(read_melody(path, 100).bins.tolist()) == {67 - 43, 69 - 43, 71 - 43}
+
+
+@pytest.mark.parametrize("track", ["low", "LOW", "Low ", 3, "3"])
 def test_a_track_can_be_asked_for(tmp_path: Path, track: str | int) -> None:
     path = write_midi(tmp_path / "band.mid", ("kit", KIT), ("sax", TUNE), ("low", BASS), drums=("kit",))
     assert set(read_melody(path, 100, track=track).bins.tolist()) == {45 - 43, 47 - 43}
 
 
-@pytest.mark.parametrize("track", ["kit", 0, 3, "flute", -1])
+def test_of_an_instrument_that_several_play_the_most_melodious_is_taken(tmp_path: Path) -> None:
+    path = write_midi(tmp_path / "band.mid", ("chords", CHORDS), ("b", BASS), ("c", TUNE))
+    assert set(read_melody(path, 100, track="grand piano").bins.tolist()) == {67 - 43, 69 - 43, 71 - 43}
+
+
+@pytest.mark.parametrize("track", ["kit", 0, 1, 4, "flute", "", -1])
 def test_tracks_that_are_not_there_are_refused_with_a_list(tmp_path: Path, track: str | int) -> None:
     path = write_midi(tmp_path / "band.mid", ("kit", KIT), ("sax", TUNE), ("low", BASS), drums=("kit",))
-    with pytest.raises(UserError, match=r"has no track .* it has 1 \(sax\), 2 \(low\)\."):
+    with pytest.raises(UserError, match=r"has no track .* it has 2 \(sax, acoustic grand piano\), 3 \(low, acoustic grand piano\)\."):
         read_melody(path, 100, track=track)
 
 
-def test_a_melody_that_begins_too_late_is_remarked(tmp_path: Path) -> None:
-    read = read_melody(write_midi(tmp_path / "late.mid", ("", [(60, 5.0, 6.0)])), 100)
-    assert (read.bins == -1).all()
-    assert read.notes == ["no note of the melody sounds in the first 2 s"]
+def test_tracks_are_those_of_midi(tmp_path: Path) -> None:
+    for melody in (BINS, tmp_path / "tune.wav", tmp_path / "tune.npy"):
+        with pytest.raises(UserError, match="is no MIDI file, so that it has no track '2'"):
+            read_melody(melody, 100, track=2)
+
+
+def test_a_melody_that_begins_after_the_clip_is_taken_from_its_first_note(tmp_path: Path) -> None:
+    late = write_midi(tmp_path / "late.mid", ("", [(60, 2.0, 3.0), (62, 3.0, 3.1)]))
+    said = "the melody begins at 2.00 s, after the clip's end, and is taken from there; --melody-from takes it from elsewhere"
+    assert read_melody(late, 60).bins.tolist() == [17] * 50 + [19] * 5 + [-1] * 5
+    assert read_melody(late, 60).notes == [said, "the melody ends at 1.10 s; there is none after it"]
+    assert read_melody(late, 100).notes == [said, "the melody ends at 1.10 s; there is none after it"]
+    assert read_melody(late, 101).notes == []
+    np.save(tmp_path / "late.npy", np.array([-1] * 100 + [17] * 50 + [19] * 5))
+    assert read_melody(tmp_path / "late.npy", 60).bins.tolist() == [17] * 50 + [19] * 5 + [-1] * 5
+    assert read_melody(tmp_path / "late.npy", 60).notes[0] == said
+
+
+def test_a_melody_is_taken_up_where_it_is_asked_for(tmp_path: Path) -> None:
+    tune = write_midi(tmp_path / "tune.mid", ("", [(60, 0.0, 1.0), (62, 1.0, 2.0), (64, 2.0, 2.06)]))
+    assert read_melody(tune, 60, start=1.5).bins.tolist() == [19] * 25 + [21] * 3 + [-1] * 32
+    np.save(tmp_path / "tune.npy", read_melody(tune, 103).bins)
+    assert read_melody(tmp_path / "tune.npy", 60, start=1.5).bins.tolist() == [19] * 25 + [21] * 3 + [-1] * 32
+    late = write_midi(tmp_path / "late.mid", ("", [(60, 2.0, 3.0)]))
+    assert (read_melody(late, 50, start=0).bins == -1).all()
+    assert read_melody(late, 50, start=0).notes == ["no note of the melody sounds in the first 1 s"]
+    for melody, start in ((tune, 2.06), (tmp_path / "tune.npy", 2.06), (tune, 99)):
+        with pytest.raises(UserError, match=r"nothing of it is left from second"):
+            read_melody(melody, 50, start=start)
+    for start in (-1, float("nan"), float("inf")):
+        with pytest.raises(UserError, match="can be taken from a second between 0 and"):
+            read_melody(tune, 50, start=start)
 
 
 def test_bad_midi_files_are_one_sentence_each(tmp_path: Path) -> None:
@@ -108,7 +156,7 @@ def test_bad_midi_files_are_one_sentence_each(tmp_path: Path) -> None:
         "drums": "only drums",
         "text": "not a MIDI file",
         "nothing": "not a MIDI file",
-        "cut": "not a MIDI file",
+        "cut": "holds no notes.*it says 2 tracks and has 0",
         "missing": "does not exist",
         "folder": "cannot be read: Is a directory",
     }.items():
@@ -132,6 +180,18 @@ def test_audio_is_heard_by_pyin(tmp_path: Path) -> None:
     assert (read.bins[50:] == -1).all()
     assert "pYIN" in read.notes[0]
     assert read.notes[1] == "the melody ends at 1.00 s; there is none after it"
+
+
+@pytest.mark.usefixtures("_no_weights")
+def test_a_recording_is_taken_up_later_and_under_any_name(tmp_path: Path) -> None:
+    time = np.arange(44100) / 44100
+    soundfile.write(tmp_path / "hum.wav", np.concatenate([np.zeros(44100), 0.2 * np.sin(2 * np.pi * 220 * time)]), 44100)
+    (tmp_path / "hum.wav").rename(tmp_path / "hum.mid")
+    read = read_melody(tmp_path / "hum.mid", 80, start=1.0)
+    assert (read.bins[3:47] == 57 - 43).all()
+    assert (read.bins[50:] == -1).all()
+    with pytest.raises(UserError, match=r"the melody lasts 2\.00 s; nothing of it is left from second 2 on"):
+        read_melody(tmp_path / "hum.mid", 80, start=2)
 
 
 @pytest.mark.usefixtures("_no_weights")

@@ -1,4 +1,4 @@
-"""Making music where nothing is installed that only training, separation or measuring need."""
+"""Making music where nothing is installed that only training, separation or measuring need, and quickly where it is."""
 
 from __future__ import annotations
 
@@ -44,3 +44,33 @@ def test_no_package_of_training_is_needed_to_make_music(tmp_path: Path, tiny_mod
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
     assert list((tmp_path / "cache" / "jasco_pl" / "released").glob("*/config.json"))
+
+
+def test_a_plain_clip_imports_nothing_that_takes_seconds(tmp_path: Path, tiny_model_config: ModelConfig, tiny_text_folder: Path) -> None:
+    tiny_model_config.text_encoder, tiny_model_config.text_dim = str(tiny_text_folder), 32
+    JascoModel(tiny_model_config).save_pretrained(tmp_path / "own")
+    slow = (
+        "transformers",
+        "scipy",
+        "sympy",
+        "librosa",
+        "mir_eval",
+        "matplotlib",
+        "torchaudio",
+        "torchdiffeq",
+        "huggingface_hub",
+        "lightning",
+    )
+    program = f"""
+import sys
+from jasco_pl.cli import main
+
+assert main(sys.argv[1:]) == 0
+print(sorted(name for name in (*{slow!r}, "torch._dynamo") if name in sys.modules))
+"""
+    asked = ["generate", "--checkpoint", str(tmp_path / "own"), "--text", "piano", "--chords", "C G", "--bpm", "120", "--seconds", "0.5"]
+    command = [sys.executable, "-c", program, *asked, "-o", str(tmp_path / "clip.wav")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert (tmp_path / "clip.wav").is_file()

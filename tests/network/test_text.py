@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
 from jasco_pl.network import text as module
+from jasco_pl.network.pretrained_text import PretrainedEncoder
 from jasco_pl.network.text import MAX_TOKENS, TextEncoder, resolve
 from jasco_pl.notation.timed_text import ALWAYS, Span, throughout
 from jasco_pl.system.errors import UserError
@@ -169,10 +170,11 @@ def t5_folder(tmp_path: Path) -> Path:
 def test_t5_gives_the_states_of_its_encoder(t5_folder: Path) -> None:
     encoder = TextEncoder(str(t5_folder))
     states, mask = encoder([SHORT, LONG])
-    assert isinstance(encoder.model, T5EncoderModel)
+    assert isinstance(encoder.network, PretrainedEncoder)
+    assert isinstance(encoder.network.model, T5EncoderModel)
     assert (encoder.dim, states.shape[2]) == (16, 16)
-    tokens = encoder.tokenizer([SHORT], return_tensors="pt")["input_ids"]
-    expected = encoder.model(input_ids=tokens).last_hidden_state[0]
+    tokens = torch.tensor(encoder.network.tokens([SHORT]))
+    expected = encoder.network.model(input_ids=tokens).last_hidden_state[0]
     torch.testing.assert_close(states[0][mask[0]], expected, atol=1e-5, rtol=1e-5)
 
 

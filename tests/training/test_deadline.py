@@ -55,7 +55,7 @@ def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     clock.world_size = 2
     with pytest.raises(UserError, match="a training with a deadline runs on one device, 2 were asked for"):
-        Deadline(at=0.0).setup(clock, clock, "fit")  # type: ignore[arg-type]
+        Deadline(at=1.0).setup(clock, clock, "fit")  # type: ignore[arg-type]
 
 
 def test_a_training_ends_in_time_and_keeps_its_last_step(tiny_training: Callable[..., list[str]], tmp_path: object) -> None:

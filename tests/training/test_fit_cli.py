@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import logging
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +12,13 @@ from lightning.pytorch.callbacks import ProgressBar
 from recorder import jasco, read, recording
 
 from jasco_pl.cli import main
+from jasco_pl.data.shards import write_index, write_shard
 from jasco_pl.system.locks import alone
 from jasco_pl.training.checkpoint_io import load_checkpoint
-from jasco_pl.training.cli import JascoCLI, quiet
+from jasco_pl.training.cli import JascoCLI, Unstarted, quiet
 from jasco_pl.training.progress import StepBar
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
@@ -31,7 +36,9 @@ def test_a_first_run_and_a_second_say_what_they_do_and_nothing_else(tiny_trainin
     assert "Restor" not in first
     assert f"Restored all states from the checkpoint at {tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}" in second
     for output, last in ((first, "6/6"), (second, "8/8")):
-        bar = output.replace("\r", "\n").splitlines()[-1]
+        bar, done, export = output.replace("\r", "\n").splitlines()[-3:]
+        assert f"{last[0]} steps are done: {tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}" in done
+        assert f"jasco export {tmp_path / 'run' / 'checkpoints' / 'last.ckpt'} -o checkpoints/run" in export
         assert all(word in bar for word in (last, "loss=", "samples/s="))
     assert " 6/8 " in second  # the bar begins where the run goes on
 
@@ -198,3 +205,110 @@ def test_a_number_that_makes_no_sense_is_refused_before_data_are_touched(tiny_tr
     assert error.rstrip().splitlines()[-1].startswith("jasco fit: ")
     assert error.rstrip().endswith(".")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def prepared(write, folder, field):
+    """A set of eight recordings with latents, codes of the mix and one field more."""
+    samples = write(folder, samples=8)
+    for sample in samples:
+        sample.tensors = {name: tensor for name, tensor in sample.tensors.items() if name in ("latents", "codes_mix", field)}
+        sample.captions = []
+    write_shard(folder, "shard-00000", samples)
+    write_index(folder, {"name": "tiny", "frame_rate": 50.0, "dim": 128, "mean": [0.0] * 128, "std": [1.0] * 128}, ["shard-00000"])
+
+
+@pytest.fixture
+def started(tiny_training, write_tiny_shards, tmp_path):
+    """Arguments that go on from a model with chords, melody, drums and mix on a set with chords alone."""
+    prepared(write_tiny_shards, tmp_path / "own", "chords_heard")
+    controls = {"chords": {}, "melody": {}, "drums": {}, "mix": {}}
+    overlay = tmp_path / "start.yaml"
+    arguments = tiny_training("run", "-c", str(overlay), "--trainer.max_steps", "2")
+    sets = {"train": str(tmp_path / "own"), "valid": str(tmp_path / "own"), "batch_size": 4}
+    dropout = {"exceptions": {"melody": 0.3, "drums": 0.4, "mix": 0.7}}
+    overlay.write_text(json.dumps({"model": {"config": {"controls": controls}, "dropout": dropout}, "data": sets}))
+    unstarted = Unstarted("test", arguments)
+    unstarted.model.model.save_pretrained(tmp_path / "former")
+    return [*arguments, "--model.start_from", str(tmp_path / "former")]
+
+
+def test_controls_that_the_data_cannot_feed_are_left_out_if_wanted_and_told(started, write_tiny_shards, tmp_path, capsys):
+    assert main(["fit", *started]) == 2  # as ever, unless it is asked for
+    assert "lack the field 'melody'" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert main(["fit", *started, "--unfed_controls", "leave_out"]) == 0
+    said = capsys.readouterr().err
+    assert f"controls that go on from {tmp_path / 'former'}: chords and mix\n" in said
+    assert f"  lost: melody, since in {str(tmp_path / 'own')!r} no sample has the field melody\n" in said
+    assert "  lost: drums, since" in said
+    assert "`jasco prepare SOURCE --out DIR --stages melody,drums`" in said
+    assert f"no sample in {str(tmp_path / 'own')!r} has a caption" in said
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert f"2 steps are done: {last}\n" in said
+    model = load_checkpoint(str(last))
+    assert model.controls.names == ["chords", "mix"]
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert list(config["model"]["config"]["controls"]) == ["chords", "mix"]
+    assert config["model"]["dropout"]["exceptions"] == {"mix": 0.7}
+
+    prepared(write_tiny_shards, tmp_path / "own", "melody")  # the set is another now: no checkpoint goes on with other controls
+    assert main(["fit", *started, "--unfed_controls", "leave_out", "--trainer.max_steps", "3"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"{str(last)!r} was trained with the controls chords, mix; now there are melody, mix: name another run" in error
+
+
+def test_controls_of_a_checkpoint_that_a_configuration_does_not_name_are_told(started, tmp_path, capsys):
+    options = [
+        "--unfed_controls",
+        "leave_out",
+        "--model.config.controls",
+        '{"chords": {}, "painting": {}}',
+        "--model.dropout.exceptions",
+        "{}",
+    ]
+    assert main(["fit", *started, *options]) == 0
+    said = capsys.readouterr().err
+    assert f"controls that go on from {tmp_path / 'former'}: chords; new: painting\n" in said
+    assert "  lost: melody, drums and mix, which model.config.controls does not name\n" in said
+
+
+def test_the_recipe_for_recordings_names_every_control_of_the_model_that_it_starts_from():
+    recipe = yaml.safe_load((ROOT / "conf" / "recordings.yaml").read_text())
+    shipped = json.loads((ROOT / recipe["model"]["start_from"] / "config.json").read_text())
+    assert recipe["unfed_controls"] == "leave_out"
+    assert recipe["model"]["config"]["controls"] == shipped["controls"]
+
+
+def test_early_validations_come_before_the_first_step_and_after_some_and_leave_the_interval_alone(tiny_training, tmp_path):
+    early = "--trainer.callbacks+=" + json.dumps(
+        {"class_path": "jasco_pl.training.callbacks.EarlyValidation", "init_args": {"steps": [0, 3]}}
+    )
+    arguments = tiny_training("run", early, recording(tmp_path / "seen"), "--trainer.max_steps", "9")
+    assert main(["fit", *arguments]) == 0
+    assert [line["step"] for line in read(tmp_path / "seen.valid")] == [0, 3, 4, 8]
+    plain = tiny_training("plain", recording(tmp_path / "plain"), "--trainer.max_steps", "9")
+    assert main(["fit", *plain]) == 0
+    assert [line["loss"] for line in read(tmp_path / "plain")] == [line["loss"] for line in read(tmp_path / "seen")]
+    assert main(["fit", *arguments, "--trainer.max_steps", "12"]) == 0  # a run that goes on does not begin
+    assert [line["step"] for line in read(tmp_path / "seen.valid")] == [0, 3, 4, 8, 12]
+
+
+def test_accumulated_parts_count_as_one_step_for_early_validations(tiny_training, tmp_path):
+    early = ["--trainer.callbacks+=jasco_pl.training.callbacks.EarlyValidation", "--trainer.callbacks.steps=[3]"]
+    parts = ["--trainer.accumulate_grad_batches", "2", "--trainer.max_steps", "5"]
+    assert main(["fit", *tiny_training("run", *early, recording(tmp_path / "seen"), *parts)]) == 0
+    assert [line["step"] for line in read(tmp_path / "seen.valid")] == [3, 4]
+    assert main(["fit", *tiny_training("run", *early[:1], "--trainer.callbacks.steps=[-1]")]) == 2
+
+
+def test_in_a_shell_of_salloc_a_training_waits_for_nobody(tiny_training, monkeypatch):
+    arguments = tiny_training("run")
+    shell = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "music", "SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+    for name, value in {**shell, "SLURM_NODEID": "0", "SLURM_NODELIST": "127.0.0.1", "SLURM_NNODES": "1"}.items():
+        monkeypatch.setenv(name, value)
+    surroundings = Unstarted("test", arguments).trainer._accelerator_connector.cluster_environment
+    assert type(surroundings).__name__ == "LightningEnvironment"
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    monkeypatch.setenv("SLURM_NTASKS", "1")  # the trainer has one device
+    surroundings = Unstarted("test", arguments).trainer._accelerator_connector.cluster_environment
+    assert type(surroundings).__name__ == "SLURMEnvironment"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jasco_pl.system.errors import UserError
-from jasco_pl.training.launch import command, explain, main
+from jasco_pl.training.launch import command, explain, main, surroundings
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = ["-c", "conf/mini.yaml", "--model.lr", "2e-4"]
@@ -85,8 +85,24 @@ def test_where_slurm_is_the_job_is_submitted_with_its_sizes(tmp_path):
     assert run[5:9] == ["--time=1:00:00", "conf/slurm/train.sbatch", "fit", "-c"]
     assert run[-6:] == [*sizes(4, 8), "--model.lr", "2e-4"]
     assert line(1, "1", PATH=str(tmp_path), SLURM_JOB_ID="7")[0] != "sbatch"  # this is a job already
-    with pytest.raises(UserError, match="DEVICES=auto is not accepted for a SLURM job"):
+    with pytest.raises(UserError, match=r"DEVICES=auto is not accepted for a SLURM job.* LOCAL=1 trains on this machine"):
         line(4, "auto", "fsdp", PATH=str(tmp_path))
+    here = command(ARGUMENTS, 1, "auto", "auto", "", {"PATH": str(tmp_path)}, local=True)
+    assert here == line()  # as where there is no SLURM
+
+
+def test_a_shell_of_salloc_is_not_taken_for_a_task_that_waits_for_others():
+    shell = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1", "HOME": "/root"}
+    assert surroundings(shell) == {"HOME": "/root"}
+    task = {**shell, "SLURM_STEP_NUM_TASKS": "8"}
+    assert surroundings(task) == task
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", False), ("0", False), ("1", True)])
+def test_local_is_a_variable_of_make(value, expected):
+    make = ["make", "--no-print-directory", "-n", "-o", ".venv/.jasco-setup", "train", f"LOCAL={value}", "DATA=no"]
+    done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, "MAKEFLAGS": ""})
+    assert ("--local" in done.stdout.splitlines()[-1]) == expected
 
 
 def test_the_template_asks_for_what_the_training_relies_on():

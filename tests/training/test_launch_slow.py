@@ -29,7 +29,8 @@ SRUN = """
 import os, subprocess, sys
 command = [word for word in sys.argv[1:] if word != "--kill-on-bad-exit=1"]
 tasks, each = int(os.environ["SLURM_NTASKS"]), int(os.environ["SLURM_NTASKS_PER_NODE"])
-places = [{"SLURM_PROCID": str(n), "SLURM_LOCALID": str(n % each), "SLURM_NODEID": str(n // each)} for n in range(tasks)]
+places = [{"SLURM_PROCID": str(n), "SLURM_LOCALID": str(n % each), "SLURM_NODEID": str(n // each),
+           "SLURM_STEP_NUM_TASKS": str(tasks)} for n in range(tasks)]
 os.environ["SLURM_NODELIST"] = "127.0.0.1"
 started = [subprocess.Popen(command, env={**os.environ, **place}) for place in places]
 open(os.environ["PIDS"], "w").write(" ".join(str(process.pid) for process in started))

@@ -8,21 +8,19 @@ from __future__ import annotations
 import io
 import math
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pyloudnorm
 import soundfile
 import soxr
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import minimum_filter1d
-from scipy.signal import fftconvolve
 from torch import Tensor
 
+from jasco_pl.audio.channels import Downmix, said
 from jasco_pl.audio.decoding import AudioFile
+from jasco_pl.audio.loudness import convolved, integrated_loudness, lowest_around
 from jasco_pl.audio.suffixes import AUDIO_SUFFIXES, SUBTYPES, check_suffix
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path
@@ -33,15 +31,19 @@ _LIMIT_DB = 6.0  # most that the limiter takes off a peak; beyond it limiting is
 _LIMIT_SECONDS = 0.04
 
 
-def read_audio(path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE, max_seconds: float | None = None) -> Tensor:
+def read_audio(
+    path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE, max_seconds: float | None = None, notes: list[str] | None = None
+) -> Tensor:
     """Read an audio file (wav, flac, ogg, mp3, opus, aiff, ...; any rate, any number of channels) as mono.
 
-    Channels are averaged, the rate is changed by soxr (HQ), which takes any ratio at no cost in memory; no more than the result is held.
+    Channels are averaged, or the louder one is taken where they cancel out; the rate is changed by soxr (HQ), which takes any ratio at no
+    cost in memory; no more than the result is held.
 
     Args:
         path: the file.
         sample_rate: rate of the result in Hz.
         max_seconds: read no further than this; None reads all.
+        notes: takes a sentence ("its ...") where not the mean of the channels was read.
 
     Returns:
         float32 [1, S].
@@ -51,8 +53,13 @@ def read_audio(path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE, max
     """
     file = AudioFile(path)
     limit = None if max_seconds is None else math.ceil(max_seconds * file.rate)
-    mono = (block.mean(axis=1) for block in file.blocks(stop=limit))
-    return torch.from_numpy(np.concatenate(list(resampled(mono, file.rate, sample_rate))))[None]
+    mix = Downmix()
+    read = list(resampled(map(mix, file.blocks(stop=limit)), file.rate, sample_rate))
+    if (channel := mix.louder) is not None:
+        read = list(resampled((block[:, channel] for block in file.blocks(stop=limit)), file.rate, sample_rate))
+        if notes is not None:
+            notes.append(said(channel, file.channels))
+    return torch.from_numpy(np.concatenate(read))[None]
 
 
 def resample(wav: Tensor, source_rate: int, target_rate: int) -> Tensor:
@@ -181,9 +188,7 @@ def _resample(samples: NDArray[np.float32], source_rate: int, target_rate: int) 
 def _loudness(samples: NDArray[np.float64], sample_rate: int) -> float | None:
     if len(samples) < 0.4 * sample_rate:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # log of zero in silent blocks
-        value = float(pyloudnorm.Meter(sample_rate).integrated_loudness(samples))
+    value = integrated_loudness(samples, sample_rate)
     return value if math.isfinite(value) else None
 
 
@@ -204,9 +209,9 @@ def _limited(samples: NDArray[np.float64], sample_rate: int, ceiling: float) -> 
         return samples
     width = 2 * int(_LIMIT_SECONDS * sample_rate / 2) + 1
     # Lowest gain in reach, then averaged over the same reach: every average then lies at or under the gain that its sample needs.
-    needed = minimum_filter1d(np.minimum(1.0, ceiling / np.maximum(peaks, 1e-12)), width + 2, mode="nearest")
+    needed = lowest_around(np.minimum(1.0, ceiling / np.maximum(peaks, 1e-12)), width + 2)
     window = np.hanning(width + 2)
-    smooth = fftconvolve(np.pad(needed, (width + 1) // 2, mode="edge"), window / window.sum(), mode="valid")
+    smooth = convolved(np.pad(needed, (width + 1) // 2, mode="edge"), window / window.sum())
     out = samples * smooth
     return out * min(1.0, ceiling / _true_peaks(out, sample_rate).max())
 

@@ -19,10 +19,10 @@ from typing import IO
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt
 from torch import Tensor
 from tqdm import tqdm
 
+from jasco_pl.audio.channels import Downmix
 from jasco_pl.audio.decoding import AudioFile
 from jasco_pl.audio.files import resampled
 
@@ -135,6 +135,8 @@ class Filtered(Samples):
 
 def bandpass(wav: Tensor, sample_rate: int) -> Tensor:
     """Keep 200-800 Hz (Butterworth, fourth order a side); [1, S] -> [1, S]."""
+    from scipy.signal import butter, sosfilt  # here: to make music without a recording needs none of it, and its import takes a second
+
     sections = butter(4, DRUM_BAND, btype="bandpass", fs=sample_rate, output="sos")
     return torch.from_numpy(sosfilt(sections, wav.numpy()).astype(np.float32))
 
@@ -240,6 +242,7 @@ class LongAudio:
         self._resources = contextlib.ExitStack()
         self._samples: dict[int, Samples] = {}
         self._frames: int | None = None
+        self._mix: Downmix | None = None  # after all channels were heard
 
     def __enter__(self) -> LongAudio:
         return self
@@ -260,25 +263,40 @@ class LongAudio:
     def length(self, rate: int) -> int:
         """How many samples it has at a rate; at what cost see `seconds`."""
         if self._frames is None:
-            for _ in self._decoded():
-                pass
+            self._hear()
         assert self._frames is not None
         return round(self._frames * rate / self.source_rate)
 
     def samples(self, rate: int) -> Samples:
-        """The mean of the channels at `rate`: decoded at the first call, kept until `close`. Equal to `read_audio` up to rounding."""
+        """One channel at `rate`, the mean of all or the louder one (`channels.Downmix`): decoded at the first call, kept until `close`.
+
+        Equal to `read_audio` up to rounding.
+        """
         if rate not in self._samples:
-            mono = (block.mean(axis=1) for block in self._decoded())
-            self._samples[rate] = self.keep(resampled(mono, self.source_rate, rate), rate)
+            if self._mix is None:
+                mix = Downmix()
+                self._samples[rate] = self.keep(resampled(map(mix, self._decoded()), self.source_rate, rate), rate)
+                self._mix = mix
+                if mix.louder is None:
+                    return self._samples[rate]
+            self._samples[rate] = self.keep(resampled(self._mono(), self.source_rate, rate), rate)
         return self._samples[rate]
+
+    @property
+    def channel(self) -> int | None:
+        """The channel that stands for all because they cancel out in their mean; None where that is not so."""
+        if self._mix is None and self.channels > 1:
+            self._hear()
+        return None if self._mix is None else self._mix.louder
 
     def stereo(self, rate: int) -> Iterator[Block]:
         """Both channels at `rate` in blocks [n, 2], decoded anew at every call and kept nowhere.
 
-        A mono file gives the same on both sides, and so does the mean of more than two channels.
+        A mono file gives the same on both sides, and so do more than two channels, and two that cancel out.
         """
-        both = (block if self.channels == 2 else block.mean(axis=1, keepdims=True).repeat(2, axis=1) for block in self._decoded())
-        return resampled(both, self.source_rate, rate)
+        if self.channels == 2 and self.channel is None:
+            return resampled(self._decoded(), self.source_rate, rate)
+        return resampled((mono[:, None].repeat(2, axis=1) for mono in self._mono()), self.source_rate, rate)
 
     def keep(self, blocks: Iterable[Block], rate: int) -> Samples:
         """What is made of this file, as samples that last until `close`: blocks [n] -> all of them."""
@@ -296,6 +314,17 @@ class LongAudio:
         spool = Spool(rate, self.scratch)
         self._resources.callback(spool.close)
         return spool
+
+    def _hear(self) -> None:
+        mix = Downmix()
+        for block in self._decoded():
+            mix(block)
+        self._mix = mix
+
+    def _mono(self) -> Iterator[Block]:
+        """Blocks [n] of the file."""
+        channel = self.channel
+        return (block.mean(axis=1) if channel is None else block[:, channel] for block in self._decoded())
 
     def _decoded(self) -> Iterator[Block]:
         """Blocks [n, channels] of the file."""

@@ -26,11 +26,12 @@ from jasco_pl.controls.adherence import CHORDS
 from jasco_pl.evaluation.page import write_page
 from jasco_pl.extract import chordino
 from jasco_pl.extract.heard import Heard
+from jasco_pl.generation.asked import Asked
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.generation.saving import save_clip
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.notation.timed_text import read_passages, written
-from jasco_pl.studies.demo import COLUMNS, PREPARED, Asked, Shown, read_requests, write_readme
+from jasco_pl.studies.demo import COLUMNS, PREPARED, Shown, read_requests, write_readme
 from jasco_pl.system.errors import UserError
 
 FORMATS = {"wav": None, "flac": None, "ogg": 0.85}  # with the compression: ogg at 50 kbit/s, small enough for a repository

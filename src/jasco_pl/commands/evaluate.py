@@ -6,6 +6,7 @@
   jasco evaluate --guidance-grid
   jasco evaluate --shards s3://bucket/musiccaps --limit 200
   jasco evaluate --rows ceiling all --audio other-system=clips/theirs
+  jasco evaluate --clips out/
 
 With --audio, clips of another system (or of anybody) are a row beside ours: a file a piece, named by its id, of the stretch that the
 references in OUT play, or of the whole piece.
@@ -16,6 +17,9 @@ same seconds of clips that are made whole (middle), and texts by section of comp
 guidance, solver and number of steps that is named (an option may be given several times). Chord IoU compares Chordino on the clip with
 Chordino on the reference; onset F1 counts clips with drums; melody accuracy clips with a melody. FAD, KL and CLAP of rows that give audio
 are measured with the audio of another piece, as in the paper. Figures whose weights are not here say so. Interrupted runs go on.
+
+With --clips: nothing is made; clips that `jasco generate` wrote are measured against their JSON: chords as they were read, melody, drums
+and the rest as they were asked for.
 
 With --guidance-grid: all controls together under the paper's eight combinations of guidance weights, one row each. The best is the one with
 the highest mean of chord IoU, onset F1 and melody accuracy; how good it sounds, and how well it matches the text, is not in that rule.
@@ -32,6 +36,7 @@ from typing import get_args
 import torch
 
 from jasco_pl.evaluation.engine import evaluate, grid_of
+from jasco_pl.evaluation.own_clips import evaluate_clips
 from jasco_pl.evaluation.pretrained import find_listeners
 from jasco_pl.evaluation.references import ComposedPieces, PreparedSet
 from jasco_pl.evaluation.report import write_results
@@ -50,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("music")
     what.add_argument("--pieces", default="data/pieces/test", metavar="DIR", help="composed pieces (default %(default)s)")
     what.add_argument("--shards", metavar="DIR", help="a prepared set instead, folder or URL; compared with the codec's reconstructions")
+    what.add_argument("--clips", metavar="DIR", help="clips of your own, WAV and JSON as `jasco generate` writes them; none is made")
     what.add_argument("--limit", type=int, default=64, help="pieces (default %(default)s)")
     what.add_argument("--seconds", type=float, default=10.0, help="length of a clip (default %(default)s)")
     what.add_argument("--seed", type=int, default=0, help="of the clips' noise (default %(default)s)")
@@ -98,6 +104,13 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--limit must be at least 1, not {args.limit}.")
     if args.guidance_grid and (args.guidance or args.rows or args.audio):
         raise UserError("--guidance-grid tries guidances of its own in one row each: leave --guidance, --rows and --audio out.")
+    if args.clips is not None:
+        if args.shards or args.rows or args.audio or args.checkpoint or args.guidance_grid:
+            raise UserError("--clips measures clips that are there: leave --shards, --rows, --audio, --checkpoint and --guidance-grid out.")
+        out = args.out or "out/clips"
+        print(evaluate_clips(args.clips, out))
+        print(f"wrote report.md, clips.csv and results.json to {out}")
+        return 0
     device = pick_device(args.device)
     matrix = settings_of(args, device)
     if args.guidance_grid:

@@ -16,8 +16,9 @@ none holds, nothing is asked for; two must not overlap. A text is read so only w
 Chords: bars (`C | G7 | Am F`, `|: C | G :| x3`), a plain line (one chord a bar), beats (`C 4 G 4`), times (`C@0 D@1:30`), degrees
 (`I V vi IV in G`), a sheet with lyrics, or a file (.lab, .csv, .jams, .musicxml, ChordPro, iReal Pro); any usual spelling, also German and
 Romance (docs/inputs.md). A line shorter than the clip repeats; `jasco read` shows how it is read. Melody: MIDI, audio, or an array of 53
-bins at 50 Hz. Drums, mix, drumless: audio that the clip follows; a short loop repeats. Which of these a model takes depends on the controls
-it was trained with (its config.json).
+bins at 50 Hz; of MIDI the track that is most like a melody, or --track NAME or NUMBER; --melody-from 32.5 takes it up there. Drums, mix,
+drumless: audio that the clip follows; a short loop repeats. Which of these a model takes depends on the controls it was trained with (its
+config.json).
 
 Tempo: --bpm 96 --meter 3/4 spaces the bars of a chord line, and a model with the control beat plays in that tempo, from a downbeat at 0.
 Dynamics: points in time `0:-30, 5:-10` (second:dB below the loudest moment, straight between), a recording to take them from, or a word:
@@ -32,13 +33,14 @@ for open ends); elsewhere it says nothing, and the music is up to the model. Its
 cut.
 
 Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch. `-o song.wav`
-(or .flac, .ogg) names a single clip's file.
+(or .flac, .ogg) names a single clip's file. Nothing is overwritten: a second take of a name is song-2.wav.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -187,12 +189,13 @@ def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[st
 
 
 def slug(text: str) -> str:
-    """A file name from a prompt."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "clip"
+    """A file name from a prompt: its letters and digits, of any script."""
+    words = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", text.lower())).strip("-")[:40]
+    return words.encode(errors="ignore")[:120].decode(errors="ignore").strip("-") or "clip"
 
 
 def clip_path(args: argparse.Namespace, seed: int) -> Path:
-    """Where the clip of a seed goes."""
+    """Where the clip of a seed goes, if nothing is there."""
     return Path(args.out) if _names_a_file(args.out) else Path(args.out) / f"{slug(args.text)}-seed{seed}.wav"
 
 
@@ -212,7 +215,7 @@ def run(args: argparse.Namespace) -> int:
     told = read_early(args, guidance)
 
     from jasco_pl.generation.jasco import Jasco  # only now: nothing of the request can be refused for how it is written
-    from jasco_pl.generation.saving import save_clip
+    from jasco_pl.generation.saving import save_take
 
     jasco = Jasco.from_pretrained(args.checkpoint, args.device, args.precision, args.compat)
     requests = [request_of(args, args.seed + number) for number in range(args.count)]
@@ -221,9 +224,9 @@ def run(args: argparse.Namespace) -> int:
             if note not in told:
                 tqdm.write(f"note: {note}")
                 told.add(note)
-        path = clip_path(args, clip.request.seed)
-        save_clip(clip, path, clip_settings(clip, args, jasco))
-        tqdm.write(f"wrote {path}")
+        wanted = clip_path(args, clip.request.seed)
+        path = save_take(clip, wanted, clip_settings(clip, args, jasco))
+        tqdm.write(f"wrote {path}" if path == wanted else f"wrote {path}, beside the takes that are there")
     return 0
 
 

@@ -69,4 +69,10 @@ def summary(report: Mapping[str, Any], out: str) -> str:
     if totals["rejected"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in report["rejections"]["by_reason"].items())
         lines.append(f"{totals['rejected']} files were not taken ({reasons}): {Path(out) / REJECTED}")
+    if untold := totals["tracks_without_captions"]:
+        who = "no recording has" if untold == totals["tracks"] else f"{untold} of {totals['tracks']} recordings have not"
+        lines.append(
+            f"{who} a caption, and of texts nothing is learned from them: a .txt of the same name beside a file holds one a line; or the "
+            "same command with --captions.measured true says the tempo and the key that are heard (by programs, which are wrong at times)"
+        )
     return "\n".join([*lines, f"report: {Path(out) / PAGE}"])

@@ -16,6 +16,7 @@ of times, `C@0 G7@2`, which can be given again. What a chord line may be:
   names         English; German (H7 Fis Es) and Romance (Do Lam Sol7) where the line says so
   a file        .lab .csv .tsv .jams .json .musicxml .mxl .cho .crd .pro .txt, links of iReal Pro
 
+Of a MIDI file the melody's track is named, with what else the file has; --track NAME or NUMBER takes another.
 Without --bpm the line fills the clip once; with it the line is played in time, over and over. docs/inputs.md says more.
 """
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from jasco_pl.audio.files import read_audio
+from jasco_pl.audio.levels import to_loudness
 from jasco_pl.audio.long_audio import bandpass
 from jasco_pl.controls import options
 from jasco_pl.controls.adherence import ONSETS
 from jasco_pl.controls.base import Control, FrameGrid, Reading
+from jasco_pl.controls.inputs import AudioInput, DrumlessInput, DrumsInput, MixInput
 from jasco_pl.system.errors import UserError
 
 
@@ -35,13 +37,18 @@ def blur(vectors: Tensor, window: int) -> Tensor:
 _BEHIND = 1.0  # second of a file beyond what is used, so that resampling meets no end there
 
 
-def read_waveform(source: str | Path | Tensor, sample_rate: int, name: str, samples: int) -> Tensor:
+def read_waveform(source: str | Path | Tensor, sample_rate: int, name: str, samples: int, notes: list[str] | None = None) -> Tensor:
     """An audio file, or a waveform [1, S] at that rate -> its beginning, [1, `samples` or fewer] float32 on the CPU.
+
+    `notes` takes what was done to the file on the way.
 
     Raises:
         UserError: the file cannot be read, or the waveform (of this name) has another shape, is empty or not finite.
     """
-    wav = source if isinstance(source, Tensor) else read_audio(source, sample_rate, samples / sample_rate + _BEHIND)
+    told: list[str] = []
+    wav = source if isinstance(source, Tensor) else read_audio(source, sample_rate, samples / sample_rate + _BEHIND, told)
+    if notes is not None:
+        notes += [f"{name}: {note}" for note in told]
     if wav.ndim != 2 or wav.shape[0] != 1 or not wav.shape[1] or not torch.isfinite(wav).all():
         raise UserError(f"the {name} waveform has shape {list(wav.shape)}, where [1, samples] of finite numbers is accepted.")
     return wav[:, :samples].float().cpu()
@@ -57,7 +64,12 @@ class AudioControl(Control):
         codebook_dim: dimension of its vectors.
         dim: output dimension (paper: 2 for drums, 1 for general audio).
         window: blur window in frames (paper: 3 for drums, 5 for general audio).
+
+    Attributes:
+        input: how loud recordings are made before the codec hears them.
     """
+
+    input: ClassVar[type[AudioInput]] = MixInput
 
     dtype = torch.long
     null = -1
@@ -85,10 +97,13 @@ class AudioControl(Control):
 
     @torch.inference_mode()
     def read(self, asked: Mapping[str, Any], grid: FrameGrid) -> Reading:
-        """An audio file, or a waveform [1, S] at the codec's rate; a shorter one is repeated."""
-        name, codec, notes = self.option.name, grid.codec, []
+        """An audio file, or a waveform [1, S] at the codec's rate, as loud as may be (`FrameGrid.levels`); a shorter one is repeated."""
+        name, codec, notes = self.option.name, grid.codec, list[str]()
         length = grid.frames * codec.hop
-        wav = read_waveform(asked[name], codec.sample_rate, name, length)
+        wav = read_waveform(asked[name], codec.sample_rate, name, length, notes)
+        if grid.levels:
+            wav, gain = to_loudness(wav, codec.sample_rate, self.input.loudness)
+            notes += self.input.level_notes(gain)
         if wav.shape[-1] < length:
             notes.append(f"{name}: {wav.shape[-1] / codec.sample_rate:.2f} s of audio were repeated to fill the clip")
             wav = wav.repeat(1, -(-length // wav.shape[-1]))
@@ -107,6 +122,7 @@ class Drums(AudioControl):
     name = "drums"
     field = "codes_drums"
     option = options.DRUMS
+    input = DrumsInput
 
     def __init__(self, codebook_size: int, codebook_dim: int, dim: int = 2, window: int = 3) -> None:
         super().__init__(codebook_size, codebook_dim, dim, window)
@@ -140,3 +156,4 @@ class Drumless(Mix):
     name = "drumless"
     field = "codes_drumless"
     option = options.DRUMLESS
+    input = DrumlessInput

@@ -31,12 +31,14 @@ class FrameGrid:
         codec: on the device of the model.
         normalize: latents [..., C] in the codec's scale -> as the model sees them.
         learnt: frames of the clips that the model was trained on.
+        levels: bring recordings to the loudness of the training set.
     """
 
     frames: int
     codec: Codec
     normalize: Callable[[Tensor], Tensor]
     learnt: int
+    levels: bool = True
 
     @property
     def frame_rate(self) -> float:

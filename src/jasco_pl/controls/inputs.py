@@ -20,11 +20,12 @@ from jasco_pl.notation import midi
 from jasco_pl.notation.beats import read_meter, read_tempo
 from jasco_pl.notation.chord_text import read_chords
 from jasco_pl.notation.level_curve import SHAPES, read_points
+from jasco_pl.notation.melody_files import check_details, kind_of, no_track, read_start
 from jasco_pl.notation.stretches import read_ranges
 from jasco_pl.system.errors import UserError
 
+_SAID = 3.0  # dB of a change of level
 _SHOWN = 100  # chords, notes or onsets that a person is shown; JSON has all
-_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 
 @dataclass
@@ -92,49 +93,74 @@ class ChordsInput(Input):
 class MelodyInput(Input):
     """A tune, from MIDI, audio or an array."""
 
-    option = options.MELODY
+    option, details = options.MELODY, (options.TRACK, options.MELODY_FROM)
+
+    @classmethod
+    def check(cls, asked: Mapping[str, Any]) -> None:
+        check_details(asked["melody"], asked["track"], asked["melody_from"])
 
     @classmethod
     def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:
-        path = Path(asked["melody"])
-        if path.suffix.lower() in midi.SUFFIXES:
-            melody = midi.read_midi(path, seconds)
+        path, track, start = Path(asked["melody"]), asked["track"], read_start(asked["melody_from"])
+        kind = kind_of(path)
+        if kind == "midi":
+            melody = midi.read_midi(path, seconds, track, start)
             notes = [(pitch, onset, min(offset, seconds)) for pitch, onset, offset in melody.notes if onset < seconds]
-            return cls._shown(notes, melody.remarks, melody.track)
+            return cls._shown(notes, melody.remarks, melody)
         if not listen:
-            return _opened(path, audio=path.suffix.lower() not in (".npy", ".pt", ".th", ".safetensors"))
+            no_track(path, track)
+            return _opened(path, audio=kind == "audio")
         from jasco_pl.controls.melody import read_melody
         from jasco_pl.notation.melody import bins_to_notes
 
-        read = read_melody(path, round(seconds * 50))
+        read = read_melody(path, round(seconds * 50), track=track, start=start)
         return cls._shown(bins_to_notes(read.bins), read.notes)
 
     @classmethod
-    def _shown(cls, notes: Sequence[midi.Note], remarks: list[str], track: str | None = None) -> Preview:
+    def _shown(cls, notes: Sequence[midi.Note], remarks: list[str], found: midi.MidiMelody | None = None) -> Preview:
         data: dict[str, Any] = {"melody": [[pitch, round(onset, 4), round(offset, 4)] for pitch, onset, offset in notes]}
         title = "melody"
-        if track is not None:
-            data["track"], title = track, f"melody (track {track})"
-        names = [f"{_NAMES[pitch % 12]}{pitch // 12 - 1} {onset:.2f}-{offset:.2f}" for pitch, onset, offset in notes]
+        if found is not None:
+            data |= {"track": found.track, "tracks": found.tracks}
+            title = f"melody (track {found.track})"
+        names = [f"{midi.pitch_name(pitch)} {onset:.2f}-{offset:.2f}" for pitch, onset, offset in notes]
         return Preview(data, [_listed(title, names)], remarks)
 
 
 class AudioInput(Input):
-    """A recording that the clip follows."""
+    """A recording that the clip follows.
+
+    Attributes:
+        loudness: in LUFS, to which it is brought before the codec hears it: the median of what the training set has (docs/decisions.md).
+    """
+
+    loudness: ClassVar[float] = -20.0
+
+    @classmethod
+    def level_notes(cls, gain: float | None) -> list[str]:
+        """What a person is told where a recording was brought there by so many dB; None is a silent one. A small change is not told."""
+        name = cls.option.name
+        if gain is None:
+            return [f"{name}: silent: nothing in it is louder than -70 LUFS"]
+        change = f"{'raised' if gain > 0 else 'lowered'} by {abs(gain):.0f} dB to the {cls.loudness:g} LUFS that are usual in training"
+        return [f"{name}: {cls.loudness - gain:.1f} LUFS, {change}"] if abs(gain) >= _SAID else []
 
     @classmethod
     def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:
         name = cls.option.name
         if not listen:
             return _opened(asked[name])
-        from jasco_pl.audio.files import SAMPLE_RATE, measure_loudness, read_audio
+        from jasco_pl.audio.files import SAMPLE_RATE, read_audio
+        from jasco_pl.audio.levels import sounding_loudness
         from jasco_pl.extract.classical import onset_times
 
-        wav = read_audio(asked[name], SAMPLE_RATE, max_seconds=seconds)
-        length, loudness = wav.shape[-1] / SAMPLE_RATE, measure_loudness(wav, SAMPLE_RATE)
+        told: list[str] = []
+        wav = read_audio(asked[name], SAMPLE_RATE, max_seconds=seconds, notes=told)
+        length, loudness = wav.shape[-1] / SAMPLE_RATE, sounding_loudness(wav, SAMPLE_RATE)
         onsets = [round(float(time), 3) for time in onset_times(wav, SAMPLE_RATE)]
-        level = "silent, or too short for a loudness" if loudness is None else f"{loudness:.1f} LUFS"
-        notes = [f"{name}: {length:.2f} s of audio will be repeated to fill the clip"] if length < seconds - 0.02 else []
+        level = "silent" if loudness is None else f"{loudness:.1f} LUFS"
+        notes = [*(f"{name}: {note}" for note in told), *cls.level_notes(None if loudness is None else cls.loudness - loudness)]
+        notes += [f"{name}: {length:.2f} s of audio will be repeated to fill the clip"] if length < seconds - 0.02 else []
         data = {"seconds": round(length, 3), "loudness": loudness and round(loudness, 2), "onsets": onsets}
         lines = [_listed(f"{name} ({length:.2f} s, {level}), onsets", [f"{onset:.2f}" for onset in onsets])]
         return Preview({name: data}, lines, notes)
@@ -144,6 +170,7 @@ class DrumsInput(AudioInput):
     """A drum part."""
 
     option = options.DRUMS
+    loudness = -24.5
 
 
 class MixInput(AudioInput):
@@ -156,6 +183,7 @@ class DrumlessInput(AudioInput):
     """Music without its drums."""
 
     option = options.DRUMLESS
+    loudness = -21.5
 
 
 class PaintingInput(Input):

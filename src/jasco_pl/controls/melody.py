@@ -27,14 +27,13 @@ from jasco_pl.controls.adherence import MELODY
 from jasco_pl.controls.base import Control, FrameGrid, Reading
 from jasco_pl.extract.classical import SAMPLE_RATE, pyin_melody
 from jasco_pl.extract.salience_network import find_weights
-from jasco_pl.notation import midi
 from jasco_pl.notation.harmony import FRAME_RATE, first_frame
 from jasco_pl.notation.melody import BINS, LOWEST_MIDI, UNVOICED, melody_frames
-from jasco_pl.notation.midi import MOST_BYTES, read_bytes, read_midi
+from jasco_pl.notation.melody_files import MOST_BYTES, begins_late, check_details, kind_of, no_track, read_bytes, read_start
+from jasco_pl.notation.midi import read_midi
 from jasco_pl.system.errors import UserError
 
 _SHAPES = f"[T] bins of -1..{BINS - 1}, or [T, {BINS}] or [{BINS}, T] salience"
-_ARRAY_SUFFIXES = (".npy", ".pt", ".th", ".safetensors")
 
 
 class Melody(Control):
@@ -44,7 +43,7 @@ class Melody(Control):
     """
 
     name = field = "melody"
-    option = options.MELODY
+    option, details = options.MELODY, (options.TRACK, options.MELODY_FROM)
     dtype = torch.long
     null = UNVOICED
     adherence = MELODY
@@ -54,9 +53,13 @@ class Melody(Control):
         self.channels = dim
         self.projection = nn.Linear(BINS, dim)
 
+    @classmethod
+    def check(cls, asked: Mapping[str, Any]) -> None:
+        check_details(asked["melody"], asked["track"], asked["melody_from"])
+
     def read(self, asked: Mapping[str, Any], grid: FrameGrid) -> Reading:
         """A MIDI, audio or array file, or an array (see `read_melody`)."""
-        melody = read_melody(asked["melody"], grid.frames, grid.frame_rate)
+        melody = read_melody(asked["melody"], grid.frames, grid.frame_rate, asked["track"], asked["melody_from"])
         return Reading(melody.bins, melody.notes)
 
     def forward(self, raw: Tensor) -> Tensor:
@@ -80,36 +83,46 @@ class MelodyInput:
 
 
 def read_melody(
-    melody: str | os.PathLike[str] | NDArray[Any] | Tensor, frames: int, frame_rate: float = FRAME_RATE, track: str | int | None = None
+    melody: str | os.PathLike[str] | NDArray[Any] | Tensor,
+    frames: int,
+    frame_rate: float = FRAME_RATE,
+    track: str | int | None = None,
+    start: float | None = None,
 ) -> MelodyInput:
     """Read a melody.
 
-    MIDI: `track`, or else the track with a melody's name, or else the most melody-like one: of the tracks that play mostly one note at a
-    time the highest. Where notes overlap the highest sounds; notes outside MIDI 43..95 are moved into it by octaves. A note holds on the
-    frames k with onset <= k / frame_rate < offset. Audio: deep salience hears a melody in any music,
-    where its weights are at hand (nothing is fetched); else pYIN, which expects a single line. Arrays: see `_bins_of`.
+    MIDI: see `read_midi`; a note holds on the frames k with onset <= k / frame_rate < offset. Audio: deep salience hears a melody in any
+    music, where its weights are at hand (nothing is fetched); else pYIN, which expects a single line. Arrays: see `_bins_of`.
 
     Args:
-        melody: path of a `.mid`, `.midi`, `.npy`, `.pt`, `.th`, `.safetensors` or audio file, or an array or tensor.
+        melody: path of a MIDI, `.npy`, `.pt`, `.th`, `.safetensors` or audio file, or an array or tensor.
         frames: how many frames T to give; what is longer is cut, what is shorter ends in -1.
         frame_rate: frames a second; audio is heard at 50 Hz only.
-        track: name or number (from 0) of the MIDI track.
+        track: number (from 1), name or instrument of the MIDI track; None is the one most like a melody.
+        start: second at which to take it up; None is 0, or the first note of MIDI or an array where that comes after T frames.
 
     Raises:
-        UserError: a missing or unreadable file, not a MIDI file, no notes in it, no such track, an array of another shape or content.
+        UserError: a missing or unreadable file, not a MIDI file, no notes in it, no such track, an array of another shape or content,
+            nothing after `start`.
     """
+    start = read_start(start)
     if isinstance(melody, np.ndarray | Tensor):
-        read = _from_array(melody, "the melody array")
+        no_track("an array", track)
+        read = _from(_from_array(melody, "the melody array"), frames, frame_rate, start)
+    elif (kind := kind_of(melody)) == "midi":
+        read = _from_midi(melody, frames, frame_rate, track, start)
     else:
-        suffix = Path(melody).suffix.lower()
-        if suffix in midi.SUFFIXES:
-            read = _from_midi(melody, frames, frame_rate, track)
-        elif suffix in _ARRAY_SUFFIXES:
-            read = _from_array(_load_array(melody, suffix), f"melody file {os.fspath(melody)!r}")
+        no_track(melody, track)
+        if kind == "array":
+            array = _from_array(_load_array(melody, Path(melody).suffix.lower()), f"melody file {os.fspath(melody)!r}")
+            read = _from(array, frames, frame_rate, start)
         else:
             if frame_rate != FRAME_RATE:
                 raise ValueError(f"a melody is heard in audio at {FRAME_RATE} frames a second only, not {frame_rate}")
-            read = _from_audio(read_audio(melody, SAMPLE_RATE, max_seconds=frames / FRAME_RATE))
+            wav = read_audio(melody, SAMPLE_RATE, max_seconds=(start or 0) + frames / FRAME_RATE)
+            if start and wav.shape[1] <= start * SAMPLE_RATE:
+                raise _nothing_left(wav.shape[1] / SAMPLE_RATE, start)
+            read = _from_audio(wav[:, round((start or 0) * SAMPLE_RATE) :])
     given = len(read.bins)
     if given < frames:
         read.notes.append(f"the melody ends at {given / frame_rate:.2f} s; there is none after it")
@@ -137,11 +150,27 @@ def _from_audio(wav: Tensor) -> MelodyInput:
     return MelodyInput(Salience(weights)(wav, SAMPLE_RATE, frames), "salience", ["the melody was heard in the audio by deep salience"])
 
 
-def _from_midi(path: str | os.PathLike[str], frames: int, frame_rate: float, track: str | int | None) -> MelodyInput:
-    read = read_midi(path, frames / frame_rate, track)
+def _from_midi(path: str | os.PathLike[str], frames: int, frame_rate: float, track: str | int | None, start: float | None) -> MelodyInput:
+    read = read_midi(path, frames / frame_rate, track, start)
     # Enough frames for the last note, so that the caller can tell where the melody ends, but not for hours of it.
     last = first_frame(max((offset for _, _, offset in read.notes), default=0.0), frame_rate)
     return MelodyInput(melody_frames(read.notes, min(last, frames), frame_rate), "midi", read.remarks)
+
+
+def _from(melody: MelodyInput, frames: int, frame_rate: float, start: float | None) -> MelodyInput:
+    """An array from a second on; None is 0, or its first note where that comes after the clip."""
+    sounding = np.flatnonzero(melody.bins >= 0)
+    if start is None and len(sounding) and sounding[0] >= frames:
+        start = float(sounding[0] / frame_rate)
+        melody.notes.append(begins_late(start))
+    first = first_frame(start or 0.0, frame_rate)
+    if start and first >= len(melody.bins):
+        raise _nothing_left(len(melody.bins) / frame_rate, start)
+    return MelodyInput(melody.bins[first:], melody.source, melody.notes)
+
+
+def _nothing_left(seconds: float, start: float) -> UserError:
+    return UserError(f"the melody lasts {seconds:.2f} s; nothing of it is left from second {start:g} on (melody_from).")
 
 
 def _load_array(path: str | os.PathLike[str], suffix: str) -> NDArray[Any] | Tensor:

@@ -43,6 +43,15 @@ BPM = Option(
 KEY = Option("key", "of chords written as degrees (I V vi IV, 1 5 6- 4), such as G or 'A minor'")
 METER = Option("meter", "meter of both (default %(default)s)", default="4/4")
 MELODY = Option("melody", "MIDI, audio, .npy, .pt or .safetensors", kind="file", metavar="FILE")
+TRACK = Option(
+    "track", "of a MIDI file: the track with the melody, by number, name or instrument (default: the most melody-like)", metavar="TRACK"
+)
+MELODY_FROM = Option(
+    "melody_from",
+    "second of the melody's file at which the clip takes it up (default: 0, or its first note where that comes after the clip's end)",
+    kind="number",
+    metavar="SECONDS",
+)
 DRUMS = Option("drums", "audio of a drum part, any rate and channels", kind="file", metavar="FILE")
 MIX = Option("mix", "music to follow as a whole: any audio, for models with the control mix", kind="file", metavar="FILE")
 DRUMLESS = Option("drumless", "the same without drums, for models with the control drumless", kind="file", metavar="FILE")

@@ -41,8 +41,8 @@ def write_page(folder: str | Path, results: Mapping[str, Any]) -> Path:
     rows = results["rows"]
     text = render(
         "evaluation/page.html",
-        packaged("evaluation.js", __package__),
-        packaged("evaluation.css", __package__),
+        packaged("lanes.js") + packaged("evaluation.js", __package__),
+        packaged("lanes.css") + packaged("evaluation.css", __package__),
         title=results["title"],
         settings={name: _said(value) for name, value in (results.get("settings") or {}).items()},
         intervals=any(figure.get("low") is not None for row in rows for figure in row["figures"].values()),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import scipy.signal
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -78,9 +77,11 @@ def prominent_pitch_class(wav: Tensor, sample_rate: int, frames: int) -> Tensor:
     """
     if sample_rate % FRAME_RATE:
         raise UserError(f"a sample rate of {sample_rate} Hz has no whole number of samples in a frame of 1/50 s: resample to 32000 Hz.")
+    from scipy.signal import butter, lfilter  # here, as in `long_audio.bandpass`
+
     # One biquad, as in the paper. Through scipy, because torchaudio's without its C++ part takes longer than the music lasts.
-    numerator, denominator = scipy.signal.butter(2, MIDDLE_C, "highpass", fs=sample_rate)
-    high = torch.from_numpy(scipy.signal.lfilter(numerator, denominator, wav.double().cpu().numpy())).to(wav.device)
+    numerator, denominator = butter(2, MIDDLE_C, "highpass", fs=sample_rate)
+    high = torch.from_numpy(lfilter(numerator, denominator, wav.double().cpu().numpy())).to(wav.device)
     # 128 ms: a semitone at middle C is 15.5 Hz, which shorter windows do not separate.
     found = quantised_chroma(high, sample_rate, n_fft=power_of_two(0.128 * sample_rate), hop=sample_rate // FRAME_RATE)[:frames]
     return torch.nn.functional.pad(found, (0, frames - found.shape[0]), value=-1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.ndimage
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -39,8 +38,10 @@ def levels(samples: Samples, frames: int, frame_rate: float = FRAME_RATE) -> NDA
         block = np.square(samples[first * hop : min(frames, first + step) * hop], dtype=np.float64)
         block = np.pad(block, (0, -len(block) % hop)).reshape(-1, hop)
         power[first : first + len(block)] = block.mean(axis=1)
+    from scipy.ndimage import convolve1d  # here, as in `long_audio.bandpass`
+
     window = np.hanning(2 * round(WINDOW_SECONDS * frame_rate / 2) + 3)[1:-1]
-    smooth, weight = (scipy.ndimage.convolve1d(values, window, mode="constant") for values in (power, np.ones(frames)))
+    smooth, weight = (convolve1d(values, window, mode="constant") for values in (power, np.ones(frames)))
     loudest = float(smooth.max(initial=0.0))
     if loudest < 1e-10:  # -100 dB of full scale: nothing
         return np.full(frames, FLOOR, dtype=np.float32)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import scipy.fft
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
@@ -139,7 +138,9 @@ def _tall_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     batch, _, bins, frames = x.shape
     outside, inside, high, wide = weight.shape
-    length = scipy.fft.next_fast_len(bins + high - 1, real=True)
+    from scipy.fft import next_fast_len  # here, as in `long_audio.bandpass`
+
+    length = next_fast_len(bins + high - 1, real=True)
     # shifted in time by the padding, so that one product serves every tap
     padded = functional.pad(x.permute(0, 3, 1, 2), (0, 0, 0, 0, wide // 2, wide // 2))  # B, T + wide - 1, C, F
     spectrum = torch.fft.rfft(padded, n=length).permute(3, 0, 1, 2).reshape(length // 2 + 1, -1, inside)

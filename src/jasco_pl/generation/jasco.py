@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -220,7 +220,7 @@ class Jasco:
         """
         clip = Clip(torch.zeros(1, 0), self.codec.sample_rate, torch.zeros(0), request, {})
         clip.notes += read_prompt(request.text, frames, self.codec.frame_rate)[1]
-        grid = FrameGrid(frames, self.codec, self.model.normalize, self.frames(self.model.config.seconds))
+        grid = FrameGrid(frames, self.codec, self.model.normalize, self.frames(self.model.config.seconds), levels=self.compat is None)
         for kind in CONTROLS.values():
             asked = _asked_of(request, kind)
             shared = any(kind.option in other.details for other in CONTROLS.values())
@@ -276,12 +276,13 @@ class Jasco:
         solver: SolverConfig | None = None,
         progress: Progress | None = None,
         frames: int | None = None,
+        check: Callable[[], None] | None = None,
     ) -> tuple[Tensor, int]:
         """Latents [B, T, C] in the codec's scale, and the number of network evaluations (of the item that took most).
 
         What the control `painting` keeps comes back as it is. With that control, clips longer than those of the training are made window by
         window (`plan_windows`); without it, in one piece. `frames` is needed by a model without local controls alone; otherwise the
-        conditions tell it.
+        conditions tell it. `check` is called before every evaluation; what it raises ends the work.
         """
         terms = parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
         frames = next((raw.shape[1] for raw in conditions.local.values()), frames or self.frames(self.model.config.seconds))
@@ -292,7 +293,13 @@ class Jasco:
             def field_of(items: slice) -> Field:
                 only = self.compat.only if self.compat else None
                 velocity = self.velocity.under(self.model.context(seen.items(items), terms, noise.shape[1], only))
-                return guided_velocity(lambda z, t, count: velocity(z, t), terms, noise.device)
+
+                def evaluated(z: Tensor, t: Tensor, count: int) -> Tensor:
+                    if check is not None:
+                        check()
+                    return velocity(z, t)
+
+                return guided_velocity(evaluated, terms, noise.device)
 
             integrate = self.compat.solve if self.compat else solve
             solution = integrate(field_of, noise, solver or SolverConfig(), progress, self.model.path)
@@ -313,6 +320,7 @@ class Jasco:
         solver: SolverConfig | None = None,
         progress: Progress | None = None,
         at_once: int | None = None,
+        check: Callable[[], None] | None = None,
     ) -> list[Clip]:
         """Make one clip for every request.
 
@@ -323,11 +331,12 @@ class Jasco:
             solver: method, steps, tolerance.
             progress: told the share that is done.
             at_once: clips that are made side by side; None is as many as fit (`clips_at_once`).
+            check: called before every evaluation of the network; what it raises ends the work and comes out here.
 
         Raises:
             UserError: something in a request cannot be used; nothing has been computed then.
         """
-        return list(self.stream(requests, seconds, guidance, solver, progress, at_once))
+        return list(self.stream(requests, seconds, guidance, solver, progress, at_once, check))
 
     def stream(
         self,
@@ -337,6 +346,7 @@ class Jasco:
         solver: SolverConfig | None = None,
         progress: Progress | None = None,
         at_once: int | None = None,
+        check: Callable[[], None] | None = None,
     ) -> Iterator[Clip]:
         """The same, each clip as soon as it is made; all requests are read first."""
         requests = [requests] if isinstance(requests, Request) else list(requests)
@@ -350,7 +360,7 @@ class Jasco:
         for start in range(0, len(clips), max(at_once, 1)):
             part = clips[start : start + at_once]
             share = part_of(progress, start / len(clips), len(part) / len(clips))
-            yield from self._make(part, frames, guidance, solver, share)
+            yield from self._make(part, frames, guidance, solver, share, check)
 
     def _read_all(self, requests: Sequence[Request], frames: int) -> list[Clip]:
         """`read`, once for all that ask for the same but for the seed."""
@@ -365,11 +375,17 @@ class Jasco:
         return clips
 
     def _make(
-        self, clips: Sequence[Clip], frames: int, guidance: str | None, solver: SolverConfig | None, progress: Progress | None
+        self,
+        clips: Sequence[Clip],
+        frames: int,
+        guidance: str | None,
+        solver: SolverConfig | None,
+        progress: Progress | None,
+        check: Callable[[], None] | None,
     ) -> Iterator[Clip]:
         """One batch; a clip is decoded when it is asked for."""
         conditions = self.conditions([clip.request.text for clip in clips], [clip.asked for clip in clips], frames)
-        latents, evaluations = self.sample(conditions, [clip.request.seed for clip in clips], guidance, solver, progress, frames)
+        latents, evaluations = self.sample(conditions, [clip.request.seed for clip in clips], guidance, solver, progress, frames, check)
         for clip, item in zip(clips, latents, strict=True):
             audio = self.decode(item[None])[0]
             if clip.recording is not None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from jasco_pl.audio.files import loudness_normalize, write_audio
+from jasco_pl.audio.suffixes import SUBTYPES
 from jasco_pl.generation.jasco import Clip
-from jasco_pl.system.files import write_json
+from jasco_pl.system.files import explain_os_error, write_json
 
 
 def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: float | None = None) -> None:
@@ -15,3 +19,52 @@ def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: flo
     audio, loudness = loudness_normalize(clip.audio, clip.sample_rate)
     write_audio(path, audio, clip.sample_rate, compression=compression)
     write_json(path.with_suffix(".json"), {**settings, "loudness_before_lufs": loudness})
+
+
+def save_take(clip: Clip, path: Path, settings: dict[str, Any]) -> Path:
+    """The same, over nothing that is there: where `song.wav` or what goes with it exists, as `song-2.wav`, `song-3.wav`, ...
+
+    All of it appears whole. Of several processes that write into a folder at once each gets a name of its own.
+
+    Returns:
+        The path of the sound.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{path.stem[:32]}.", suffix=".part") as name:
+            fresh = Path(name) / f"take{path.suffix}"
+            save_clip(clip, fresh, settings)
+            return _placed(sorted(Path(name).iterdir(), key=lambda file: file.suffix != ".json"), path)
+    except OSError as error:
+        raise explain_os_error(error, path) from error
+
+
+def _placed(files: list[Path], path: Path) -> Path:
+    """Move files under the first free name; whoever gets the first of them, the JSON, has the name."""
+    for number in itertools.count(1):
+        place = path.with_name(f"{path.stem}-{number}{path.suffix}" if number > 1 else path.name)
+        if any(place.with_suffix(suffix).exists() for suffix in {*SUBTYPES, *(file.suffix for file in files)}):
+            continue
+        try:
+            _claim(files[0], place.with_suffix(files[0].suffix))
+        except FileExistsError:
+            continue
+        for file in files[1:]:
+            file.replace(place.with_suffix(file.suffix))
+        return place
+    raise AssertionError
+
+
+def _claim(file: Path, place: Path) -> None:
+    """Move a file to where nothing is, or raise FileExistsError; a link can do so in one step, but not on every file system."""
+    try:
+        os.link(file, place)
+    except FileExistsError:
+        raise
+    except OSError:
+        os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        file.replace(place)

@@ -20,7 +20,6 @@ from dataclasses import replace
 from typing import get_args
 
 import torch
-import torchdiffeq
 from torch import Tensor
 
 from jasco_pl.codec import Codec
@@ -111,6 +110,8 @@ class Audiocraft:
         """
         if config.method != "dopri5":
             return solve(field_of, noise, config, progress, path)
+        import torchdiffeq  # here, as in `flow.solver`
+
         field, evaluations = field_of(slice(None)), 0
 
         def counted(t: Tensor, z: Tensor) -> Tensor:

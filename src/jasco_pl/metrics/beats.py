@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 
-import mir_eval
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -25,6 +24,8 @@ def beat_f1(heard: ArrayLike, asked: ArrayLike) -> float:
     reference, estimate = (np.sort(np.asarray(times, dtype=np.float64).reshape(-1)) for times in (asked, heard))
     if not reference.size:
         return math.nan
+    import mir_eval  # here and below, as in `metrics.following`
+
     return float(mir_eval.beat.f_measure(reference, estimate, WINDOW)) if estimate.size else 0.0
 
 
@@ -51,4 +52,6 @@ def key_score(heard: str, asked: str) -> float:
     """
     if not asked:
         return math.nan
+    import mir_eval
+
     return float(mir_eval.key.weighted_score(asked, heard)) if heard else 0.0

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-import mir_eval
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
@@ -73,7 +72,6 @@ def frame_pair(heard: ArrayLike, asked: ArrayLike) -> tuple[NDArray[Any], NDArra
 
 Vocabulary = Literal["root", "majmin", "sevenths"]
 VOCABULARIES: tuple[Vocabulary, ...] = ("root", "majmin", "sevenths")
-_COMPARE = {"root": mir_eval.chord.root, "majmin": mir_eval.chord.majmin, "sevenths": mir_eval.chord.sevenths}
 
 
 def chord_accuracy(heard: ArrayLike, asked: ArrayLike, vocabulary: Vocabulary = "majmin") -> float:
@@ -92,10 +90,12 @@ def chord_accuracy(heard: ArrayLike, asked: ArrayLike, vocabulary: Vocabulary = 
     """
     if vocabulary not in VOCABULARIES:
         raise UserError(f"chord vocabulary {vocabulary!r} is not known: it is 'root', 'majmin' or 'sevenths'.")
+    import mir_eval  # here and below: to make music needs none of it
+
     left, right = frame_pair(heard, asked)
     pairs, frames = np.unique(np.stack([right, left]), axis=1, return_counts=True)
     written = [[harte(harmony.label(min(int(index), harmony.UNK))) for index in side] for side in pairs]
-    scores = _COMPARE[vocabulary](*written)
+    scores = getattr(mir_eval.chord, vocabulary)(*written)
     covered = scores >= 0
     return float((scores * frames)[covered].sum() / frames[covered].sum()) if covered.any() else math.nan
 
@@ -121,6 +121,8 @@ def onset_f1(heard: ArrayLike, asked: ArrayLike, window: float = WINDOW) -> floa
         return math.nan
     if not estimate.size:
         return 0.0
+    import mir_eval
+
     return float(mir_eval.onset.f_measure(reference, estimate, window=window)[0])
 
 

@@ -23,6 +23,7 @@ from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import loads, write_json
 from jasco_pl.system.intervals import require
 from jasco_pl.system.typed import typed
+from jasco_pl.system.undrawn import Undrawn
 
 log = logging.getLogger(__name__)
 
@@ -249,7 +250,7 @@ class JascoModel(nn.Module):
         Raises:
             UserError: they belong to another configuration.
         """
-        with torch.device("meta"):
+        with Undrawn():
             model = cls(config)
         check_state(tensors, model, path)
         kinds = {name: torch.float32 if tensor.is_floating_point() else tensor.dtype for name, tensor in tensors.items()}

@@ -6,21 +6,23 @@ import importlib.util
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, T5EncoderModel
 
+from jasco_pl.network.sentence import SentenceEncoder, read_sentence_encoder
 from jasco_pl.notation.timed_text import ALWAYS, Span
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.resources import load_pretrained, unavailable
+from jasco_pl.system.resources import unavailable
+
+if TYPE_CHECKING:
+    from jasco_pl.network.pretrained_text import PretrainedEncoder
 
 OFFLINE_ENCODER = "all-MiniLM-L6-v2"
 MAX_TOKENS = 128
 TOGETHER = {"cuda": 64}
 """Device -> new texts of one length that are encoded at once; elsewhere each alone."""
-# In the config.json of an encoder that was reduced: the tokenizer's ids whose rows are left of its embedding, in the rows' order
-KEPT_TOKENS = "kept_tokens"
 
 
 class TextEncoder:
@@ -45,17 +47,9 @@ class TextEncoder:
 
     def __init__(self, name: str = OFFLINE_ENCODER, device: torch.device | str = "cpu", cache_mb: float = 512.0) -> None:
         self.name, self.device, self.cache_mb = name, torch.device(device), cache_mb
-        source = resolve(name)
-        try:
-            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-            loader = T5EncoderModel if config.model_type in ("t5", "mt5", "umt5") else AutoModel
-            self.tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-            model = load_pretrained(loader, source).float()  # it may be stored in half precision
-            self.model: PreTrainedModel = model.eval().requires_grad_(False).to(self.device)
-        except Exception as error:  # transformers raises whatever a config.json provokes
-            raise unavailable("text encoder", name, error, f"{OFFLINE_ENCODER!r} works offline") from error
-        self.dim: int = getattr(self.model.config, "d_model", None) or self.model.config.hidden_size
-        self._rows = {token: row for row, token in enumerate(getattr(config, KEPT_TOKENS, ()))}
+        self.network = _load(name).to(self.device)
+        self.dim = self.network.dim
+        self._rows = {token: row for row, token in enumerate(self.network.kept)}
         self._cache: OrderedDict[str, Tensor] = OrderedDict()
         self._cached_bytes = 0
 
@@ -97,7 +91,7 @@ class TextEncoder:
         if together == 1 or len(fresh) < 2:
             return
         by_length: defaultdict[int, list[str]] = defaultdict(list)
-        for text, ids in zip(fresh, self.tokenizer(fresh, truncation=True, max_length=MAX_TOKENS)["input_ids"], strict=True):
+        for text, ids in zip(fresh, self.network.tokens(fresh), strict=True):
             by_length[len(ids)].append(text)
         for group in by_length.values():
             for first in range(0, len(group), together):
@@ -128,20 +122,34 @@ class TextEncoder:
         """States [L, dim] of texts of one length, on the CPU."""
         device = self.device.type
         with torch.autocast(device, enabled=False):  # a training's lower precision is the network's, not that of states kept for long
-            tokens = self.tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
-            ids = torch.cat(list(map(self._kept, texts, tokens["input_ids"]))) if self._rows else tokens["input_ids"]
-            states = self.model(input_ids=ids.to(self.device), attention_mask=tokens["attention_mask"].to(self.device)).last_hidden_state
+            ids = torch.tensor(list(map(self._kept, texts, self.network.tokens(texts))))
+            states: Tensor = self.network(ids.to(self.device))
         return [one.clone() for one in states.to("cpu", torch.float32, copy=True)]  # each may be forgotten alone
 
-    def _kept(self, text: str, ids: Tensor) -> Tensor:
-        """Ids [L] of the tokenizer as rows of a reduced embedding, [1, L]."""
-        if unknown := [token for token in ids.tolist() if token not in self._rows]:
-            pieces = ", ".join(map(repr, self.tokenizer.convert_ids_to_tokens(unknown)))
+    def _kept(self, text: str, ids: list[int]) -> list[int]:
+        """Ids of the tokenizer as rows of an embedding that may have been reduced."""
+        if not self._rows:
+            return ids
+        if unknown := [token for token in ids if token not in self._rows]:
+            pieces = ", ".join(map(repr, self.network.spelled(unknown)))
             raise UserError(
                 f"the text encoder {self.name!r} was reduced to other tokens than {pieces} of {text!r}: "
                 "only the words that it was reduced to are accepted."
             )
-        return torch.tensor([[self._rows[token] for token in ids.tolist()]])
+        return [self._rows[token] for token in ids]
+
+
+def _load(name: str) -> SentenceEncoder | PretrainedEncoder:
+    """The encoder of that name, by transformers only where it must be."""
+    source = resolve(name)
+    if (lean := read_sentence_encoder(source, MAX_TOKENS)) is not None:
+        return lean
+    try:
+        from jasco_pl.network.pretrained_text import PretrainedEncoder  # here: its import takes seconds
+
+        return PretrainedEncoder(source, MAX_TOKENS)
+    except Exception as error:  # transformers raises whatever a config.json provokes
+        raise unavailable("text encoder", name, error, f"{OFFLINE_ENCODER!r} works offline") from error
 
 
 def resolve(name: str) -> str:

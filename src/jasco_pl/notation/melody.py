@@ -6,14 +6,17 @@ import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pretty_midi
 from numpy.typing import ArrayLike, NDArray
 
 from jasco_pl.notation.harmony import FRAME_RATE, first_frame
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path
+
+if TYPE_CHECKING:
+    import pretty_midi
 
 BINS = 53
 LOWEST_MIDI = 43
@@ -47,6 +50,8 @@ def check_suffix(path: str | os.PathLike[str]) -> str:
 
 def to_midi(bins: NDArray[np.int8]) -> pretty_midi.PrettyMIDI:
     """Every run of equal bins [T] as one note of a track named `melody`."""
+    import pretty_midi  # here: to make music needs none of it
+
     track = pretty_midi.Instrument(program=0, name="melody")
     track.notes = [pretty_midi.Note(90, pitch, onset, offset) for pitch, onset, offset in bins_to_notes(bins)]
     midi = pretty_midi.PrettyMIDI(resolution=_TICKS, initial_tempo=120.0)

@@ -1,29 +1,22 @@
-"""A melody out of a MIDI file: which track it is on, and its notes one at a time in the range of the bins."""
+"""A melody out of a MIDI file: which part it is, and its notes one at a time in the range of the bins."""
 
 from __future__ import annotations
 
-import heapq
-import io
-import itertools
 import os
-import re
-import warnings
-from collections.abc import Iterable, Sequence
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import pretty_midi
-
 from jasco_pl.notation.melody import BINS, LOWEST_MIDI
+from jasco_pl.notation.melody_files import begins_late, read_bytes, read_start
+from jasco_pl.notation.midi_file import MidiFile, parse
+from jasco_pl.notation.midi_melody import choose, highest_at_a_time
+from jasco_pl.notation.midi_parts import Note, Part, Parts, read_parts
 from jasco_pl.system.errors import UserError
 
-SUFFIXES = (".mid", ".midi")
-MOST_BYTES = 64 << 20  # of a file, and of the array in one: the salience of five hours
 HIGHEST_MIDI = LOWEST_MIDI + BINS - 1
-_MELODY_NAMES = re.compile(r"melod|lead|vocal|voice|vox|sing|theme|tune", re.IGNORECASE)
-Note = tuple[int, float, float]
-"""MIDI pitch, onset and offset in seconds."""
+_LISTED = 12  # parts that a sentence names
+_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 
 @dataclass
@@ -31,131 +24,130 @@ class MidiMelody:
     """A melody that was read.
 
     Attributes:
-        notes: in order, one at a time, pitches within 43..95.
-        track: the name of the track, or where it has none its number among the file's instruments (from 0).
+        notes: in order, one at a time, pitches within 43..95; seconds from the one at which the clip takes it up.
+        part: where it was found.
+        parts: all that has notes in the file.
         remarks: for the user, on how it was read.
     """
 
     notes: list[Note]
-    track: str
+    part: Part
+    parts: list[Part]
     remarks: list[str] = field(default_factory=list)
 
+    @property
+    def track(self) -> str:
+        """The name of its track, or where that has none the number of the part."""
+        return self.part.name or str(self.part.number)
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """All of a melody's file.
-
-    Raises:
-        UserError: it is not there, cannot be read, or is too large.
-    """
-    try:
-        with open(path, "rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise UserError(f"melody file {os.fspath(path)!r} does not exist.") from None
-    except OSError as error:
-        raise UserError(f"melody file {os.fspath(path)!r} cannot be read: {error.strerror}.") from None
-    if len(content) > MOST_BYTES:
-        raise UserError(f"melody file {os.fspath(path)!r} is larger than {MOST_BYTES >> 20} MiB, which no melody is.")
-    return content
+    @property
+    def tracks(self) -> list[dict[str, Any]]:
+        """All parts, as JSON."""
+        return [
+            {"number": one.number, "name": one.name, "instrument": one.instrument, "notes": len(one.notes), "range": _range(one)}
+            for one in self.parts
+        ]
 
 
-def read_midi(path: str | os.PathLike[str], seconds: float, track: str | int | None = None) -> MidiMelody:
+def pitch_name(pitch: int) -> str:
+    """C4 is MIDI 60."""
+    return f"{_NAMES[pitch % 12]}{pitch // 12 - 1}"
+
+
+def read_midi(path: str | os.PathLike[str], seconds: float, track: str | int | None = None, start: float | None = None) -> MidiMelody:
     """Read the melody of a MIDI file.
 
-    The track asked for, or else the one with a melody's name, or else the most melody-like one: of the tracks that play mostly one note at
-    a time the highest. Where notes overlap the highest sounds; notes outside MIDI 43..95 are moved into it by octaves.
+    The track asked for, or else the part that is most like a melody (`midi_melody.choose`). Where notes overlap the highest sounds; the
+    whole melody moves by octaves into MIDI 43..95, and what is still outside is left out.
 
     Args:
         path: the file.
-        seconds: how much of it is wanted; only remarks depend on it.
-        track: name or number (from 0) of an instrument.
+        seconds: how much of it is wanted.
+        track: number (from 1, of the parts that have notes), name or instrument.
+        start: second of the file at which to take it up; None is 0, or its first note where that comes after `seconds`.
 
     Raises:
-        UserError: a missing or unreadable file, not a MIDI file, no notes in it, no such track.
+        UserError: a missing or unreadable file, not a MIDI file, no notes in it, no such track, nothing after `start`.
     """
     name = os.fspath(path)
-    content = read_bytes(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tempo changes on later tracks, common and harmless
-            midi = pretty_midi.PrettyMIDI(io.BytesIO(content))
-    except Exception as error:  # the parser raises whatever the bytes provoke: OSError, EOFError, KeyError, IndexError, ...
-        raise UserError(f"{name!r} is not a MIDI file that can be read ({str(error).rstrip('.') or type(error).__name__}).") from None
-    sounding = [instrument for instrument in midi.instruments if instrument.notes]
-    pitched = [instrument for instrument in sounding if not instrument.is_drum]
-    if not pitched:
-        raise UserError(f"MIDI file {name!r} holds {'only drums' if sounding else 'no notes'}; a melody needs at least one pitched note.")
-    chosen = _choose_track(midi.instruments, pitched, name, track)
-    place = midi.instruments.index(chosen)
-    called = chosen.name.strip()
-    remarks = [f"the melody is track {place}{f' ({called})' if called else ''} of {len(midi.instruments)}"] if len(pitched) > 1 else []
-    moved = sum(_into_range(note.pitch) != note.pitch and note.start < seconds for note in chosen.notes)
-    if moved:
-        remarks.append(
-            f"{moved} of {len(chosen.notes)} notes lay outside MIDI {LOWEST_MIDI}-{HIGHEST_MIDI} and were moved into it by octaves"
-        )
-    notes = highest_at_a_time((_into_range(note.pitch), float(note.start), float(note.end)) for note in chosen.notes)
-    return MidiMelody(notes, called or str(place), remarks)
+    file = parse(read_bytes(path), name)
+    found = read_parts(file)
+    if all(part.drums for part in found.parts):
+        holds = "only drums" if found.parts else "no notes"
+        wrong = "".join(f" ({remark})" for remark in _mended(file))
+        raise UserError(f"MIDI file {name!r} holds {holds}; a melody needs at least one pitched note{wrong}.")
+    chosen = choose(found) if track is None else _asked(found, name, track)
+    remarks = [_told(chosen, found)] if len(found.parts) > 1 else []
+    line, said = _into_range(highest_at_a_time(chosen.notes))
+    start = read_start(start)
+    if not line:
+        raise UserError(f"no note of track {_called(chosen)} of MIDI file {name!r} lies in MIDI {LOWEST_MIDI}-{HIGHEST_MIDI}.")
+    if start is None and line[0][1] >= seconds:
+        start = line[0][1]
+        said.append(begins_late(start))
+    if start and line[-1][2] <= start:
+        raise UserError(f"the melody in {name!r} ends after {line[-1][2]:.2f} s; nothing of it is left from second {start:g} on.")
+    notes = [(pitch, max(onset - (start or 0), 0.0), offset - (start or 0)) for pitch, onset, offset in line if offset > (start or 0)]
+    return MidiMelody(notes, chosen, found.parts, [*remarks, *said, *_mended(file)])
 
 
-def highest_at_a_time(notes: Iterable[Note]) -> list[Note]:
-    """Notes that may overlap -> what is heard at the top, in order; of equal pitches the one that began last."""
-    waiting = sorted((note for note in notes if note[2] > note[1]), key=lambda note: note[1])
-    times = sorted({time for _, *span in waiting for time in span})
-    sounding: list[tuple[int, float, int, float]] = []  # the top first: -pitch, -onset, place, offset
-    heard: list[tuple[int, Note]] = []
-    place = 0
-    for start, end in itertools.pairwise(times):
-        while place < len(waiting) and waiting[place][1] <= start:
-            pitch, onset, offset = waiting[place]
-            heapq.heappush(sounding, (-pitch, -onset, place, offset))
-            place += 1
-        while sounding and sounding[0][3] <= start:
-            heapq.heappop(sounding)
-        if not sounding:
-            continue
-        top = sounding[0]
-        if heard and heard[-1][0] == top[2] and heard[-1][1][2] == start:
-            heard[-1] = (top[2], (-top[0], heard[-1][1][1], end))
-        else:
-            heard.append((top[2], (-top[0], start, end)))
-    return [note for _, note in heard]
+def _into_range(line: list[Note]) -> tuple[list[Note], list[str]]:
+    """The line, moved by the fewest octaves that bring most of its notes into the range, and what to say of it."""
+
+    def inside(octaves: int) -> int:
+        return sum(LOWEST_MIDI <= pitch + 12 * octaves <= HIGHEST_MIDI for pitch, _, _ in line)
+
+    octaves = max(sorted(range(-5, 6), key=abs), key=inside)
+    moved = [(pitch + 12 * octaves, onset, offset) for pitch, onset, offset in line]
+    said = []
+    if octaves:
+        many = f"{abs(octaves)} octaves" if abs(octaves) > 1 else "an octave"
+        said.append(f"the melody was moved {'up' if octaves > 0 else 'down'} by {many}, to lie in MIDI {LOWEST_MIDI}-{HIGHEST_MIDI}")
+    kept = [note for note in moved if LOWEST_MIDI <= note[0] <= HIGHEST_MIDI]
+    if len(kept) < len(moved):
+        said.append(f"{len(moved) - len(kept)} of {len(moved)} notes lie outside MIDI {LOWEST_MIDI}-{HIGHEST_MIDI} and were left out")
+    return kept, said
 
 
-def _into_range(pitch: int) -> int:
-    while pitch < LOWEST_MIDI:
-        pitch += 12
-    while pitch > HIGHEST_MIDI:
-        pitch -= 12
-    return pitch
+def _asked(found: Parts, name: str, track: str | int) -> Part:
+    wanted = _plain(str(track))
+    by_name = [part for part in found.parts if part.name and _plain(part.name) == wanted]
+    by_number = [part for part in found.parts if wanted.isdecimal() and int(wanted) == part.number]
+    by_words = [part for part in found.parts if wanted and wanted in (_plain(part.name) + "\n" + part.instrument.lower())]
+    for candidates in (by_name, by_number, by_words):
+        if pitched := [part for part in candidates if not part.drums]:
+            return choose(Parts(pitched, found.words))
+    listed = _list([part for part in found.parts if not part.drums])
+    raise UserError(f"MIDI file {name!r} has no track {str(track)!r} with a melody; it has {listed}.")
 
 
-def _choose_track(every: Sequence[Any], pitched: Sequence[Any], name: str, track: str | int | None) -> Any:
-    if track is not None:
-        wanted = str(track).strip()
-        listed = ", ".join(f"{place} ({one.name.strip() or 'unnamed'})" for place, one in enumerate(every) if one in pitched)
-        by_name = [one for one in pitched if one.name.strip().lower() == wanted.lower()]
-        by_number = [every[int(wanted)]] if wanted.isdecimal() and int(wanted) < len(every) else []
-        for one in by_name or by_number:
-            if one in pitched:
-                return one
-        raise UserError(f"MIDI file {name!r} has no track {wanted!r} with a melody; it has {listed}.")
-    named = [one for one in pitched if _MELODY_NAMES.search(one.name)]
-    longest = max(_seconds(one) for one in pitched)
-    lasting = [one for one in pitched if _seconds(one) >= longest / 4]  # not two notes of a bell
-    single = [one for one in lasting if _monophony(one) >= 0.8]
-    return max(named or single or lasting, key=lambda one: (np.mean([note.pitch for note in one.notes]), -every.index(one)))
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).strip().casefold()
 
 
-def _seconds(instrument: Any) -> float:
-    return float(sum(note.end - note.start for note in instrument.notes))
+def _told(chosen: Part, found: Parts) -> str:
+    sung = ", to which the words are sung" if found.sung(chosen) > 0.5 else ""
+    others = _list([part for part in found.parts if part is not chosen])
+    return (
+        f"the melody is track {_called(chosen)} of {len(found.parts)}, {_range(chosen)}{sung}; "
+        f"the file also has {others}; --track takes another"
+    )
 
 
-def _monophony(instrument: Any) -> float:
-    """Share of notes that begin when the one before has (nearly) ended."""
-    notes = sorted(instrument.notes, key=lambda note: note.start)
-    free = [
-        after.start >= before.end - 0.5 * (before.end - before.start) and after.start > before.start
-        for before, after in itertools.pairwise(notes)
-    ]
-    return float(np.mean(free)) if free else 1.0
+def _called(part: Part) -> str:
+    return f"{part.number} ({', '.join(filter(None, (part.name, part.instrument)))})"
+
+
+def _list(parts: list[Part]) -> str:
+    more = f" and {len(parts) - _LISTED} more" if len(parts) > _LISTED else ""
+    return ", ".join(map(_called, parts[:_LISTED])) + more
+
+
+def _range(part: Part) -> str:
+    pitches = [pitch for pitch, _, _ in part.notes]
+    return f"{pitch_name(min(pitches))}-{pitch_name(max(pitches))}"
+
+
+def _mended(file: MidiFile) -> list[str]:
+    said = [f"{what} ({times} times)" if times > 1 else what for what, times in file.repairs.items()]
+    return [f"the MIDI file was mended: {'; '.join(said)}"] if said else []

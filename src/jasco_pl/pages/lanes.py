@@ -14,7 +14,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import mir_eval
 import numpy as np
 from numpy.typing import NDArray
 
@@ -249,6 +248,8 @@ class Events(Lane):
 
     def verdicts(self, asked: Side, heard: Side) -> tuple[Side, Side]:
         """A verdict an event of each side; times ascend."""
+        import mir_eval  # here, as in `metrics.following`
+
         pairs = mir_eval.util.match_events(asked, heard, self.window) if len(asked) and len(heard) else []
         sides = np.full(len(asked), WRONG), np.full(len(heard), WRONG)
         for pair in pairs:

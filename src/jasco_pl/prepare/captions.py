@@ -52,6 +52,10 @@ class CaptionOptions:
     the same)."""
     variants: int = 4
     """How many captions are drawn for a track that has tags; equal ones count once. Every given caption is the start of at least one."""
+    measured: bool = False
+    """Where a track would get none, say tempo and key as they are heard: "music at 96 bpm in D minor". Programs hear them, and are wrong at
+    times: of 70 composed pieces 44 tempi were right and 16 half or double, of 66 with chords 39 keys; the stage beats hears tempi better.
+    It holds for what is in the set already, too."""
 
     def __post_init__(self) -> None:
         """Look at what can be looked at without any data; raises UserError."""
@@ -116,6 +120,16 @@ def make_captions(name: str, given: Sequence[str], tags: Tags, options: CaptionO
             description = ""
         drawn.append(_joined(description, worded))
     return list(dict.fromkeys(drawn))
+
+
+def measured_captions(tempo: float | None, key: str | None) -> list[str]:
+    """What can be said of music of which nothing is known but what was heard: tempo (beats a minute) and key ("D minor"), each alone too.
+
+    Returns:
+        None of what was not heard.
+    """
+    said = [words for words in (_tempo(tempo) and f"at {_tempo(tempo)} bpm", _key(key) and f"in {_key(key)}") if words]
+    return [f"music {words}" for words in dict.fromkeys([" ".join(said), *said]) if words]
 
 
 def _joined(description: str, worded: str) -> str:

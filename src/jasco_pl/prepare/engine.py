@@ -17,20 +17,38 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 
 from jasco_pl.data.shards import INDEX, write_index, write_shard
 from jasco_pl.extract.latents import fingerprint
+from jasco_pl.metrics.beats import tempo
+from jasco_pl.notation.beats import beat_times
+from jasco_pl.prepare.captions import measured_captions
 from jasco_pl.prepare.config import HEARD, PrepareConfig
 from jasco_pl.prepare.jobs import FACTS, Job, Stages, run_here, run_processes, run_ray
 from jasco_pl.prepare.jobs import REJECTED as REFUSAL
-from jasco_pl.prepare.plan import Held, Planned, cut, describe, find_held, group, read_json, read_lines, read_tracks, scan, write_lines
+from jasco_pl.prepare.plan import (
+    Held,
+    Planned,
+    cut,
+    describe,
+    find_held,
+    group,
+    read_json,
+    read_lines,
+    read_tracks,
+    scan,
+    track_of,
+    write_lines,
+)
 from jasco_pl.prepare.report import write_report
 from jasco_pl.prepare.rules import Rejected
 from jasco_pl.prepare.source import find_tracks
@@ -123,7 +141,10 @@ class Preparation:
                 Group([self._job(by_id[name], list(self.stages)) for name in ids])
                 for ids in group([one for one in planned if one.id not in have], self.config.shard_minutes, self.work)
             ]
-            groups += [Group(jobs, shard) for shard in held if (jobs := self._lacking(shard, by_id))]
+            for shard in held:
+                jobs = self._lacking(shard, by_id)
+                if jobs or any(self._heard(records.get(track_of(entry["id"])), {}) for entry in shard.entries if not entry["captions"]):
+                    groups.append(Group(jobs, shard))
             names = {shard.name for shard in held}
             for one, name in self._carry_out(groups, by_id, records):
                 names -= {one.base.name} if one.base else set()
@@ -186,6 +207,8 @@ class Preparation:
             whole[name] = (fields | job.tensors(), captions)
         if not whole:
             return None
+        known = {name: taken[name].record() if name in taken else records.get(name) for name in whole}
+        whole = {name: (fields, captions or self._heard(known[name], fields)) for name, (fields, captions) in whole.items()}
         samples = [sample for name in sorted(whole) for sample in cut(name, *whole[name], self.segment)]
         content = [[sample.id, sorted(sample.tensors), sample.captions] for sample in samples]
         digest = hashlib.blake2b(json.dumps([self.codec_mark, content]).encode(), digest_size=6).hexdigest()
@@ -193,12 +216,21 @@ class Preparation:
         for name, job in taken.items():
             fields, captions = whole[name]
             records[name] = describe(job, by_id[name], records.get(name, {}), fields, captions, self.codec["frame_rate"])
+        for name in whole.keys() & records.keys():
+            records[name] = {**records[name], "captions": list(whole[name][1])}
         write_json(self.work / SETTINGS, self._described(self.settings["rules"]))
-        write_json(self.work / f"tracks-{shard}.json", [records[name] for name in sorted(taken)])
+        write_json(self.work / f"tracks-{shard}.json", [records[name] for name in sorted(whole.keys() & records.keys())])
         write_shard(self.out, shard, samples, self.codec_mark)
         for job in taken.values():
             job.clear()
         return shard
+
+    def _heard(self, record: Mapping[str, Any] | None, fields: Mapping[str, Tensor]) -> list[str]:
+        """Captions of a track about which nothing is said, if they are wanted; the tempo from its beats, where those are known."""
+        if record is None or not self.config.captions.measured:
+            return []
+        bpm = tempo(beat_times(fields["beats"][:, 0].numpy(), self.codec["frame_rate"])) if "beats" in fields else math.nan
+        return measured_captions(record.get("tempo") if math.isnan(bpm) else bpm, record.get("key"))
 
     def _finish(self, names: Sequence[str], records: Mapping[str, dict[str, Any]], rejections: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Write what describes the set, and remove what it no longer needs."""

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import EncodecConfig, EncodecModel, T5Config, T5EncoderModel
+from transformers import AutoTokenizer, EncodecConfig, EncodecModel, T5Config, T5EncoderModel
 
 from jasco_pl.codec import Codec, load_codec
 from jasco_pl.codec.encodec import OFFICIAL, EncodecCodec
 from jasco_pl.network.model import JascoModel, ModelConfig
-from jasco_pl.network.text import TextEncoder
+from jasco_pl.network.text import OFFLINE_ENCODER, resolve
 from jasco_pl.training.cli import Unstarted, quiet
 
 T5 = "t5-base"
@@ -82,5 +82,5 @@ def _codec(config: ModelConfig, folder: Path) -> Codec:
 def _t5(folder: Path) -> Path:
     shape = T5Config(d_model=768, d_kv=64, d_ff=3072, num_layers=12, num_heads=12)
     T5EncoderModel(shape).save_pretrained(folder)
-    TextEncoder().tokenizer.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(resolve(OFFLINE_ENCODER)).save_pretrained(folder)
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import lightning
@@ -81,6 +82,43 @@ class Speed(Callback):
     def on_validation_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """A validation is no training step."""
         self._ended = None
+
+
+class EarlyValidation(Callback):
+    """Validates, with whatever listens then, after a few steps that are sooner than `trainer.val_check_interval`: what is wrong with data,
+    conditions or a checkpoint that the training starts from can be heard before an hour has passed.
+
+    Args:
+        steps: after which of them; 0 is before the first.
+    """
+
+    def __init__(self, steps: Sequence[int] = (0, 50)) -> None:
+        for step in steps:
+            require("[0, inf)", steps__of__the__early__validation=step)
+        self.steps = frozenset(steps)
+        self._interval: int | float | None = None
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Before the first step, and of a run that goes on no more; after all callbacks and the module have started."""
+        if 0 in self.steps and trainer.global_step == 0 and trainer.enable_validation:
+            trainer.validating = True
+            trainer.fit_loop.epoch_loop.val_loop.run()
+            trainer.training = True
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Let Lightning, which asks itself behind this hook, find that it is time."""
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if stepped and trainer.global_step in self.steps and trainer.val_check_batch is not None:
+            loop = trainer.fit_loop.epoch_loop
+            self._interval = trainer.val_check_batch
+            trainer.val_check_batch = 1 + (loop.total_batch_idx if trainer.check_val_every_n_epoch is None else loop.batch_idx)
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Any, batch_idx: int) -> None:
+        """From here on it is the interval's turn again."""
+        if self._interval is not None:
+            trainer.val_check_batch, self._interval = self._interval, None
 
 
 class Listen(Callback):

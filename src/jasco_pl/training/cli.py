@@ -5,25 +5,34 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
+import shlex
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.plugins import CheckpointIO, ClusterEnvironment
+from lightning.fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from jasco_pl.controls import stored_fields
 from jasco_pl.data.datamodule import ShardDataModule
+from jasco_pl.data.remote import CacheOptions
+from jasco_pl.data.shards import ShardReader
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.intervals import require
 from jasco_pl.system.locks import alone
 from jasco_pl.training.checkpoint_io import AtomicCheckpointIO
+from jasco_pl.training.controls_of_data import Fed, controls_of, less
 from jasco_pl.training.guard import GradientGuard, Heartbeat, StopSignals, lost_contact
 from jasco_pl.training.history import SessionRecord
+from jasco_pl.training.launch import is_task
 from jasco_pl.training.module import JascoModule
 from jasco_pl.training.progress import StepBar
 from jasco_pl.training.sharded import ShardedStrategy
@@ -35,6 +44,7 @@ NOISE = (
     r".*args parameter is intended to run from within Python.*",  # it is
     r".*there is no last checkpoint available.*",  # the first start of a run that the same command resumes
     r".*Checkpoint directory .* exists and is not empty.*",  # every later start
+    r".*is smaller than the logging interval.*",  # a small set; figures are logged over its epochs
     r".*To copy construct from a tensor.*",  # Lightning's monitor of a learning rate that is one
 )
 # Of the trainer's options: what Lightning takes, trains with, or stumbles over later
@@ -44,7 +54,13 @@ NUMBERS = {
     "[-1, inf)": ("max_steps", "max_epochs", "num_sanity_val_steps"),
     "(0, inf)": ("val_check_interval",),
 }
-ADVERTISEMENT = ("💡 Tip", "TPU available")
+LAST = "last.ckpt"
+ADVERTISEMENT = (
+    "💡 Tip",
+    "TPU available",
+    "`weights_only` was not set",  # which is how our own reading of checkpoints is told what it does anyway
+    "`Trainer.fit` stopped: `max_steps",  # the last lines of a training say more
+)
 
 
 class CheckedCLI(LightningCLI):
@@ -74,8 +90,10 @@ class CheckedCLI(LightningCLI):
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
         for interval, names in NUMBERS.items():
             require(interval, **{name: config.get(name) for name in names if isinstance(config.get(name), int | float)})
-        if isinstance(config.get("devices"), int) and config["devices"] != -1:  # which is all of them
-            require("[1, inf)", devices=config["devices"])
+        devices = config.get("devices")
+        devices = int(devices) if isinstance(devices, str) and re.fullmatch(r"\s*-?\d+\s*", devices) else devices
+        if isinstance(devices, int) and devices != -1:  # which is all of them
+            require("[1, inf)", devices=devices)
         return super()._instantiate_trainer(config, callbacks)
 
 
@@ -91,6 +109,24 @@ class JascoCLI(CheckedCLI):
         """The model's controls say which stored fields are read, the crops how long the model's clips are: one place, not two."""
         parser.link_arguments("model.config.controls", "data.fields", compute_fn=stored_fields)
         parser.link_arguments("data.seconds", "model.config.seconds")
+        parser.add_argument(
+            "--unfed_controls",
+            type=Literal["refuse", "leave_out"],
+            default="refuse",
+            help="what becomes of controls whose field data.train has not throughout: nothing is trained, or the model goes without",
+        )
+
+    def before_instantiate_classes(self) -> None:
+        """Leave out the controls that the training data cannot feed, if that is asked for."""
+        config = self.config[self.subcommand]
+        data, model = config.data, config.model
+        self._fed: Fed | None = None
+        if config.unfed_controls == "leave_out":
+            self._fed = Fed.of(ShardReader(data.train, cache=CacheOptions(data.cache, data.cache_gb)), model.config.controls)
+            model.config.controls = less(model.config.controls, self._fed.unfed)
+            data.fields = stored_fields(model.config.controls)
+            if model.dropout is not None:
+                model.dropout.exceptions = less(model.dropout.exceptions, self._fed.unfed)
 
     def _parse_ckpt_path(self) -> None:
         """Take no options from a checkpoint: what the configuration and the command line say holds on resume too."""
@@ -109,15 +145,34 @@ class JascoCLI(CheckedCLI):
         plugins = config.get("plugins") or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):  # Lightning's own reads a URL with all that pickles can do
-            config["plugins"] = [*plugins, AtomicCheckpointIO()]
+            plugins = [*plugins, AtomicCheckpointIO()]
+        slurm = "SLURM_NTASKS" in os.environ or shutil.which("srun") is not None
+        if slurm and not (is_task(os.environ) or TorchElasticEnvironment.detect()):  # a shell of salloc: no other tasks will come
+            plugins = [*plugins, *([] if any(isinstance(plugin, ClusterEnvironment) for plugin in plugins) else [LightningEnvironment()])]
+        config["plugins"] = plugins
         steps = config.get("val_check_interval")
         if isinstance(steps, int):  # as `max_steps`; Lightning counts the parts that a step is accumulated from
             config["val_check_interval"] = steps * config.get("accumulate_grad_batches", 1)
         return super()._instantiate_trainer(config, callbacks)
 
     def _run_subcommand(self, subcommand: str) -> None:
-        with working_in(self.trainer) if subcommand == "fit" else contextlib.nullcontext():
+        if subcommand != "fit":
             super()._run_subcommand(subcommand)
+            return
+        with working_in(self.trainer):
+            if self.trainer.is_global_zero:
+                for line in self._before():
+                    print(line, file=sys.stderr)
+            super()._run_subcommand(subcommand)
+            if self.trainer.is_global_zero:
+                for line in results(self.trainer):
+                    print(line, file=sys.stderr)
+
+    def _before(self) -> list[str]:
+        """What is said of controls and texts before the first step."""
+        data, start = self.datamodule, self.model.start_from
+        fed = self._fed or Fed.of(ShardReader(data.train_folder, cache=CacheOptions(data.cache, data.cache_gb)), self.model.config.controls)
+        return fed.lines(start, controls_of(start), offer=self._fed is not None)
 
 
 class Unstarted(JascoCLI):
@@ -160,6 +215,24 @@ def working_in(trainer: Trainer) -> Iterator[None]:
             held.enter_context(alone(folder, taken))
         print(f"training into {trainer.log_dir}; watch it with `make tensorboard`", file=sys.stderr)
         yield
+
+
+def results(trainer: Trainer) -> list[str]:
+    """Where the checkpoints of a training are, and what makes a model of them."""
+    savers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint) and callback.dirpath]
+    lasts = [path for saver in savers if (path := saver.last_model_path) and os.path.exists(path)]
+    lasts = lasts or [str(file) for saver in savers if (file := Path(str(saver.dirpath)) / LAST).exists()]
+    found = [f"{trainer.global_step} steps are done: {path}" for path in lasts[:1]]
+    found += [
+        f"best by {saver.monitor} ({float(saver.best_model_score):.3g}): {saver.best_model_path}"  # type: ignore[arg-type]
+        for saver in savers
+        if saver.monitor and saver.best_model_path
+    ]
+    if found:
+        name = Path(trainer.log_dir or "mine").name
+        taken = shlex.join(["jasco", "export", found[-1].rpartition(": ")[2], "-o", f"checkpoints/{name}"])
+        found.append(f"a folder for `jasco generate --checkpoint checkpoints/{name}` is made by: {taken}")
+    return found
 
 
 def quiet() -> None:

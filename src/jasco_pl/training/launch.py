@@ -4,7 +4,8 @@ python -m jasco_pl.training.launch --nodes 4 --devices 8 --strategy fsdp -- -c c
 
 One node and no strategy: `jasco fit` itself. More: this node's torchrun line is printed and run; every node runs the same command, with
 NODE_RANK (0 .. nodes - 1) and MASTER_ADDR (where rank 0 is reached; MASTER_PORT, default 29500) in the environment. Where sbatch is there,
-and this is no job already: conf/slurm/train.sbatch is submitted.
+and this is no job already: conf/slurm/train.sbatch is submitted; --local runs here all the same. What runs here does not see SLURM's
+variables, unless this is one of several tasks that srun started: in a shell of salloc Lightning would wait for tasks that nobody starts.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ def fit_arguments(arguments: Sequence[str], nodes: int, devices: int | str, stra
 def sbatch_command(arguments: Sequence[str], nodes: int, devices: str, strategy: str, options: str) -> list[str]:
     """The submission of a job."""
     if devices == "auto":
-        raise UserError("DEVICES=auto is not accepted for a SLURM job: say how many GPUs a node has, as in DEVICES=8.")
+        raise UserError(
+            "DEVICES=auto is not accepted for a SLURM job: say how many GPUs a node has, as in DEVICES=8; LOCAL=1 trains on this machine."
+        )
     number = count("DEVICES", devices)
     sizes = [f"--nodes={nodes}", f"--ntasks-per-node={number}", f"--gpus-per-node={number}"]
     return ["sbatch", *sizes, *shlex.split(options), str(TEMPLATE), *fit_arguments(arguments, nodes, number, strategy)]
@@ -83,15 +86,37 @@ def torchrun_command(arguments: Sequence[str], nodes: int, devices: str, strateg
     return [*run, *fit_arguments(arguments, nodes, number, strategy)]
 
 
-def command(arguments: Sequence[str], nodes: int, devices: str, strategy: str, options: str, environment: Mapping[str, str]) -> list[str]:
+def is_task(environment: Mapping[str, str]) -> bool:
+    """Whether this process is one of several that srun started, which belong together."""
+    number = environment.get("SLURM_STEP_NUM_TASKS", "")
+    return number.isdecimal() and int(number) > 1
+
+
+def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of what runs on this machine."""
+    return dict(environment) if is_task(environment) else {k: v for k, v in environment.items() if not k.startswith("SLURM_")}
+
+
+def command(
+    arguments: Sequence[str], nodes: int, devices: str, strategy: str, options: str, environment: Mapping[str, str], local: bool = False
+) -> list[str]:
     """What is to be run on this machine.
+
+    Args:
+        arguments: of `jasco fit`.
+        nodes: machines.
+        devices: on each, or auto.
+        strategy: a name of `OVERLAYS`.
+        options: of sbatch.
+        environment: in which it runs.
+        local: submit nothing, wherever this is.
 
     Raises:
         UserError: a number or name is not accepted.
     """
     if strategy not in OVERLAYS:
         raise UserError(f"STRATEGY={strategy} is unknown: {', '.join(OVERLAYS)} are accepted.")
-    if "SLURM_JOB_ID" not in environment and shutil.which("sbatch", path=environment.get("PATH")):
+    if not local and "SLURM_JOB_ID" not in environment and shutil.which("sbatch", path=environment.get("PATH")):
         return sbatch_command(arguments, nodes, devices, strategy, options)
     if nodes > 1 or strategy != "auto":
         return torchrun_command(arguments, nodes, devices, strategy, environment)
@@ -118,12 +143,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--devices", default="auto", help="processes on each, one a GPU (default %(default)s)")
     parser.add_argument("--strategy", default="auto", help=f"{', '.join(OVERLAYS)} (default %(default)s)")
     parser.add_argument("--sbatch", default="", metavar="OPTIONS", help="more options of sbatch")
+    parser.add_argument("--local", action="store_true", help="on this machine, though SLURM is there")
     parser.add_argument("--check", action="store_true", help="only say whether these are accepted")
     parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="for `jasco fit`, after --")
     args = parser.parse_args(argv)
     try:
         nodes = count("NODES", args.nodes)
-        run = command(args.arguments, nodes, args.devices, args.strategy, args.sbatch, os.environ)
+        run = command(args.arguments, nodes, args.devices, args.strategy, args.sbatch, os.environ, args.local)
     except UserError as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
@@ -133,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if run[0] == "sbatch":
         Path("runs/slurm").mkdir(parents=True, exist_ok=True)  # SLURM would end the job without a word
         return subprocess.run(run).returncode
-    os.execvp(run[0], run)
+    os.execvpe(run[0], run, surroundings(os.environ))
 
 
 if __name__ == "__main__":

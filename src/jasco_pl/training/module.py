@@ -383,6 +383,12 @@ class JascoModule(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the average back; refuse a checkpoint of another network."""
+        had = checkpoint.get("model_config", {}).get("controls", self.config.controls)
+        if set(had) != set(self.config.controls):
+            raise UserError(
+                f"{str(self.trainer.ckpt_path)!r} was trained with the controls {', '.join(had) or 'none'}; now there are "
+                f"{', '.join(self.config.controls) or 'none'}: name another run (--trainer.logger.init_args.name), or those controls."
+            )
         if "state_dict" in checkpoint:  # shards are compared before they are read, and read into place
             check_state(network_weights(checkpoint["state_dict"]), self.model, str(self.trainer.ckpt_path))
         self._stored_average = checkpoint.get("ema")

@@ -15,9 +15,10 @@ from jasco_pl.audio.files import read_audio, write_audio
 from jasco_pl.cli import main
 from jasco_pl.extract import chordino
 from jasco_pl.extract.heard import Heard
+from jasco_pl.generation.asked import Asked
 from jasco_pl.generation.jasco import Clip, Request
 from jasco_pl.network.model import JascoModel, ModelConfig
-from jasco_pl.studies.demo import Asked, Shown, generate_command, write_readme
+from jasco_pl.studies.demo import Shown, generate_command, write_readme
 
 RATE = 32000
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torchdiffeq
 from torch import Tensor
 
 from jasco_pl.network.flow.config import SolverConfig
@@ -99,6 +98,8 @@ def _fixed(field: Field, noise: Tensor, config: SolverConfig, progress: Progress
 
 
 def _adaptive(field_of: Callable[[slice], Field], noise: Tensor, config: SolverConfig, progress: Progress | None) -> Solution:
+    import torchdiffeq  # here: no other method needs it
+
     latents, most, done = [], 0, 0.0
     items = noise.shape[0]
     span = torch.tensor([0.0, END], device=noise.device, dtype=torch.float32)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from jasco_pl.compose.captions import wording
-from jasco_pl.network.text import KEPT_TOKENS
+from jasco_pl.network.sentence import KEPT_TOKENS
 from jasco_pl.system.files import write_json
 
 EMBEDDING = "embeddings.word_embeddings.weight"

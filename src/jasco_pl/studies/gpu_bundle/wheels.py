@@ -44,7 +44,6 @@ CARRIED = (
     "pooch",
     "pretty_midi",
     "pycparser",
-    "pyloudnorm",
     "pytorch-lightning",
     "safetensors",
     "six",

@@ -1,0 +1,200 @@
+"""Clips that `jasco generate` wrote, a recording with its JSON beside it, measured against what that says was asked for.
+
+Chords are compared as they were read, in the seconds for which they held; a melody, drums or dynamics that came from a file are read from
+it again, so that it has to be where it was, or beside the clip. There is no reference: a clip is compared with the request alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from jasco_pl.audio.files import SAMPLE_RATE, read_audio
+from jasco_pl.audio.suffixes import SUBTYPES
+from jasco_pl.codec import Codec
+from jasco_pl.controls import ADHERENCES, CONTROLS, Adherence, AudioControl, Control
+from jasco_pl.controls.adherence import CHORDS, ONSETS
+from jasco_pl.controls.base import FrameGrid
+from jasco_pl.extract.heard import Heard, Part
+from jasco_pl.generation.outline import MAX_PAINTED_SECONDS
+from jasco_pl.metrics.report import Figure, Row, aligned_table, markdown_table
+from jasco_pl.notation import harmony
+from jasco_pl.notation.harmony import FRAME_RATE, first_frame
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import write_json, write_text
+from jasco_pl.system.typed import read_typed, typed
+
+COLUMNS = [column for adherence in ADHERENCES for column in adherence.columns]
+"""Of the figures."""
+
+
+@dataclass
+class Said:
+    """What the JSON of a clip says of what was asked for; the rest of it is not needed."""
+
+    request: dict[str, Any]
+    controls: list[str] = field(default_factory=list)
+    chords_read: list[tuple[str, float]] = field(default_factory=list)
+    during: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+
+@dataclass
+class Measured:
+    """One clip: its figures by the keys of `COLUMNS`, and why there are none where there might be."""
+
+    name: str
+    figures: dict[str, float]
+    notes: list[str]
+
+
+def find_clips(folder: str | Path) -> list[tuple[Path, Path]]:
+    """(recording, JSON) of every clip in a folder.
+
+    Raises:
+        UserError: there is no such folder, or no clip in it.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise UserError(f"{str(folder)!r} is no folder of clips.")
+    pairs = [(note.with_suffix(suffix), note) for note in sorted(place.glob("*.json")) for suffix in SUBTYPES]
+    found = [(audio, note) for audio, note in pairs if audio.is_file()]
+    if not found:
+        raise UserError(f"{str(folder)!r} holds no clip with a JSON of the same name beside it, as `jasco generate` writes them.")
+    return found
+
+
+def measure_clip(audio: Path, note: Path) -> Measured:
+    """One clip against its request.
+
+    Raises:
+        UserError: the recording cannot be read, or the JSON is not that of a clip.
+    """
+    said = _read(note)
+    heard = Heard(read_audio(audio, SAMPLE_RATE, max_seconds=MAX_PAINTED_SECONDS), SAMPLE_RATE)
+    notes: list[str] = []
+    conditions = dict(_conditions(said, heard, note, notes))
+    drums = _drums(said, heard, note, notes)
+    figures: dict[str, float] = {}
+    for adherence in ADHERENCES:
+        asked = adherence.asked(conditions, drums)
+        if asked is None:
+            continue
+        if missing := adherence.missing():
+            notes.append(f"{adherence.name}: {missing}")
+            continue
+        found = adherence.figures(heard, asked, _part(adherence, said, heard) or heard.whole)
+        figures |= {column.key: found[column.key] for column in adherence.columns if not math.isnan(found[column.key])}
+    if not figures and not notes:
+        notes.append("nothing was asked for that can be measured")
+    return Measured(audio.name, figures, notes)
+
+
+def _read(note: Path) -> Said:
+    values = read_typed(note, dict[str, Any])
+    try:
+        said = typed({name: values[name] for name in Said.__dataclass_fields__ if name in values}, Said)
+        if unknown := [label for label, _ in said.chords_read if label not in harmony.LABELS]:
+            raise ValueError(f"there is no chord {unknown[0]!r}")
+    except ValueError as error:
+        raise UserError(f"{str(note)!r} is not the JSON of a clip, as `jasco generate` writes it: {error}.") from None
+    return said
+
+
+def _conditions(said: Said, heard: Heard, note: Path, notes: list[str]) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """Raw frames of what was asked for, by control; but for what is audio."""
+    if said.chords_read:
+        yield CHORDS.name, harmony.changes_to_frames(said.chords_read, heard.frames, FRAME_RATE)
+    still = SimpleNamespace(sample_rate=SAMPLE_RATE, hop=SAMPLE_RATE // FRAME_RATE, frame_rate=float(FRAME_RATE))
+    grid = FrameGrid(heard.frames, cast(Codec, still), lambda latents: latents, heard.frames)
+    for name in said.controls:
+        kind = CONTROLS.get(name)
+        if kind is None or kind.adherence is None or kind.adherence is CHORDS or issubclass(kind, AudioControl):
+            continue
+        asked = {option.name: said.request.get(option.name, option.default) for option in kind.options()}
+        if asked[kind.option.name] is None:
+            continue
+        try:
+            yield name, cast(Any, kind)().read(_located(asked, kind, note), grid).raw
+        except (UserError, TypeError, ValueError, AttributeError) as error:  # whatever somebody wrote into the JSON
+            notes.append(f"{kind.option.name} cannot be read again: {str(error).rstrip('.')}")
+
+
+def _located(asked: dict[str, Any], kind: type[Control], note: Path) -> dict[str, Any]:
+    """With the file beside the clip where it is not where it was."""
+    source = asked[kind.option.name]
+    beside = note.parent / Path(source).name if isinstance(source, str) else note
+    return {**asked, kind.option.name: str(beside)} if isinstance(source, str) and not Path(source).exists() and beside.is_file() else asked
+
+
+def _drums(said: Said, heard: Heard, note: Path, notes: list[str]) -> Heard | None:
+    """The drum part, repeated to the length of the clip; None where none was asked for or it is gone."""
+    if not isinstance(said.request.get("drums"), str):
+        return None
+    source = _located({"drums": said.request["drums"]}, CONTROLS["drums"], note)["drums"]
+    try:
+        loop = read_audio(source, SAMPLE_RATE, max_seconds=heard.frames / FRAME_RATE)
+    except UserError as error:
+        notes.append(f"drums cannot be read again: {str(error).rstrip('.')}")
+        return None
+    length = heard.audio.shape[-1]
+    given = Heard(torch.tile(loop, (1, -(-length // loop.shape[-1])))[:, :length], SAMPLE_RATE)
+    if (part := _part(ONSETS, said, heard)) is not None:
+        given.onsets = part.times(given.onsets)
+    return given
+
+
+def _part(adherence: Adherence, said: Said, heard: Heard) -> Part | None:
+    """The frames in which a clip was to follow what is measured; None is all of them."""
+    masks = []
+    for name, stretches in said.during.items():
+        if name in CONTROLS and CONTROLS[name].adherence is adherence:
+            mask = np.full(heard.frames, False)
+            for start, end in stretches:
+                mask[first_frame(max(start, 0.0), FRAME_RATE) : first_frame(max(end, 0.0), FRAME_RATE)] = True
+            masks.append(mask)
+    return Part.of(np.logical_and.reduce(masks)) if masks else None
+
+
+def evaluate_clips(folder: str | Path, out: str | Path) -> str:
+    """Measure all clips of a folder; writes report.md, clips.csv and results.json into `out`.
+
+    Returns:
+        The report, in Markdown.
+
+    Raises:
+        UserError: as `find_clips` and `measure_clip`; nothing is written then.
+    """
+    clips = [measure_clip(audio, note) for audio, note in tqdm(find_clips(folder), desc="hear", unit="clip")]
+    shown = [column for column in COLUMNS if any(column.key in clip.figures for clip in clips)]
+    means = {column.key: Figure.of([clip.figures.get(column.key, math.nan) for clip in clips]) for column in shown}
+    title = f"# {len(clips)} clips of {Path(folder).resolve().name or folder} against their requests\n"
+    parts = [title, "Mean over the clips that were asked for it, and half of its 95 % interval:\n"]
+    parts += [markdown_table([Row("mean", means)], shown)] if shown else []
+    heading = ["clip", *(column.title for column in shown)]
+    parts.append(aligned_table([heading, *(_line(clip, [column.key for column in shown]) for clip in clips)]))
+    notes = [f"- {clip.name}: {note}" for clip in clips for note in clip.notes]
+    text = "\n".join([*parts, *notes]) + "\n"
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["clip", *(column.key for column in shown)])
+    writer.writerows([clip.name, *(clip.figures.get(column.key, "") for column in shown)] for clip in clips)
+    write_text(Path(out) / "report.md", text)
+    write_text(Path(out) / "clips.csv", table.getvalue())
+    results = {clip.name: {"figures": clip.figures, "notes": clip.notes} for clip in clips}
+    write_json(Path(out) / "results.json", {"clips": results, "means": {key: figure.mean for key, figure in means.items()}})
+    return text
+
+
+def _line(clip: Measured, keys: Sequence[str]) -> list[str]:
+    return [clip.name, *(f"{clip.figures[key]:.3f}" if key in clip.figures else "–" for key in keys)]
