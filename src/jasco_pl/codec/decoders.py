@@ -111,13 +111,12 @@ class GriffinLim(nn.Module):
     def _search(self, magnitude: Tensor, spectrum: Spectrum) -> Tensor:
         angles = torch.rand(magnitude.shape[1:], generator=torch.Generator().manual_seed(0)).to(magnitude.device)
         phase = torch.polar(torch.ones_like(magnitude), (2 * math.pi * angles).expand_as(magnitude))
-        previous = torch.zeros_like(phase)
+        previous, guess = torch.zeros_like(phase), magnitude * phase
         for _ in range(self.iterations):
-            rebuilt = spectrum(spectrum.inverse(magnitude * phase))
+            rebuilt = spectrum(spectrum.inverse(guess))
             ahead = rebuilt - MOMENTUM / (1 + MOMENTUM) * previous
-            previous = rebuilt
-            phase = ahead / ahead.abs().clamp(min=1e-9)
-        return phase
+            previous, guess = rebuilt, ahead * (magnitude / ahead.abs().clamp(min=1e-9))
+        return torch.sgn(ahead) if self.iterations else phase
 
 
 def spread(power: Tensor, filters: Tensor, rounds: int = SPREAD_ROUNDS) -> Tensor:
