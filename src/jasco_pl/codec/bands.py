@@ -67,7 +67,7 @@ class Spectrum(nn.Module):
         return (total / weight.clamp(min=1e-3))[:, start : start + frames.shape[1] * self.hop]
 
     def _added(self, frames: Tensor) -> Tensor:
-        """Frames [B, T, n_fft] laid over each other a hop apart -> [B, (T + n) * hop], in n hop-long parts each (torch's fold is slower)."""
+        """Frames [B, T, n_fft] laid over each other a hop apart -> [B, (T + n - 1) * hop], each in n parts of a hop (fold is slower)."""
         batch, steps, parts = frames.shape[0], frames.shape[1], -(-self.n_fft // self.hop)
         pieces = nn.functional.pad(frames, (0, parts * self.hop - self.n_fft)).unflatten(2, (parts, self.hop))
         out = frames.new_zeros(batch, steps + parts - 1, self.hop)

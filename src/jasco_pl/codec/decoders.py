@@ -156,11 +156,12 @@ class Vocoder(nn.Module):
         iterations: of Griffin-Lim, after the network.
         width: channels of the network.
         layers: its blocks; each sees 3 frames further to both sides.
+        below: share of the correction that decoding takes below the split, see `BandCodecConfig`.
     """
 
-    def __init__(self, analysis: BandAnalysis, iterations: int = 16, width: int = 256, layers: int = 6) -> None:
+    def __init__(self, analysis: BandAnalysis, iterations: int = 16, width: int = 256, layers: int = 6, below: float = 1.0) -> None:
         super().__init__()
-        self.griffin_lim = GriffinLim(analysis, iterations)
+        self.griffin_lim, self.below = GriffinLim(analysis, iterations), below
         self.inner = nn.Linear(2 * BANDS, width)
         self.blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
@@ -170,10 +171,10 @@ class Vocoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Log bands [B, T, 128] -> [B, S]."""
-        magnitudes = self.magnitudes(latents)
+        magnitudes = self.magnitudes(latents, self.below)
         return self.griffin_lim.join(magnitudes, self.griffin_lim.phases(magnitudes))
 
-    def magnitudes(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+    def magnitudes(self, latents: Tensor, below: float = 1.0) -> tuple[Tensor, Tensor]:
         """Log bands [B, T, 128] -> magnitudes as `GriffinLim.magnitudes`, [B, low_bins, T] and [B, high_bins, T]."""
         coarse = self.griffin_lim
         with torch.no_grad():
@@ -187,7 +188,7 @@ class Vocoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         change = self.head(self.norm(x)).float().clamp(-GREATEST_CHANGE, GREATEST_CHANGE).transpose(1, 2)
-        changes = (2 * change).exp().split([coarse.low_bins, coarse.high_bins], dim=1)
-        moved = (bins * factor for bins, factor in zip(start, changes, strict=True))
+        low, high = change.split([coarse.low_bins, coarse.high_bins], dim=1)
+        moved = (bins * (2 * by).exp() for bins, by in zip(start, (below * low, high), strict=True))
         kept = (held(*parts, HELD_ROUNDS) for parts in zip(moved, bands, filters, strict=True))
         return coarse.shared(*(bins.clamp(min=LEAST**4) for bins in kept))  # a root has no slope at zero

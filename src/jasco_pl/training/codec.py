@@ -217,7 +217,7 @@ class CodecModule(lightning.LightningModule):
     Args:
         codec: folder of a fitted embedded codec; its statistics and codebooks are kept. If it has a vocoder of this size already, training
             starts from its weights.
-        width, layers, iterations: size of the vocoder, see `BandCodecConfig`.
+        width, layers, iterations, below: of the vocoder, see `BandCodecConfig`.
         warmup_steps: steps without waveform and discriminator; they cost a small part of the others.
         decay_steps: the step at which the learning rates, falling linearly from half of it on, reach zero.
         lr: of the vocoder.
@@ -237,6 +237,7 @@ class CodecModule(lightning.LightningModule):
         width: int = 256,
         layers: int = 6,
         iterations: int = 16,
+        below: float = 0.5,
         warmup_steps: int = 2000,
         decay_steps: int = 10_000,
         lr: float = 1e-3,
@@ -261,7 +262,7 @@ class CodecModule(lightning.LightningModule):
         require("[0, 1)", ema_decay=ema_decay)
         self.automatic_optimization = False
         self.warmup_steps, self.decay_steps, self.lr, self.discriminator_lr = warmup_steps, decay_steps, lr, discriminator_lr
-        self.codec = with_vocoder(codec, width, layers, iterations)
+        self.codec = with_vocoder(codec, width, layers, iterations, below)
         self.corruption = corruption
         self.adversary: nn.Module | None = None
         if adversarial or features:
@@ -408,7 +409,7 @@ def corrupted(latents: Tensor, std: Tensor, greatest: float) -> Tensor:
     return latents + std * (spread[0] * single + spread[1] * lasting)
 
 
-def with_vocoder(folder: str, width: int, layers: int, iterations: int) -> BandCodec:
+def with_vocoder(folder: str, width: int, layers: int, iterations: int, below: float = 1.0) -> BandCodec:
     """A fitted codec with a vocoder in place of its decoder; one of the same size that it has already is kept.
 
     Raises:
@@ -417,7 +418,8 @@ def with_vocoder(folder: str, width: int, layers: int, iterations: int) -> BandC
     fitted = load_codec(folder)
     if not isinstance(fitted, BandCodec):
         raise UserError(f"{folder!r} is no embedded codec; a vocoder is trained for one that `jasco codec fit` made.")
-    settings = {**asdict(fitted.config), "decoder": "vocoder", "width": width, "layers": layers, "iterations": iterations}
+    size = {"width": width, "layers": layers, "iterations": iterations}
+    settings = {**asdict(fitted.config), "decoder": "vocoder", **size, "below": below}
     codec = BandCodec(BandCodecConfig(**settings), fitted.latent_mean, fitted.latent_std, fitted.codebooks)
     if isinstance(fitted.decoder, Vocoder) and (fitted.config.width, fitted.config.layers) == (width, layers):
         codec.decoder.load_state_dict(fitted.decoder.state_dict())
