@@ -175,7 +175,10 @@ def evaluate_clips(folder: str | Path, out: str | Path) -> str:
     Raises:
         UserError: as `find_clips` and `measure_clip`; nothing is written then.
     """
-    clips = [measure_clip(audio, note) for audio, note in tqdm(find_clips(folder), desc="hear", unit="clip")]
+    found = find_clips(folder)
+    for _, note in found:  # what cannot be read is told before anything is heard
+        _read(note)
+    clips = [measure_clip(audio, note) for audio, note in tqdm(found, desc="hear", unit="clip")]
     shown = [column for column in COLUMNS if any(column.key in clip.figures for clip in clips)]
     means = {column.key: Figure.of([clip.figures.get(column.key, math.nan) for clip in clips]) for column in shown}
     title = f"# {len(clips)} clips of {Path(folder).resolve().name or folder} against their requests\n"
