@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=get_args(Precision),
         default="auto",
-        help="of the network's weights (default %(default)s: bf16 on a GPU, else fp32; CPUs with AMX or AVX-512 BF16 are quicker in bf16)",
+        help="of the network's weights (default %(default)s: bf16 on a GPU and on CPUs with AMX or AVX-512 BF16, else fp32)",
     )
     how.add_argument(
         "--compat",

@@ -168,8 +168,8 @@ class Jasco:
             checkpoint: the folder, or a Hub id: of such a folder, or of one of Meta's released checkpoints (`facebook/jasco-...`), which is
                 fetched and converted once and kept (`jasco_pl.interop.hub`).
             device: of all parts; "auto" is the NVIDIA GPU where there is one, else the CPU. On CUDA the network is replayed as CUDA graphs.
-            precision: of the network's weights: fp32, bf16, or "auto", which is bf16 on CUDA and fp32 elsewhere. The flow itself, the
-                codec and the text encoder are computed in float32 either way.
+            precision: of the network's weights: fp32, bf16, or "auto", which is bf16 on CUDA and on CPUs that have instructions for it
+                (AMX, AVX-512 BF16), else fp32. The flow itself, the codec and the text encoder are computed in float32 either way.
             compat: "audiocraft": clips of a released checkpoint as audiocraft makes them, its defects included (`jasco_pl.interop.compat`).
             revision: branch, tag or commit of a Hub id.
 
