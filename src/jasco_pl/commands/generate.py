@@ -17,8 +17,8 @@ Chords: bars (`C | G7 | Am F`, `|: C | G :| x3`), a plain line (one chord a bar)
 (`I V vi IV in G`), a sheet with lyrics, or a file (.lab, .csv, .jams, .musicxml, ChordPro, iReal Pro); any usual spelling, also German and
 Romance (docs/inputs.md). A line shorter than the clip repeats; `jasco read` shows how it is read. Melody: MIDI, audio, or an array of 53
 bins at 50 Hz; of MIDI the track that is most like a melody, or --track NAME or NUMBER; --melody-from 32.5 takes it up there. Drums, mix,
-drumless: audio that the clip follows, at any level; a short loop repeats, and --fit-loop stretches one of drums to whole bars of --bpm. Which
-of these a model takes depends on the controls it was trained with (its config.json).
+drumless: audio that the clip follows, at any level; a short loop repeats, and --fit-loop stretches one of drums to whole bars of --bpm.
+Which of these a model takes depends on the controls it was trained with (its config.json).
 
 Tempo: --bpm 96 --meter 3/4 spaces the bars of a chord line, and a model with the control beat plays in that tempo, from a downbeat at 0.
 Dynamics: points in time `0:-30, 5:-10` (second:dB below the loudest moment, straight between), a recording to take them from, or a word:
