@@ -85,32 +85,26 @@ def audio(source: Path, folder: Path, seconds: float) -> dict[str, Any]:
 
 def midi(source: Path, folder: Path, seconds: float) -> dict[str, Any]:
     """The notes of every track that could be a melody; `track` is the one that would be taken."""
-    import io
-
-    import pretty_midi
-
     from jasco_pl.notation.midi import read_midi
 
     chosen = read_midi(source, seconds)
-    instruments = pretty_midi.PrettyMIDI(io.BytesIO(source.read_bytes())).instruments
     tracks: list[dict[str, Any]] = []
     notes: dict[str, list[Any]] = {}
-    for number, instrument in enumerate(instruments[:256]):
-        if instrument.is_drum or not instrument.notes or len(tracks) == _TRACKS:
+    for part in chosen.parts:
+        if part.drums or len(tracks) == _TRACKS:
             continue
-        read = read_midi(source, seconds, number)
+        read = chosen if part is chosen.part else read_midi(source, seconds, part.number)
         heard = [[pitch, round(onset, 4), round(offset, 4)] for pitch, onset, offset in read.notes if onset < seconds]
         if not heard:
             continue
-        notes[str(number)] = heard
-        tracks.append({"number": number, "name": instrument.name.strip()[:80], "notes": len(heard), "lasts": heard[-1][2]})
+        notes[str(part.number)] = heard
+        tracks.append({"number": part.number, "name": part.name[:80], "notes": len(heard), "lasts": heard[-1][2]})
     numbers = [track["number"] for track in tracks]
-    by_name = [track["number"] for track in tracks if chosen.track in (track["name"], str(track["number"]))]
     (folder / "tracks.json").write_text(json.dumps(notes))
     return {
         "kind": "midi",
         "seconds": max(track["lasts"] for track in tracks),
-        "track": (by_name or numbers)[0],
+        "track": chosen.part.number if chosen.part.number in numbers else numbers[0],
         "tracks": tracks,
         "notes": chosen.remarks,
     }

@@ -33,7 +33,8 @@ for open ends); elsewhere it says nothing, and the music is up to the model. Its
 cut.
 
 Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch. `-o song.wav`
-(or .flac, .ogg) names a single clip's file. Nothing is overwritten: a second take of a name is song-2.wav.
+(or .flac, .ogg) names a single clip's file. Nothing is overwritten: a second take of a name is song-2.wav. Tempo, key, and the chords as
+markers lie in the WAV itself, where DAWs read them; --midi writes them with the melody and the drum onsets as song.mid.
 """
 
 from __future__ import annotations
@@ -100,6 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compat",
         choices=get_args(Compat),
         help="clips of an imported checkpoint as audiocraft makes them, its defects included (docs/released-checkpoints.md)",
+    )
+    how.add_argument(
+        "--midi", action="store_true", help="also write what was asked for (chords, melody, drum onsets) as MIDI beside each clip"
     )
     how.add_argument("-o", "--out", default="out", metavar="DIR", help="folder of WAV and JSON, or one clip's file (default %(default)s)")
 
@@ -228,7 +232,7 @@ def run(args: argparse.Namespace) -> int:
                 tqdm.write(f"note: {note}")
                 told.add(note)
         wanted = clip_path(args, clip.request.seed)
-        path = save_take(clip, wanted, clip_settings(clip, args, jasco))
+        path = save_take(clip, wanted, clip_settings(clip, args, jasco), args.midi)
         tqdm.write(f"wrote {path}" if path == wanted else f"wrote {path}, beside the takes that are there")
     return 0
 
