@@ -113,6 +113,8 @@ BAD = [
     ({"request": None}, "is not the JSON of a clip"),
     ({"controls": "chords"}, "is not the JSON of a clip"),
     ({"chords_read": [["Hxyz", 0.0]]}, "there is no chord 'Hxyz'"),
+    ({"chords_read": [["C", -1.0]]}, "-1 is no second of a clip"),
+    ({"during": {"chords": [[0, 1e300]]}}, "is no second of a clip"),
     ({"chords_read": [["C"]]}, "is not the JSON of a clip"),
     ({"during": {"chords": [0, 2]}}, "is not the JSON of a clip"),
     ({"during": {"chords": [[0]]}}, "is not the JSON of a clip"),
@@ -130,7 +132,19 @@ def test_a_json_of_another_kind_is_one_sentence_and_leaves_nothing(tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("request_", [{"melody": 5}, {"melody": [1]}, {"melody": "x.mid"}, {"dynamics": {}}, {"bpm": "fast"}, {"drums": 7}])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"melody": 5},
+        {"melody": [1]},
+        {"melody": "x.mid"},
+        {"dynamics": {}},
+        {"bpm": "fast"},
+        {"drums": 7},
+        {"drums": "x\0"},
+        {"drums": "n" * 5000},
+    ],
+)
 def test_what_somebody_wrote_into_a_request_is_a_note(tmp_path, request_):
     controls = ["melody", "dynamics", "beat", "nonsense"]
     clip = write(tmp_path / "clips", "one", tune([60] * 8), request_, controls=controls)

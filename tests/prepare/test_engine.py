@@ -307,3 +307,41 @@ def test_where_nothing_is_said_tempo_and_key_are_if_wanted_of_a_set_that_is_ther
     fresh = tmp_path / "fresh"
     prepare(folder, fresh, captions=CaptionOptions(measured=True))  # at once or later: the same set
     assert {path.name for path in fresh.glob("shard-*")} == {path.name for path in out.glob("shard-*")}
+
+
+ELSEWHERE = ["../../outside", "a/b", "..", ""]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_ids_of_recordings_name_no_folder_elsewhere(folder, prepare, tmp_path, name):
+    out, outside = tmp_path / "out", tmp_path / "outside"
+    prepare(folder, out)
+    outside.mkdir()
+    (outside / "mine.txt").write_text("kept")
+    records = lines(out / "tracks.jsonl")
+    records[0]["id"] = name
+    (out / "tracks.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    for path in [*out.glob("shard-*"), *out.glob("index.*")]:
+        path.unlink()  # so that it would be prepared again, in a folder of that name
+    with pytest.raises(UserError, match=r"tracks.jsonl' is damaged: .* is no id of a recording"):
+        prepare(folder, out)
+    assert [path.name for path in outside.iterdir()] == ["mine.txt"]
+
+
+DAMAGED = [
+    ("tracks.jsonl", "{}"),
+    ("tracks.jsonl", '{"id": 5}'),
+    ("rejected.jsonl", "{}"),
+    ("prepare.json", "{}"),
+    ("prepare.json", '{"stages": [], "segment_seconds": 2.0, "rules": {}}'),
+    ("prepare.json", '{"stages": {"nothing": "x"}, "segment_seconds": 2.0, "rules": {}}'),
+]
+
+
+@pytest.mark.parametrize(("file", "content"), DAMAGED)
+def test_a_set_whose_notes_are_damaged_is_one_sentence(folder, prepare, tmp_path, file, content):
+    out = tmp_path / "out"
+    prepare(folder, out)
+    (out / file).write_text(content + "\n")
+    with pytest.raises(UserError):
+        prepare(folder, out)
