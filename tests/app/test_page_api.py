@@ -95,14 +95,14 @@ def test_it_is_listened_to_and_said_how_far_it_follows(server: Server) -> None:
 def test_a_melody_comes_from_the_chosen_track_and_drums_from_a_loop(server: Server) -> None:
     tune, loop = upload(server, midi(), "../../tune.mid"), upload(server, wav(0.5, 44100, 2), "loop.wav")
     assert (tune["name"], tune["kind"], [track["name"] for track in tune["tracks"]]) == ("tune.mid", "midi", ["bass", "lead melody"])
-    assert tune["track"] == 1
-    notes = server.client.get(f"/api/uploads/{tune['id']}/tracks/1").json()
+    assert tune["track"] == 2
+    notes = server.client.get(f"/api/uploads/{tune['id']}/tracks/2").json()
     assert [note[0] for note in notes] == [72, 74, 76]
-    bass = [note[0] for note in server.client.get(f"/api/uploads/{tune['id']}/tracks/0").json()]
+    bass = [note[0] for note in server.client.get(f"/api/uploads/{tune['id']}/tracks/1").json()]
     assert all(43 <= pitch <= 95 for pitch in bass)  # moved by octaves into what the model knows
     assert (loop["kind"], loop["seconds"], loop["channels"]) == ("audio", 0.5, 2)
     shas = {}
-    for name, melody in (("lead", {"upload": tune["id"]}), ("bass", {"upload": tune["id"], "track": 0}), ("notes", {"notes": notes})):
+    for name, melody in (("lead", {"upload": tune["id"]}), ("bass", {"upload": tune["id"], "track": 1}), ("notes", {"notes": notes})):
         job = ask(server, melody=melody, drums={"upload": loop["id"]})
         shas[name] = job["takes"][0]["sha256"]
         assert any("repeated" in note for note in job["notes"])
