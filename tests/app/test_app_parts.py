@@ -60,8 +60,8 @@ def test_degrees_are_moved_by_their_key() -> None:
 
 
 def test_what_is_wrong_in_a_line_is_shown_at_its_place() -> None:
-    told = live(ChordLine(text="C G | Xm7 F\nDm7 | Gxx7"))["error"]
-    assert (told["start"], told["end"]) == (6, 9) or "C G | Xm7 F\nDm7 | Gxx7"[told["start"] : told["end"]] in ("Xm7", "Gxx7")
+    told = live(ChordLine(text="C G | Am F\nDm7 | Gxx7"))["error"]
+    assert (told["start"], told["end"]) == (17, 21)
     told = live(ChordLine(text="Dm7 | G7 | Cmaj77 A7"))["error"]
     assert "Dm7 | G7 | Cmaj77 A7"[told["start"] : told["end"]] == "Cmaj77"
     assert "Cmaj7" in told["near"]

@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-_PEAKS = 600
-_TRACKS = 32
-_HIGHEST_RATE = 192_000
+_PEAKS, _PEAKS_A_SECOND = 600, 200
+_TRACKS, _NOTES = 32, 4000  # that are kept
+_HIGHEST_RATE, _MOST_CHANNELS = 192_000, 64
+_HEAD = 256  # bytes by which it is told what a file is
 
 
 def main(arguments: list[str]) -> int:
@@ -45,16 +47,16 @@ def limit(cpu: int, size: int) -> None:
 
 def look(source: Path, folder: Path, seconds: float) -> dict[str, Any]:
     """What an upload is; raises UserError where it is nothing that is taken."""
+    from jasco_pl.notation.midi_file import is_midi
+
     with source.open("rb") as file:
-        beginning = file.read(4)
-    return midi(source, folder, seconds) if beginning == b"MThd" else audio(source, folder, seconds)
+        beginning = file.read(_HEAD)
+    return midi(source, folder, seconds) if is_midi(beginning) else audio(source, folder, seconds)
 
 
 def audio(source: Path, folder: Path, seconds: float) -> dict[str, Any]:
-    """Rewrite sound, as long as it is not too long."""
-    import numpy as np
-    import soundfile
-
+    """Rewrite sound, as long as it is not too long; several channels become one as everywhere (`Downmix`)."""
+    from jasco_pl.audio.channels import Downmix, said
     from jasco_pl.audio.decoding import AudioFile
     from jasco_pl.system.errors import UserError
 
@@ -62,52 +64,62 @@ def audio(source: Path, folder: Path, seconds: float) -> dict[str, Any]:
     too_long = f"{str(source)!r} lasts longer than the {seconds:g} s that are taken."
     if file.claimed_seconds > seconds:
         raise UserError(too_long)
-    if file.rate > _HIGHEST_RATE or file.channels > 64:
-        raise UserError(f"{str(source)!r} has {file.channels} channels at {file.rate} Hz; up to 64 at {_HIGHEST_RATE} Hz are taken.")
-    frames, highest = 0, []
-    step = max(1, round(max(file.claimed_seconds, 0.1) * file.rate / _PEAKS))
-    rest = np.zeros(0, dtype=np.float32)
-    with soundfile.SoundFile(folder / "upload.wav", "w", file.rate, 1, subtype="PCM_16") as out:
-        for block in file.blocks():
-            mono = np.clip(block.mean(axis=1), -1.0, 1.0)
-            frames += len(mono)
-            if frames > seconds * file.rate:
-                raise UserError(too_long)
-            out.write(mono)
-            rest = np.abs(np.concatenate([rest, mono]))
+    if file.rate > _HIGHEST_RATE or file.channels > _MOST_CHANNELS:
+        accepted = f"up to {_MOST_CHANNELS} at {_HIGHEST_RATE} Hz are taken"
+        raise UserError(f"{str(source)!r} has {file.channels} channels at {file.rate} Hz; {accepted}.")
+    most = round(seconds * file.rate)
+    mix, notes = Downmix(), []
+    frames, peaks = write(folder, file.rate, map(mix, file.blocks(stop=most + 1)))
+    if frames > most:
+        raise UserError(too_long)
+    if (channel := mix.louder) is not None:
+        frames, peaks = write(folder, file.rate, (block[:, channel] for block in file.blocks()))
+        notes.append(said(channel, file.channels))
+    lasts = {"seconds": frames / file.rate, "rate": file.rate, "channels": file.channels}
+    return {"kind": "audio", **lasts, "peaks": peaks, "notes": notes}
+
+
+def write(folder: Path, rate: int, blocks: Iterable[Any]) -> tuple[int, list[int]]:
+    """Blocks [n] into FOLDER/upload.wav; how many samples, and the waveform's peaks, 0 to 100."""
+    import numpy as np
+    import soundfile
+
+    frames, highest, rest, step = 0, [], np.zeros(0, dtype=np.float32), max(1, rate // _PEAKS_A_SECOND)
+    with soundfile.SoundFile(folder / "upload.wav", "w", rate, 1, subtype="PCM_16") as out:
+        for block in blocks:
+            out.write(np.clip(block, -1.0, 1.0))
+            frames += len(block)
+            rest = np.concatenate([rest, np.abs(block)])
             whole = len(rest) // step * step
             highest += rest[:whole].reshape(-1, step).max(axis=1).tolist()
             rest = rest[whole:]
-    top = max(max(highest, default=0.0), 1e-9)
-    shown = [round(100 * value / top) for value in highest]
-    return {"kind": "audio", "seconds": frames / file.rate, "rate": file.rate, "channels": file.channels, "peaks": shown}
+    levels = np.asarray(highest or [0.0])
+    edges = np.linspace(0, len(levels), min(_PEAKS, len(levels)), endpoint=False).astype(int)
+    shown = np.maximum.reduceat(levels, edges)
+    return frames, np.round(100 * shown / max(float(shown.max()), 1e-9)).astype(int).tolist()
 
 
 def midi(source: Path, folder: Path, seconds: float) -> dict[str, Any]:
-    """The notes of every track that could be a melody; `track` is the one that would be taken."""
+    """The notes of every part that could be a melody; `track` is the one that would be taken."""
     from jasco_pl.notation.midi import read_midi
+    from jasco_pl.system.errors import UserError
 
     chosen = read_midi(source, seconds)
-    tracks: list[dict[str, Any]] = []
-    notes: dict[str, list[Any]] = {}
-    for part in chosen.parts:
+    tracks, notes = [], {}
+    for told, part in zip(chosen.tracks, chosen.parts, strict=True):
         if part.drums or len(tracks) == _TRACKS:
             continue
-        read = chosen if part is chosen.part else read_midi(source, seconds, part.number)
-        heard = [[pitch, round(onset, 4), round(offset, 4)] for pitch, onset, offset in read.notes if onset < seconds]
-        if not heard:
+        try:
+            read = chosen if part.number == chosen.part.number else read_midi(source, seconds, part.number)
+        except UserError:  # nothing of it is a melody
             continue
-        notes[str(part.number)] = heard
-        tracks.append({"number": part.number, "name": part.name[:80], "notes": len(heard), "lasts": heard[-1][2]})
-    numbers = [track["number"] for track in tracks]
+        heard = [[pitch, round(onset, 4), round(offset, 4)] for pitch, onset, offset in read.notes if onset < seconds][:_NOTES]
+        if heard:
+            notes[str(part.number)] = heard
+            tracks.append({**told, "name": str(told["name"])[:80]})
     (folder / "tracks.json").write_text(json.dumps(notes))
-    return {
-        "kind": "midi",
-        "seconds": max(track["lasts"] for track in tracks),
-        "track": chosen.part.number if chosen.part.number in numbers else numbers[0],
-        "tracks": tracks,
-        "notes": chosen.remarks,
-    }
+    lasts = max(note[2] for heard in notes.values() for note in heard)
+    return {"kind": "midi", "seconds": lasts, "track": chosen.part.number, "tracks": tracks, "notes": chosen.remarks}
 
 
 if __name__ == "__main__":

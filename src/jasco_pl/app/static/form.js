@@ -106,7 +106,7 @@ export class Form {
     const notes = told === null || told.kind === "midi";
     $("roll").hidden = !notes;
     if (told?.kind === "midi") {
-      const choose = element("select", { "aria-label": "Track of the melody" }, ...told.tracks.map((track) => element("option", { value: track.number, selected: track.number === told.track }, `${track.number}: ${track.name || "unnamed"} (${track.notes} notes)`)));
+      const choose = element("select", { "aria-label": "Track of the melody" }, ...told.tracks.map((track) => element("option", { value: track.number, selected: track.number === told.track }, `${track.number}: ${track.name || track.instrument} (${track.notes} notes, ${track.range})`)));
       const load = async () => {
         try {
           this.roll.set(await call(`/api/uploads/${told.id}/tracks/${choose.value}`));
@@ -118,6 +118,7 @@ export class Form {
       $("melody-file").append(element("div", { class: "row" }, element("label", {}, "Track ", choose)), ...told.notes.map((note) => element("p", { class: "note" }, note)));
       if (fresh) load();
     }
+    else if (told) $("melody-file").append(...told.notes.map((note) => element("p", { class: "note" }, note)));
     this.remember();
   }
 
