@@ -105,7 +105,8 @@ def midi(source: Path, folder: Path, seconds: float) -> dict[str, Any]:
     from jasco_pl.system.errors import UserError
 
     chosen = read_midi(source, seconds)
-    tracks, notes = [], {}
+    tracks: list[dict[str, Any]] = []
+    notes: dict[str, list[Any]] = {}
     for told, part in zip(chosen.tracks, chosen.parts, strict=True):
         if part.drums or len(tracks) == _TRACKS:
             continue
