@@ -29,6 +29,8 @@ WORKERS     ?= $(shell nproc 2>/dev/null || echo 1)
 # What goes to a GPU machine without network
 BUNDLE        ?= out/gpu-bundle
 BUNDLE_PYTHON ?=
+# Where the web page is
+PORT ?= 8765
 # Appended to the command that a target runs
 ARGS ?=
 # The interpreter that .venv is made with; default: the first of python3.11, python3, python3.12, python3.13 that is 3.11 or later
@@ -40,7 +42,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint con
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup doctor demo examples test test-slow data launch-check train mini mini-cpu gpu-bundle eval paper-tables tensorboard lint format clean
+.PHONY: help setup doctor demo serve examples test test-slow data launch-check train mini mini-cpu gpu-bundle eval paper-tables tensorboard lint format clean
 
 help: ## list the targets and variables
 	@echo "JASCO-PL: text to music, following chords, a melody and drums in time"
@@ -66,6 +68,7 @@ help: ## list the targets and variables
 	@echo "  BUNDLE=$(BUNDLE) BUNDLE_PYTHON=$(or $(BUNDLE_PYTHON),this one's)"
 	@echo "                                  gpu-bundle: the folder, and the version of the Python that it is for, e.g. 3.12"
 	@echo "  PYTHON= CHORDS=$(CHORDS)                setup: the interpreter .venv is made with; 0 leaves chord recognition out"
+	@echo "  PORT=$(PORT)                       serve: where the page is"
 	@echo "  ARGS=                           appended to the command that a target runs, e.g. make test ARGS='-k chords'"
 
 setup: $(STAMP) ## build the environment in .venv (once; nothing is done while it is up to date)
@@ -88,7 +91,7 @@ $(STAMP): setup.cfg constraints.txt
 	  $(PIP) "torch===$$(sed -n 's/^torch==//p' constraints.txt)"; \
 	fi
 	@echo "setup: installing the packages that setup.cfg and constraints.txt name (some minutes the first time)"
-	@$(PIP) --editable ".[dev]"
+	@$(PIP) --editable ".[app,dev]"
 	@$(PIP) --no-deps tinysoundfont musicnn BeatNet
 	@if [ "$(CHORDS)" = 1 ]; then \
 	  $(PIP) vamphost && $(PIP) --no-deps --ignore-requires-python chord-extractor || \
@@ -105,6 +108,9 @@ doctor: | $(STAMP) ## report the state of the environment, with a remedy for wha
 
 demo: | $(STAMP) ## let the shipped checkpoint make music for three requests, into out/demo
 	$(JASCO) demo --out out/demo $(ARGS)
+
+serve: | $(STAMP) ## open a web page to make music with
+	$(JASCO) serve --port $(PORT) $(ARGS)
 
 examples: | $(STAMP) ## make docs/examples again: prompts and controls by hand, with figures over eight seeds
 	$(JASCO) demo --requests docs/examples/requests.yaml --seeds 8 --format ogg --out docs/examples $(ARGS)

@@ -23,6 +23,7 @@ from jasco_pl.data.shards import write_index, write_shard
 from jasco_pl.network.model import ModelConfig
 from jasco_pl.network.text import TextEncoder
 from jasco_pl.network.transformer import TransformerConfig
+from jasco_pl.system import environment
 
 TINY_CODEBOOK = 16
 MINI = Path(__file__).parents[1] / "conf" / "mini.yaml"
@@ -31,6 +32,14 @@ MINI = Path(__file__).parents[1] / "conf" / "mini.yaml"
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_precision() -> Iterator[None]:
+    """`precision="auto"` is fp32 on every CPU, so that tests compute the same wherever they run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(environment, "half_precision", list)
+        yield
 
 
 @pytest.fixture(scope="session")

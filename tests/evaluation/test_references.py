@@ -116,3 +116,12 @@ def test_what_is_kept_of_a_piece_is_what_was_heard(pieces: Path, tmp_path: Path,
     source.reference(name, 3.0, codec, tmp_path)  # another stretch of the same piece
     assert len(calls) == 1
     assert (first.conditions["chords"] <= harmony.NULL).all()
+
+
+@pytest.mark.parametrize("name", ["../../x", "/x", "a/b"])
+def test_a_sample_whose_id_names_another_folder_is_refused(prepared: Path, tmp_path: Path, name: str) -> None:
+    sample = Sample(name, {"latents": torch.zeros(60, 128, dtype=torch.float16)}, [])
+    write_shard(prepared, "shard-00009", [sample])
+    write_index(prepared, {"name": "x", "frame_rate": 50.0, "dim": 128, "mean": [0.0], "std": [1.0]}, ["shard-00009"])
+    with pytest.raises(UserError, match="cannot name a clip: its id is no bare name"):
+        PreparedSet(prepared)

@@ -11,6 +11,7 @@ import torch
 from untrained import stir
 
 from jasco_pl.audio.files import read_audio, write_audio
+from jasco_pl.audio.levels import to_loudness
 from jasco_pl.audio.long_audio import bandpass
 from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec, BandCodecConfig
@@ -188,8 +189,9 @@ def test_short_drums_repeat_and_long_ones_are_cut(jasco: Jasco, tmp_path: Path) 
     short, thrice, long = jasco.generate(
         [Request(drums=drums) for drums in (loop, loop.repeat(1, 5), loop.repeat(1, 9))], solver=SOLVERS[0]
     )
-    assert short.notes == ["drums: 0.20 s of audio were repeated to fill the clip"]
-    assert thrice.notes == long.notes == []
+    assert short.notes[0] == "drums: 0.20 s of audio were repeated to fill the clip"
+    assert "lowered by 11 dB to the -24.5 LUFS" in short.notes[1]
+    assert thrice.notes == long.notes == short.notes[1:]
     codes = short.asked["drums"]
     assert codes.shape == (50,)
     assert len(set(codes.tolist())) > 1
@@ -204,7 +206,7 @@ def test_short_drums_repeat_and_long_ones_are_cut(jasco: Jasco, tmp_path: Path) 
 def test_drums_are_the_codecs_first_codes(jasco: Jasco) -> None:
     wav = bursts(1.0)
     (clip,) = jasco.generate(Request(drums=wav), solver=SOLVERS[0])
-    assert clip.asked["drums"].tolist() == jasco.codec.codes(jasco.codec.encode(wav[None]))[0].tolist()
+    assert clip.asked["drums"].tolist() == jasco.codec.codes(jasco.codec.encode(to_loudness(wav, RATE, -24.5)[0][None]))[0].tolist()
 
 
 def test_length_is_free(jasco: Jasco) -> None:
@@ -413,8 +415,9 @@ def test_audio_controls_take_the_codes_of_what_they_are_given(painter: Jasco) ->
     def codes(sound: torch.Tensor) -> list[int]:
         return painter.codec.codes(painter.codec.encode(sound[None]))[0].tolist()
 
-    assert clip.asked["mix"].tolist() == codes(wav)
-    assert clip.asked["drumless"].tolist() == codes(wav.flip(1))
+    mix, drumless, drums = (to_loudness(one, RATE, level)[0] for one, level in ((wav, -20), (wav.flip(1), -21.5), (drums, -24.5)))
+    assert clip.asked["mix"].tolist() == codes(mix)
+    assert clip.asked["drumless"].tolist() == codes(drumless)
     assert clip.asked["drums_bandpass"].tolist() == codes(bandpass(drums, RATE)) != codes(drums)
     assert set(clip.asked) == {"mix", "drumless", "drums_bandpass"}
 

@@ -3,15 +3,22 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
-from jasco_pl.audio.files import read_audio
+from jasco_pl.audio.files import read_audio, write_audio
+from jasco_pl.audio.wav_tags import chunks
 from jasco_pl.commands.generate import slug
 from jasco_pl.generation.jasco import Clip, Request
 from jasco_pl.generation.saving import save_take
+from jasco_pl.notation.chord_text import ChordChange
+from jasco_pl.notation.melody import melody_frames
+from jasco_pl.notation.midi import read_midi
 from jasco_pl.system.errors import UserError
 
 RATE = 32000
@@ -85,6 +92,42 @@ def test_what_cannot_be_written_is_a_sentence_and_leaves_nothing(tmp_path: Path)
     with pytest.raises(UserError, match="NaN or infinity"):
         save_take(spoilt, tmp_path / "song.wav", {})
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_was_asked_for_lies_in_the_wav_and_in_midi(tmp_path: Path) -> None:
+    noise = torch.randn(1, RATE, generator=torch.Generator().manual_seed(0))
+    write_audio(tmp_path / "loop.wav", 0.2 * noise * torch.exp(-30 * (torch.arange(RATE) / RATE % 0.25)), RATE)
+    request = Request("slow waltz", chords="G D Em C", bpm=90, meter="3/4", drums=str(tmp_path / "loop.wav"), seed=5)
+    made = clip(0)
+    made.request, made.asked = request, {"melody": np.repeat(np.array([17, -1, 19], dtype=np.int8), [20, 10, 20])}
+    made.changes = [ChordChange("G", 0.0), ChordChange("D", 0.25), ChordChange("Em", 0.5), ChordChange("C", 0.75)]
+    made.during = {"chords": np.arange(50) >= 25}
+    path = save_take(made, tmp_path / "waltz.wav", {}, midi=True)
+    assert sorted(file.name for file in tmp_path.glob("waltz*")) == ["waltz.json", "waltz.mid", "waltz.wav"]
+    with soundfile.SoundFile(path) as file:
+        assert file.title == "slow waltz"
+        assert file.comment == "chords: Em@0.5 C@0.75; bpm: 90, 3/4; seed: 5"
+    found = chunks(path.read_bytes())
+    assert struct.unpack("<IHHfIHHf", found[b"acid"])[5:] == (4, 3, 90.0)
+    assert struct.unpack("<I", found[b"cue "][:4]) == (2,)
+    melody = read_midi(tmp_path / "waltz.mid", 1.0)
+    assert melody.part.name == "melody"
+    assert melody_frames(melody.notes, 50, 50).tolist() == made.asked["melody"].tolist()
+    assert [part.name for part in melody.parts] == ["chords", "melody", "drums"]
+    assert [round(on, 2) for _, on, _ in melody.parts[0].notes[::4]] == [0.5, 0.75]
+    assert [on for _, on, _ in melody.parts[2].notes][-3:] == pytest.approx([0.25, 0.5, 0.75], abs=0.05)
+    assert save_take(made, tmp_path / "waltz.wav", {}).name == "waltz-2.wav"
+
+
+def test_the_key_is_that_asked_for_or_a_guess_in_words(tmp_path: Path) -> None:
+    made = clip(0)
+    made.changes = [ChordChange(label, place / 4) for place, label in enumerate(("C", "G", "Am", "F"))]
+    for key, root, said in ((None, 48, "C major (by the chords)"), ("A minor", 57, "A minor")):
+        made.request = Request(chords="C G Am F", bpm=120, key=key)
+        path = save_take(made, tmp_path / "song.wav", {})
+        assert f"; key: {said}; " in chunks(path.read_bytes())[b"INFO"].decode()
+        flags, written = struct.unpack("<IH", chunks(path.read_bytes())[b"acid"][:6])
+        assert (flags, written) == (4 if key is None else 6, root)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from recordings import content, lines, small, write_music
 from jasco_pl.data.crops import CropDataset
 from jasco_pl.data.shards import ShardReader
 from jasco_pl.prepare import engine, jobs
+from jasco_pl.prepare.captions import CaptionOptions, measured_captions
 from jasco_pl.prepare.engine import Preparation
 from jasco_pl.prepare.jobs import Stages
 from jasco_pl.prepare.rules import Rules
@@ -276,3 +277,71 @@ def test_shards_of_an_interrupted_run_are_not_mixed_with_others(folder, prepare,
 def test_two_runs_on_one_folder(folder, prepare, tmp_path, tiny_codec_folder):
     with alone(tmp_path / "out" / ".work", "-"), pytest.raises(UserError, match="another `jasco prepare`"):
         Preparation(folder, tmp_path / "out", small(tiny_codec_folder)).run()
+
+
+def test_where_nothing_is_said_tempo_and_key_are_if_wanted_of_a_set_that_is_there_too(folder, prepare, tmp_path):
+    (folder / "album 0" / "Song 3.txt").write_text("a song about the sea")
+    out = tmp_path / "out"
+    prepare(folder, out)
+    before = {sample.id: sample for sample in (ShardReader(out).read(position) for position in range(len(ShardReader(out))))}
+    assert {tuple(sample.captions) for sample in before.values()} == {(), ("a song about the sea",)}
+    prepare(folder, out, captions=CaptionOptions(measured=True))
+    reader = ShardReader(out)
+    assert all(error is None for _, error in reader.verify())
+    after = {sample.id: sample for sample in (reader.read(position) for position in range(len(reader)))}
+    assert after.keys() == before.keys()
+    for record in lines(out / "tracks.jsonl"):
+        own = [sample for name, sample in after.items() if name.startswith(record["id"] + "-")]
+        assert own
+        for sample in own:
+            assert sample.captions == record["captions"]
+            assert all(torch.equal(tensor, before[sample.id].tensors[name]) for name, tensor in sample.tensors.items())
+        if record["name"].endswith("Song 3.mp3"):
+            assert record["captions"] == ["a song about the sea"]
+        else:
+            assert record["captions"] == measured_captions(record["tempo"], record["key"])
+    assert any(record["captions"] for record in lines(out / "tracks.jsonl") if not record["name"].endswith("Song 3.mp3"))
+    again = content(out)
+    prepare(folder, out, captions=CaptionOptions(measured=True))
+    assert content(out) == again
+    fresh = tmp_path / "fresh"
+    prepare(folder, fresh, captions=CaptionOptions(measured=True))  # at once or later: the same set
+    assert {path.name for path in fresh.glob("shard-*")} == {path.name for path in out.glob("shard-*")}
+
+
+ELSEWHERE = ["../../outside", "a/b", "..", ""]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_ids_of_recordings_name_no_folder_elsewhere(folder, prepare, tmp_path, name):
+    out, outside = tmp_path / "out", tmp_path / "outside"
+    prepare(folder, out)
+    outside.mkdir()
+    (outside / "mine.txt").write_text("kept")
+    records = lines(out / "tracks.jsonl")
+    records[0]["id"] = name
+    (out / "tracks.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    for path in [*out.glob("shard-*"), *out.glob("index.*")]:
+        path.unlink()  # so that it would be prepared again, in a folder of that name
+    with pytest.raises(UserError, match=r"tracks.jsonl' is damaged: .* is no id of a recording"):
+        prepare(folder, out)
+    assert [path.name for path in outside.iterdir()] == ["mine.txt"]
+
+
+DAMAGED = [
+    ("tracks.jsonl", "{}"),
+    ("tracks.jsonl", '{"id": 5}'),
+    ("rejected.jsonl", "{}"),
+    ("prepare.json", "{}"),
+    ("prepare.json", '{"stages": [], "segment_seconds": 2.0, "rules": {}}'),
+    ("prepare.json", '{"stages": {"nothing": "x"}, "segment_seconds": 2.0, "rules": {}}'),
+]
+
+
+@pytest.mark.parametrize(("file", "content"), DAMAGED)
+def test_a_set_whose_notes_are_damaged_is_one_sentence(folder, prepare, tmp_path, file, content):
+    out = tmp_path / "out"
+    prepare(folder, out)
+    (out / file).write_text(content + "\n")
+    with pytest.raises(UserError):
+        prepare(folder, out)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jasco_pl.prepare.captions import CaptionOptions, make_captions, read_tags, with_article
+from jasco_pl.prepare.captions import CaptionOptions, make_captions, measured_captions, read_tags, with_article
 from jasco_pl.system.errors import UserError
 
 NOTE = {
@@ -162,3 +162,11 @@ def test_articles_follow_the_sound() -> None:
 def test_options_that_cannot_be_are_refused(options: dict, said: str) -> None:
     with pytest.raises(UserError, match=said):
         CaptionOptions(**options)
+
+
+def test_what_is_heard_is_said_as_far_as_it_is_heard() -> None:
+    assert measured_captions(96.4, "D minor") == ["music at 96 bpm in D minor", "music at 96 bpm", "music in D minor"]
+    assert measured_captions(None, "C major") == ["music in C major"]
+    assert measured_captions(120.0, None) == ["music at 120 bpm"]
+    assert measured_captions(None, None) == []
+    assert measured_captions(3.0, "") == []

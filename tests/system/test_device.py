@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from jasco_pl.system import environment
 from jasco_pl.system.device import pick_device, pick_dtype, precision_name
 from jasco_pl.system.errors import UserError
 
@@ -14,9 +15,11 @@ def test_auto_takes_the_gpu_where_there_is_one(here: bool, expected: str, monkey
     assert pick_device("cpu") == pick_device(torch.device("cpu")) == torch.device("cpu")
 
 
-def test_weights_are_bf16_on_cuda_unless_asked_for_otherwise() -> None:
+def test_weights_are_bf16_where_that_is_quick_unless_asked_for_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
-    assert (pick_dtype("auto", cuda), pick_dtype("auto", cpu)) == (torch.bfloat16, torch.float32)
+    for able, expected in (([], torch.float32), (["AMX"], torch.bfloat16)):
+        monkeypatch.setattr(environment, "half_precision", lambda able=able: able)
+        assert (pick_dtype("auto", cuda), pick_dtype("auto", cpu)) == (torch.bfloat16, expected)
     assert (pick_dtype("fp32", cuda), pick_dtype("bf16", cpu)) == (torch.float32, torch.bfloat16)
     assert (precision_name(torch.float32), precision_name(torch.bfloat16)) == ("fp32", "bf16")
 

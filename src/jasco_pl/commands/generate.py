@@ -17,8 +17,8 @@ Chords: bars (`C | G7 | Am F`, `|: C | G :| x3`), a plain line (one chord a bar)
 (`I V vi IV in G`), a sheet with lyrics, or a file (.lab, .csv, .jams, .musicxml, ChordPro, iReal Pro); any usual spelling, also German and
 Romance (docs/inputs.md). A line shorter than the clip repeats; `jasco read` shows how it is read. Melody: MIDI, audio, or an array of 53
 bins at 50 Hz; of MIDI the track that is most like a melody, or --track NAME or NUMBER; --melody-from 32.5 takes it up there. Drums, mix,
-drumless: audio that the clip follows; a short loop repeats. Which of these a model takes depends on the controls it was trained with (its
-config.json).
+drumless: audio that the clip follows, at any level; a short loop repeats, and --fit-loop stretches one of drums to whole bars of --bpm.
+Which of these a model takes depends on the controls it was trained with (its config.json).
 
 Tempo: --bpm 96 --meter 3/4 spaces the bars of a chord line, and a model with the control beat plays in that tempo, from a downbeat at 0.
 Dynamics: points in time `0:-30, 5:-10` (second:dB below the loudest moment, straight between), a recording to take them from, or a word:
@@ -33,7 +33,8 @@ for open ends); elsewhere it says nothing, and the music is up to the model. Its
 cut.
 
 Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch. `-o song.wav`
-(or .flac, .ogg) names a single clip's file. Nothing is overwritten: a second take of a name is song-2.wav.
+(or .flac, .ogg) names a single clip's file. Nothing is overwritten: a second take of a name is song-2.wav. Tempo, key, and the chords as
+markers lie in the WAV itself, where DAWs read them; --midi writes them with the melody and the drum onsets as song.mid.
 """
 
 from __future__ import annotations
@@ -94,12 +95,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=get_args(Precision),
         default="auto",
-        help="of the network's weights (default %(default)s: bf16 on a GPU, else fp32; CPUs with AMX or AVX-512 BF16 are quicker in bf16)",
+        help="of the network's weights (default %(default)s: bf16 on a GPU and on CPUs with AMX or AVX-512 BF16, else fp32)",
     )
     how.add_argument(
         "--compat",
         choices=get_args(Compat),
         help="clips of an imported checkpoint as audiocraft makes them, its defects included (docs/released-checkpoints.md)",
+    )
+    how.add_argument(
+        "--midi", action="store_true", help="also write what was asked for (chords, melody, drum onsets) as MIDI beside each clip"
     )
     how.add_argument("-o", "--out", default="out", metavar="DIR", help="folder of WAV and JSON, or one clip's file (default %(default)s)")
 
@@ -107,6 +111,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_control_arguments(parser: Any) -> None:
     """What a request may say to the controls, shared by every command that reads requests."""
     for option in all_options().values():
+        if option.kind == "flag":
+            parser.add_argument(option.flag, action="store_true", default=None, help=option.help)
+            continue
         kind = float if option.kind == "number" else str
         parser.add_argument(option.flag, metavar=option.metavar, type=kind, default=option.default, help=option.help)
 
@@ -225,7 +232,7 @@ def run(args: argparse.Namespace) -> int:
                 tqdm.write(f"note: {note}")
                 told.add(note)
         wanted = clip_path(args, clip.request.seed)
-        path = save_take(clip, wanted, clip_settings(clip, args, jasco))
+        path = save_take(clip, wanted, clip_settings(clip, args, jasco), args.midi)
         tqdm.write(f"wrote {path}" if path == wanted else f"wrote {path}, beside the takes that are there")
     return 0
 

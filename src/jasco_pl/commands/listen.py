@@ -1,6 +1,6 @@
 """Let people listen: build a blind test as a static page, and analyse what its raters answered.
 
-  jasco listen build --systems ours=out/eval/KEY/SET/all-controls base=out/eval/KEY/SET/no-control \\
+  jasco listen build --systems ours=out/eval/all-controls base=out/eval/no-control \\
       --reference out/eval/results.json --questions quality,text --out out/listen
   jasco listen analyse --key out/listen/key.json results/*.csv
 

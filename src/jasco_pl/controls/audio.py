@@ -83,6 +83,10 @@ class AudioControl(Control):
         self.projection = nn.Linear(codebook_dim, dim)
 
     @classmethod
+    def check(cls, asked: Mapping[str, Any]) -> None:
+        cls.input.check(asked)
+
+    @classmethod
     def sizes(cls, latent_dim: int, codebook_size: int) -> dict[str, int]:
         return {"codebook_size": codebook_size, "codebook_dim": latent_dim}
 
@@ -101,13 +105,15 @@ class AudioControl(Control):
         name, codec, notes = self.option.name, grid.codec, list[str]()
         length = grid.frames * codec.hop
         wav = read_waveform(asked[name], codec.sample_rate, name, length, notes)
+        wav, fitted = self.input.at_tempo(wav, codec.sample_rate, asked, grid.seconds)
+        wav, notes = wav[:, :length], [*notes, *(f"{name}: {note}" for note in fitted)]
+        if wav.shape[-1] < length:
+            notes.append(f"{name}: {wav.shape[-1] / codec.sample_rate:.2f} s of audio were repeated to fill the clip")
+            wav = wav.repeat(1, -(-length // wav.shape[-1]))[:, :length]
         if grid.levels:
             wav, gain = to_loudness(wav, codec.sample_rate, self.input.loudness)
             notes += self.input.level_notes(gain)
-        if wav.shape[-1] < length:
-            notes.append(f"{name}: {wav.shape[-1] / codec.sample_rate:.2f} s of audio were repeated to fill the clip")
-            wav = wav.repeat(1, -(-length // wav.shape[-1]))
-        wav = self.filtered(wav[:, :length], codec.sample_rate)
+        wav = self.filtered(wav, codec.sample_rate)
         codes = codec.codes(codec.encode(wav[None].to(codec.latent_mean.device)))
         return Reading(codes[0, : grid.frames].cpu().numpy(), notes)
 
@@ -121,7 +127,7 @@ class Drums(AudioControl):
 
     name = "drums"
     field = "codes_drums"
-    option = options.DRUMS
+    option, details, heeds = options.DRUMS, DrumsInput.details, DrumsInput.heeds
     input = DrumsInput
 
     def __init__(self, codebook_size: int, codebook_dim: int, dim: int = 2, window: int = 3) -> None:

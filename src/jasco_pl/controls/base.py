@@ -76,6 +76,7 @@ class Control(nn.Module, ABC):
         field: the field of a stored sample that it reads.
         option: how a request asks for it; controls that follow the same thing share one.
         details: options that say more about it.
+        heeds: options of others that it looks at, without following them.
         dtype: of a raw frame: torch.long for an index, torch.float32 for values.
         frame_shape: of a raw frame: () for one number, (C,) for a vector.
         null: raw value of a frame without this condition; NaN is one too.
@@ -89,6 +90,7 @@ class Control(nn.Module, ABC):
     field: str
     option: Option
     details: tuple[Option, ...] = ()
+    heeds: tuple[Option, ...] = ()
     dtype: torch.dtype
     frame_shape: tuple[int, ...] = ()
     null: float
@@ -141,7 +143,7 @@ class Control(nn.Module, ABC):
         """Take what a request says to frames.
 
         Args:
-            asked: values of its options by name; that of `option` is not None.
+            asked: values of its options, and of those that it heeds, by name; that of `option` is not None.
             grid: the clip.
 
         Raises:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from jasco_pl.audio.decoding import AudioFile
 from jasco_pl.audio.suffixes import AUDIO_SUFFIXES
@@ -23,6 +23,9 @@ from jasco_pl.notation.level_curve import SHAPES, read_points
 from jasco_pl.notation.melody_files import check_details, kind_of, no_track, read_start
 from jasco_pl.notation.stretches import read_ranges
 from jasco_pl.system.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SAID = 3.0  # dB of a change of level
 _SHOWN = 100  # chords, notes or onsets that a person is shown; JSON has all
@@ -49,10 +52,12 @@ class Input:
     Attributes:
         option: what asks for it; controls that follow the same thing share one.
         details: options that say more about it.
+        heeds: options of others that it looks at, without following them.
     """
 
     option: ClassVar[Option]
     details: ClassVar[tuple[Option, ...]] = ()
+    heeds: ClassVar[tuple[Option, ...]] = ()
 
     @classmethod
     def options(cls) -> tuple[Option, ...]:
@@ -146,6 +151,11 @@ class AudioInput(Input):
         return [f"{name}: {cls.loudness - gain:.1f} LUFS, {change}"] if abs(gain) >= _SAID else []
 
     @classmethod
+    def at_tempo(cls, wav: Tensor, sample_rate: int, asked: Mapping[str, Any], seconds: float) -> tuple[Tensor, list[str]]:
+        """What is done to a loop [1, S] for the tempo of the request, and what a person is told of that."""
+        return wav, []
+
+    @classmethod
     def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:
         name = cls.option.name
         if not listen:
@@ -156,10 +166,11 @@ class AudioInput(Input):
 
         told: list[str] = []
         wav = read_audio(asked[name], SAMPLE_RATE, max_seconds=seconds, notes=told)
+        wav, fitted = cls.at_tempo(wav, SAMPLE_RATE, asked, seconds)
         length, loudness = wav.shape[-1] / SAMPLE_RATE, sounding_loudness(wav, SAMPLE_RATE)
         onsets = [round(float(time), 3) for time in onset_times(wav, SAMPLE_RATE)]
         level = "silent" if loudness is None else f"{loudness:.1f} LUFS"
-        notes = [*(f"{name}: {note}" for note in told), *cls.level_notes(None if loudness is None else cls.loudness - loudness)]
+        notes = [*(f"{name}: {note}" for note in (*told, *fitted)), *cls.level_notes(None if loudness is None else cls.loudness - loudness)]
         notes += [f"{name}: {length:.2f} s of audio will be repeated to fill the clip"] if length < seconds - 0.02 else []
         data = {"seconds": round(length, 3), "loudness": loudness and round(loudness, 2), "onsets": onsets}
         lines = [_listed(f"{name} ({length:.2f} s, {level}), onsets", [f"{onset:.2f}" for onset in onsets])]
@@ -169,8 +180,21 @@ class AudioInput(Input):
 class DrumsInput(AudioInput):
     """A drum part."""
 
-    option = options.DRUMS
+    option, details, heeds = options.DRUMS, (options.FIT_LOOP,), (options.BPM, options.METER)
     loudness = -24.5
+
+    @classmethod
+    def check(cls, asked: Mapping[str, Any]) -> None:
+        if asked.get("fit_loop") and (asked.get("drums") is None or asked.get("bpm") is None):
+            raise UserError("--fit-loop stretches a loop (--drums) to a tempo (--bpm): both are needed.")
+
+    @classmethod
+    def at_tempo(cls, wav: Tensor, sample_rate: int, asked: Mapping[str, Any], seconds: float) -> tuple[Tensor, list[str]]:
+        if asked.get("bpm") is None or wav.shape[-1] >= seconds * sample_rate:
+            return wav, []
+        from jasco_pl.extract.loop import at_tempo  # librosa, which takes seconds, is for those who give both alone
+
+        return at_tempo(wav, sample_rate, asked["bpm"], asked["meter"], bool(asked.get("fit_loop")))
 
 
 class MixInput(AudioInput):

@@ -19,14 +19,15 @@ class Option:
     Attributes:
         name: as Python and YAML write it.
         help: what `jasco generate --help` says of it.
-        kind: of a value as it is written: text, a number, or the path of a file. Python may give more than that, as `Control.read` says.
+        kind: of a value as it is written: text, a number, the path of a file, or nothing but the flag, which is true. Python may give more
+            than that, as `Control.read` says.
         metavar: what stands for a value in the help; None is the name.
         default: what holds where nothing is said; None is "not asked for".
     """
 
     name: str
     help: str
-    kind: Literal["text", "number", "file"] = "text"
+    kind: Literal["text", "number", "file", "flag"] = "text"
     metavar: str | None = None
     default: str | float | None = None
 
@@ -53,6 +54,7 @@ MELODY_FROM = Option(
     metavar="SECONDS",
 )
 DRUMS = Option("drums", "audio of a drum part, any rate and channels", kind="file", metavar="FILE")
+FIT_LOOP = Option("fit_loop", "stretch a loop of --drums to whole bars of --bpm", kind="flag")
 MIX = Option("mix", "music to follow as a whole: any audio, for models with the control mix", kind="file", metavar="FILE")
 DRUMLESS = Option("drumless", "the same without drums, for models with the control drumless", kind="file", metavar="FILE")
 PAINT = Option("paint", "recording to go on from, or to fill in with --keep or --redo", kind="file", metavar="FILE")

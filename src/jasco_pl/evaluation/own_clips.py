@@ -106,6 +106,9 @@ def _read(note: Path) -> Said:
         said = typed({name: values[name] for name in Said.__dataclass_fields__ if name in values}, Said)
         if unknown := [label for label, _ in said.chords_read if label not in harmony.LABELS]:
             raise ValueError(f"there is no chord {unknown[0]!r}")
+        times = [start for _, start in said.chords_read] + [time for held in said.during.values() for pair in held for time in pair]
+        if beyond := [time for time in times if not 0 <= time <= MAX_PAINTED_SECONDS]:
+            raise ValueError(f"{beyond[0]:g} is no second of a clip")
     except ValueError as error:
         raise UserError(f"{str(note)!r} is not the JSON of a clip, as `jasco generate` writes it: {error}.") from None
     return said
@@ -126,7 +129,7 @@ def _conditions(said: Said, heard: Heard, note: Path, notes: list[str]) -> Itera
             continue
         try:
             yield name, cast(Any, kind)().read(_located(asked, kind, note), grid).raw
-        except (UserError, TypeError, ValueError, AttributeError) as error:  # whatever somebody wrote into the JSON
+        except (TypeError, ValueError, AttributeError, OSError) as error:  # whatever somebody wrote into the JSON
             notes.append(f"{kind.option.name} cannot be read again: {str(error).rstrip('.')}")
 
 
@@ -141,10 +144,10 @@ def _drums(said: Said, heard: Heard, note: Path, notes: list[str]) -> Heard | No
     """The drum part, repeated to the length of the clip; None where none was asked for or it is gone."""
     if not isinstance(said.request.get("drums"), str):
         return None
-    source = _located({"drums": said.request["drums"]}, CONTROLS["drums"], note)["drums"]
     try:
+        source = _located({"drums": said.request["drums"]}, CONTROLS["drums"], note)["drums"]
         loop = read_audio(source, SAMPLE_RATE, max_seconds=heard.frames / FRAME_RATE)
-    except UserError as error:
+    except (ValueError, OSError) as error:
         notes.append(f"drums cannot be read again: {str(error).rstrip('.')}")
         return None
     length = heard.audio.shape[-1]
@@ -175,7 +178,10 @@ def evaluate_clips(folder: str | Path, out: str | Path) -> str:
     Raises:
         UserError: as `find_clips` and `measure_clip`; nothing is written then.
     """
-    clips = [measure_clip(audio, note) for audio, note in tqdm(find_clips(folder), desc="hear", unit="clip")]
+    found = find_clips(folder)
+    for _, note in found:  # what cannot be read is told before anything is heard
+        _read(note)
+    clips = [measure_clip(audio, note) for audio, note in tqdm(found, desc="hear", unit="clip")]
     shown = [column for column in COLUMNS if any(column.key in clip.figures for clip in clips)]
     means = {column.key: Figure.of([clip.figures.get(column.key, math.nan) for clip in clips]) for column in shown}
     title = f"# {len(clips)} clips of {Path(folder).resolve().name or folder} against their requests\n"

@@ -29,6 +29,7 @@ from jasco_pl.notation.harmony import first_frame
 from jasco_pl.notation.timed_text import Passage, covering, spans_of
 from jasco_pl.prepare.config import PrepareConfig
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import is_bare
 from jasco_pl.system.seeding import stable_hash
 
 PURPOSE = "evaluation"  # of the hash that places a stretch
@@ -249,6 +250,8 @@ class PreparedSet(Source):
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)
         self._positions = {name: position for position, name in enumerate(self.reader.ids)}
+        if elsewhere := next((name for name in self._positions if not is_bare(name)), None):  # clips are files of these names
+            raise UserError(f"the sample {elsewhere!r} of {self.location!r} cannot name a clip: its id is no bare name.")
 
     @cached_property
     def ids(self) -> list[str]:

@@ -31,14 +31,21 @@ def measure_key(samples: NDArray[np.float32]) -> str | None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="n_fft=")  # clips of few seconds, padded with silence for the lowest octave
         chroma = librosa.feature.chroma_cqt(y=samples, sr=SAMPLE_RATE, hop_length=2048, n_octaves=6).mean(axis=1)
+    found = key_by(chroma)
+    if found is None:
+        return None
+    tonic, minor = found
+    return f"{MINOR_KEYS[tonic]} minor" if minor else f"{MAJOR_KEYS[tonic]} major"
+
+
+def key_by(chroma: NDArray[np.floating]) -> tuple[int, bool] | None:
+    """The key in which pitch classes [12] sound so strongly: its tonic, and whether it is minor; None where none stands out."""
     profiles = np.stack([np.roll(profile, root) for profile in (_MAJOR_PROFILE, _MINOR_PROFILE) for root in range(12)])
     if chroma.std() < _LEAST_SPREAD * chroma.mean():
         return None
     fits = np.corrcoef(chroma, profiles)[0, 1:]
     best = int(fits.argmax())
-    if fits[best] < _LEAST_CORRELATION:
-        return None
-    return f"{MAJOR_KEYS[best]} major" if best < 12 else f"{MINOR_KEYS[best - 12]} minor"
+    return None if fits[best] < _LEAST_CORRELATION else (best % 12, best >= 12)
 
 
 def key_of(wav: Tensor, sample_rate: int) -> str | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import torch
 from PIL import Image
 
-from jasco_pl.audio.files import loudness_normalize, read_audio
+from jasco_pl.audio.files import loudness_normalize
 from jasco_pl.controls import ADHERENCES
-from jasco_pl.controls.adherence import ONSETS
 from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.jasco import Clip
+from jasco_pl.generation.sheet import drum_part
 from jasco_pl.notation.timed_text import written
 from jasco_pl.pages.pictures import draw_clip, figure_to_image
 from jasco_pl.pages.texts import texts_lane
@@ -30,7 +29,7 @@ class Asked:
 
     def __init__(self, clip: Clip) -> None:
         self._parts = {adherence: clip.part(adherence) for adherence in ADHERENCES}
-        given = _drum_part(clip)
+        given = drum_part(clip)
         found = {adherence: adherence.asked(clip.asked, given) for adherence in ADHERENCES}
         self.sides = {adherence: side for adherence, side in found.items() if side is not None}
         self._compared = {adherence: side for adherence, side in self.sides.items() if adherence.missing() is None}
@@ -66,15 +65,3 @@ class Asked:
         figure.set_dpi(_DPI)
         with atomic_path(path) as temporary:
             Image.fromarray(figure_to_image(figure)).quantize(_COLOURS, dither=Image.Dither.NONE).save(temporary, optimize=True)
-
-
-def _drum_part(clip: Clip) -> Heard | None:
-    """The drum part as the clip was to follow it, repeated to its length and heard while it holds; None without one."""
-    source, length = clip.request.drums, clip.audio.shape[-1]
-    if source is None:
-        return None
-    loop = source if isinstance(source, torch.Tensor) else read_audio(source, clip.sample_rate)
-    heard = Heard(torch.tile(loop, (1, -(-length // loop.shape[-1])))[:, :length], clip.sample_rate)
-    if (part := clip.part(ONSETS)) is not None:
-        heard.onsets = part.times(heard.onsets)
-    return heard

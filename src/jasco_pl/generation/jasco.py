@@ -17,6 +17,7 @@ from jasco_pl.codec import Codec, load_codec
 from jasco_pl.controls import CONTROLS, Adherence, Control, Painting, all_options
 from jasco_pl.controls.base import FrameGrid, Option
 from jasco_pl.controls.conditions import Conditions
+from jasco_pl.controls.contradictions import contradictions
 from jasco_pl.controls.during import read_during, said
 from jasco_pl.controls.options import DURING
 from jasco_pl.extract.heard import Part
@@ -106,8 +107,8 @@ def _noise(seeds: Sequence[int], frames: int, channels: int) -> Tensor:
 
 
 def _asked_of(request: Request, control: Control | type[Control]) -> dict[str, Any]:
-    """What a request says to a control: the values of its options by name."""
-    return {option.name: getattr(request, option.name) for option in control.options()}
+    """What a request says to a control: the values of its options, and of those that it heeds, by name."""
+    return {option.name: getattr(request, option.name) for option in (*control.options(), *control.heeds)}
 
 
 def _said(request: Request, option: Option) -> bool:
@@ -167,8 +168,8 @@ class Jasco:
             checkpoint: the folder, or a Hub id: of such a folder, or of one of Meta's released checkpoints (`facebook/jasco-...`), which is
                 fetched and converted once and kept (`jasco_pl.interop.hub`).
             device: of all parts; "auto" is the NVIDIA GPU where there is one, else the CPU. On CUDA the network is replayed as CUDA graphs.
-            precision: of the network's weights: fp32, bf16, or "auto", which is bf16 on CUDA and fp32 elsewhere. The flow itself, the
-                codec and the text encoder are computed in float32 either way.
+            precision: of the network's weights: fp32, bf16, or "auto", which is bf16 on CUDA and on CPUs that have instructions for it
+                (AMX, AVX-512 BF16), else fp32. The flow itself, the codec and the text encoder are computed in float32 either way.
             compat: "audiocraft": clips of a released checkpoint as audiocraft makes them, its defects included (`jasco_pl.interop.compat`).
             revision: branch, tag or commit of a Hub id.
 
@@ -219,7 +220,8 @@ class Jasco:
             UserError: a control that the model lacks, or one that cannot be read.
         """
         clip = Clip(torch.zeros(1, 0), self.codec.sample_rate, torch.zeros(0), request, {})
-        clip.notes += read_prompt(request.text, frames, self.codec.frame_rate)[1]
+        spans, told = read_prompt(request.text, frames, self.codec.frame_rate)
+        clip.notes += [*told, *self.text_encoder.remarks(spans), *contradictions(request.text, vars(request))]
         grid = FrameGrid(frames, self.codec, self.model.normalize, self.frames(self.model.config.seconds), levels=self.compat is None)
         for kind in CONTROLS.values():
             asked = _asked_of(request, kind)
@@ -235,7 +237,7 @@ class Jasco:
         for name, control in self.model.controls.by_name.items():
             asked = _asked_of(request, control)
             if asked[control.option.name] is not None:
-                used |= asked.keys()
+                used |= asked.keys() if asked.get("fit_loop") else {option.name for option in control.options()}
                 reading = control.read(asked, grid)
                 clip.asked[name] = reading.raw
                 if (mask := during.get(control.option.name)) is not None:

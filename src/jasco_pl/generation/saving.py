@@ -10,21 +10,27 @@ from typing import Any
 
 from jasco_pl.audio.files import loudness_normalize, write_audio
 from jasco_pl.audio.suffixes import SUBTYPES
+from jasco_pl.audio.wav_tags import write_tags
 from jasco_pl.generation.jasco import Clip
+from jasco_pl.generation.sheet import sheet_of, tags_of
+from jasco_pl.notation.midi_writer import write_midi
 from jasco_pl.system.files import explain_os_error, write_json
 
 
 def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: float | None = None) -> None:
-    """Sound at -14 LUFS, and JSON beside it; `compression` as for `write_audio`."""
+    """Sound at -14 LUFS, in a WAV with what was asked for in its tags, and JSON beside it; `compression` as for `write_audio`."""
     audio, loudness = loudness_normalize(clip.audio, clip.sample_rate)
     write_audio(path, audio, clip.sample_rate, compression=compression)
+    if path.suffix.lower() == ".wav":
+        write_tags(path, tags_of(clip))
     write_json(path.with_suffix(".json"), {**settings, "loudness_before_lufs": loudness})
 
 
-def save_take(clip: Clip, path: Path, settings: dict[str, Any]) -> Path:
+def save_take(clip: Clip, path: Path, settings: dict[str, Any], midi: bool = False) -> Path:
     """The same, over nothing that is there: where `song.wav` or what goes with it exists, as `song-2.wav`, `song-3.wav`, ...
 
-    All of it appears whole. Of several processes that write into a folder at once each gets a name of its own.
+    `midi` also writes chords, melody and drum onsets that were asked for as `song.mid`. All of it appears whole. Of several processes that
+    write into a folder at once each gets a name of its own.
 
     Returns:
         The path of the sound.
@@ -38,6 +44,8 @@ def save_take(clip: Clip, path: Path, settings: dict[str, Any]) -> Path:
         with tempfile.TemporaryDirectory(dir=folder, prefix=f".{path.stem[:32]}.", suffix=".part") as name:
             fresh = Path(name) / f"take{path.suffix}"
             save_clip(clip, fresh, settings)
+            if midi:
+                write_midi(fresh.with_suffix(".mid"), sheet_of(clip))
             return _placed(sorted(Path(name).iterdir(), key=lambda file: file.suffix != ".json"), path)
     except OSError as error:
         raise explain_os_error(error, path) from error
@@ -47,7 +55,7 @@ def _placed(files: list[Path], path: Path) -> Path:
     """Move files under the first free name; whoever gets the first of them, the JSON, has the name."""
     for number in itertools.count(1):
         place = path.with_name(f"{path.stem}-{number}{path.suffix}" if number > 1 else path.name)
-        if any(place.with_suffix(suffix).exists() for suffix in {*SUBTYPES, *(file.suffix for file in files)}):
+        if any(place.with_suffix(suffix).exists() for suffix in (*SUBTYPES, ".json", ".mid")):
             continue
         try:
             _claim(files[0], place.with_suffix(files[0].suffix))

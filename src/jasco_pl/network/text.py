@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
+from jasco_pl.network.prompt_remarks import remarks
 from jasco_pl.network.sentence import SentenceEncoder, read_sentence_encoder
 from jasco_pl.notation.timed_text import ALWAYS, Span
 from jasco_pl.system.errors import UserError
@@ -71,6 +73,15 @@ class TextEncoder:
             held = [torch.tensor([span[:2]]).expand(len(row), -1) for span, row in zip(spans, rows, strict=True)]
             item[: sum(map(len, rows))] = torch.cat(held)
         return states, mask, frames.to(self.device)
+
+    def remarks(self, texts: Sequence[Span]) -> list[str]:
+        """Notes on what of these texts is not read, or says little to this encoder."""
+        tokenizer, english = self.network.tokenizer, self.name == OFFLINE_ENCODER
+        tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)  # what transformers wraps
+        if not isinstance(tokenizer, Tokenizer):
+            return []
+        found = [note for span in texts if span.text.strip() for note in remarks(span.text.strip(), tokenizer, MAX_TOKENS, english)]
+        return list(dict.fromkeys(found))
 
     def _batch(self, rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """States [L, dim] of several items, padded, and their mask."""

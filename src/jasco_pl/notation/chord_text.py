@@ -103,6 +103,8 @@ def read_chords(
     notes = [*source.notes, *spelling.notes]
     if isinstance(source, Timed):
         changes = _cut(source.symbols, spelling, duration)
+        if bpm is not None:
+            notes.append(f"the chords stand at times of their own, which {bpm:g} bpm do not move")
     else:
         changes = _play(source, spelling, bpm, meter, duration, notes)
     if asked_key is not None and not spelling.needs_key:

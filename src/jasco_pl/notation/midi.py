@@ -80,8 +80,6 @@ def read_midi(path: str | os.PathLike[str], seconds: float, track: str | int | N
     remarks = [_told(chosen, found)] if len(found.parts) > 1 else []
     line, said = _into_range(highest_at_a_time(chosen.notes))
     start = read_start(start)
-    if not line:
-        raise UserError(f"no note of track {_called(chosen)} of MIDI file {name!r} lies in MIDI {LOWEST_MIDI}-{HIGHEST_MIDI}.")
     if start is None and line[0][1] >= seconds:
         start = line[0][1]
         said.append(begins_late(start))
@@ -111,9 +109,11 @@ def _into_range(line: list[Note]) -> tuple[list[Note], list[str]]:
 
 def _asked(found: Parts, name: str, track: str | int) -> Part:
     wanted = _plain(str(track))
-    by_name = [part for part in found.parts if part.name and _plain(part.name) == wanted]
+    by_name = [part for part in found.parts if part.name and _plain(part.name) == wanted and isinstance(track, str)]
     by_number = [part for part in found.parts if wanted.isdecimal() and int(wanted) == part.number]
-    by_words = [part for part in found.parts if wanted and wanted in (_plain(part.name) + "\n" + part.instrument.lower())]
+    by_words = [
+        part for part in found.parts if isinstance(track, str) and wanted and wanted in (_plain(part.name) + "\n" + part.instrument.lower())
+    ]
     for candidates in (by_name, by_number, by_words):
         if pitched := [part for part in candidates if not part.drums]:
             return choose(Parts(pitched, found.words))

@@ -37,12 +37,16 @@ from jasco_pl.prepare.jobs import FACTS, Job, Stages, run_here, run_processes, r
 from jasco_pl.prepare.jobs import REJECTED as REFUSAL
 from jasco_pl.prepare.plan import (
     Held,
+    Known,
+    Made,
     Planned,
+    Refused,
     cut,
     describe,
     find_held,
     group,
     read_json,
+    read_known,
     read_lines,
     read_tracks,
     scan,
@@ -53,7 +57,7 @@ from jasco_pl.prepare.report import write_report
 from jasco_pl.prepare.rules import Rejected
 from jasco_pl.prepare.source import find_tracks
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import remove_leftovers, write_json
+from jasco_pl.system.files import is_bare, remove_leftovers, write_json
 from jasco_pl.system.locks import alone
 
 WORK, SETTINGS, TRACKS, REJECTED, RULES = ".work", "prepare.json", "tracks.jsonl", "rejected.jsonl", "rules.json"
@@ -94,12 +98,12 @@ class Preparation:
             )
         fresh = {"stages": {}, "segment_seconds": config.segment_seconds, "rules": asdict(config.rules)}
         # of the set, or of an interrupted run's shards among its own
-        self.settings = read_json(self.work / SETTINGS, read_json(self.out / SETTINGS, fresh))
+        self.settings = read_json(self.work / SETTINGS, read_json(self.out / SETTINGS, fresh, Made), Made)
         had = self.settings["stages"]
         stages = Stages(config)
         wanted = {*config.chosen, *had}  # what is added to a set gets all that the set has
         self.stages = {stage: stages[stage].fingerprint() for stage in HEARD if stage in wanted}
-        if changed := [stage for stage, mark in had.items() if self.stages[stage] != mark]:
+        if changed := [stage for stage, mark in had.items() if self.stages.get(stage) != mark]:
             raise UserError(
                 f"the set in {str(out)!r} was prepared with another extractor for {changed[0]!r} than is named now: "
                 "name the same one, or another folder."
@@ -127,9 +131,11 @@ class Preparation:
         with alone(self.work, f"another `jasco prepare` is working on {str(self.out)!r}: wait for it, or name another folder."):
             self._forget_old_rules()
             tracks, refused = find_tracks(self.source, self.config.captions, self.audio_dir)
-            records = {record["id"]: record for record in read_lines(self.out / TRACKS)}
+            records = {record["id"]: record for record in read_lines(self.out / TRACKS, Known)}
             for path in sorted(self.work.glob("tracks-*.json")):  # of shards that a killed run had finished
-                records |= {record["id"]: record for record in read_json(path, [])}
+                records |= {record["id"]: record for record in read_known(path)}
+            if elsewhere := next((name for name in records if not is_bare(name)), None):  # folders of work are named by them
+                raise UserError(f"{str(self.out / TRACKS)!r} is damaged: {elsewhere!r} is no id of a recording.")
             planned, doubles = scan(tracks, self.work, {record["hash"]: record["id"] for record in records.values()})
             by_id = {one.id: one for one in planned}
             rejections = self._former_rejections({one.name for one in tracks} | {one.name for one in refused}, set(by_id))
@@ -277,4 +283,4 @@ class Preparation:
                 return one["name"] not in names
             return one["id"] not in ids or (same and one["reason"] not in PERHAPS_OURS)
 
-        return [one for one in read_lines(self.out / REJECTED) if stands(one)]
+        return [one for one in read_lines(self.out / REJECTED, Refused) if stands(one)]

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import soundfile
@@ -32,7 +32,7 @@ from jasco_pl.prepare.rules import Rejected
 from jasco_pl.prepare.source import Track
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, write_json
-from jasco_pl.system.typed import from_json, read_typed
+from jasco_pl.system.typed import from_json, read_typed, typed
 
 
 @dataclass(frozen=True)
@@ -245,14 +245,54 @@ def read_json(path: Path, default: Any, kind: Any = dict[str, Any]) -> Any:
     return read_typed(path, kind) if path.exists() else default
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """One JSON object a line; nothing where there is no such file; UserError where it is damaged."""
+def read_known(path: Path) -> list[dict[str, Any]]:
+    """Records of kept recordings, a JSON list; raises as `read_json`."""
+    records = read_json(path, [], list[dict[str, Any]])
+    try:
+        typed(records, list[Known])
+    except ValueError as error:
+        raise UserError(f"{str(path)!r} is damaged: {error}.") from error
+    return list(records)
+
+
+class Known(TypedDict):
+    """What every record of a kept recording has; `describe` adds more."""
+
+    name: str
+    id: str
+    hash: str
+    seconds: float
+    captions: list[str]
+
+
+class Refused(TypedDict):
+    """What a line of rejections has."""
+
+    name: str
+    reason: str
+    detail: str
+    id: NotRequired[str]
+    seconds: NotRequired[float | None]
+
+
+class Made(TypedDict):
+    """How a set was prepared."""
+
+    stages: dict[str, str]
+    segment_seconds: float
+    rules: dict[str, Any]
+
+
+def read_lines(path: Path, kind: Any = dict[str, Any]) -> list[dict[str, Any]]:
+    """One JSON object a line, each with at least what `kind` has; nothing where there is no such file; UserError where it is damaged."""
     if not path.exists():
         return []
     found = []
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         try:
-            found += [from_json(line, dict[str, Any])] if line.strip() else []
+            if line.strip():
+                found.append(from_json(line, dict[str, Any]))
+                typed(found[-1], kind)
         except ValueError as error:
             raise UserError(f"{str(path)!r} is damaged in line {number}: {error}.") from error
     return found

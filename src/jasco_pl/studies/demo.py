@@ -89,6 +89,9 @@ def _request(where: str, name: str, fields: Any, file: Path) -> Request:
         if kinds[key] == "number":
             if isinstance(value, bool) or not isinstance(value, int if key == "seed" else int | float):
                 raise UserError(f"{where} has {key}: {value!r}, where a {'whole ' * (key == 'seed')}number is accepted.")
+        elif kinds[key] == "flag":
+            if value is not True:
+                raise UserError(f"{where} has {key}: {value!r}, where true is accepted.")
         elif not isinstance(value, str):
             raise UserError(f"{where} has {key}: {value!r}, where text is accepted.")
     *others, last = dict.fromkeys(control.option.name for control in CONTROLS.values())
@@ -168,7 +171,7 @@ def generate_command(request: Request, sampling: Sequence[str] = ()) -> str:
     last: list[str] = []
     for control in _asked(request):
         said = [option for option in control.options() if getattr(request, option.name) != option.default]
-        words = " ".join(f"{option.flag} {_quoted(_written(request, option))}" for option in said)
+        words = " ".join(option.flag if option.kind == "flag" else f"{option.flag} {_quoted(_written(request, option))}" for option in said)
         (last if control.option.kind == "file" else lines).append(words)
     if getattr(request, DURING.name) is not None:
         lines.append(f"{DURING.flag} {_quoted(getattr(request, DURING.name))}")

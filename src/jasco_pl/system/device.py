@@ -35,7 +35,7 @@ def pick_device(name: str | torch.device) -> torch.device:
 
 
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Of a network's weights; "auto" is bfloat16 on CUDA and float32 elsewhere.
+    """Of a network's weights; "auto" is bfloat16 on CUDA and on CPUs that have instructions for it (`half_precision`), else float32.
 
     Raises:
         UserError: `precision` is none of `Precision`.
@@ -43,7 +43,9 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision not in get_args(Precision):
         raise UserError(f"the precision {precision!r} is unknown: {', '.join(get_args(Precision))} are accepted.")
     if precision == "auto":
-        precision = "bf16" if device.type == "cuda" else "fp32"
+        from jasco_pl.system.environment import half_precision
+
+        precision = "bf16" if device.type == "cuda" or (device.type == "cpu" and half_precision()) else "fp32"
     import torch
 
     return getattr(torch, _DTYPES[precision])

@@ -119,10 +119,19 @@ def machine(device: str | torch.device | None = None) -> str:
 
 def processor() -> str:
     """`Intel(R) Xeon(R) Processor, AVX-512 BF16, AMX`: the CPU and what it computes in bfloat16 with; "" where that is not known."""
+    return ", ".join(filter(None, [_processor().get("model name"), *half_precision()]))
+
+
+def half_precision() -> list[str]:
+    """What the CPU multiplies matrices in bfloat16 with: AVX-512 BF16, AMX; nothing where it cannot, or that is not known."""
+    flags = _processor().get("flags", "").split()
+    return [title for flag, title in HALF_PRECISION.items() if flag in flags]
+
+
+def _processor() -> dict[str, str]:
+    """What Linux says of the last core."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return ""
-    known = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    flags = known.get("flags", "").split()
-    return ", ".join(filter(None, [known.get("model name"), *(title for flag, title in HALF_PRECISION.items() if flag in flags)]))
+        return {}
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -28,13 +28,13 @@ from tqdm import tqdm
 
 from jasco_pl.audio.files import SAMPLE_RATE, loudness_normalize, read_audio, write_audio
 from jasco_pl.pages.base import packaged, render
+from jasco_pl.studies.listening.folders import find_clips, find_references
 from jasco_pl.studies.listening.study import ANCHOR, FINISHED, QUESTIONS, REFERENCE, Clip, Key, Stimulus
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import explain_os_error, loads, write_text
 from jasco_pl.system.seeding import stable_hash
 
 TITLE = "Listening test"
-SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")
 TARGET = -14.0  # LUFS; paper, section 4.1
 SHORTEST = 1.0  # seconds
 _TOLERANCE = 0.5  # LU that one version of a piece may be quieter than the others
@@ -268,42 +268,6 @@ def write_page(study: dict[str, Any]) -> str:
         beside=any(question.beside for question in asked),
         text=any(question.key == "text" for question in asked),
     )
-
-
-def find_clips(folder: str | Path) -> dict[str, Path]:
-    """Audio files of a folder by stem.
-
-    Raises:
-        UserError: no such folder, no audio in it, or one stem twice.
-    """
-    if not Path(folder).is_dir():
-        raise UserError(f"there is no folder {str(folder)!r}.")
-    found: dict[str, Path] = {}
-    for path in sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")):
-        if path.stem in found:
-            raise UserError(f"{str(folder)!r} holds {found[path.stem].name} and {path.name}: one recording of a name is wanted.")
-        found[path.stem] = path
-    if not found:
-        raise UserError(f"{str(folder)!r} holds no audio files ({', '.join(suffix[1:] for suffix in SUFFIXES)}).")
-    return found
-
-
-def find_references(path: str | Path) -> dict[str, Path]:
-    """Original recordings by clip: a folder's, or those that the results.json of an evaluation names.
-
-    Raises:
-        UserError: as `find_clips`; the file holds no results, or names recordings that are not there.
-    """
-    if not Path(path).is_file():
-        return find_clips(path)
-    try:
-        found = {name: Path(path).parent / entry["audio"] for name, entry in loads(Path(path).read_bytes())["references"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{str(path)!r} is no results.json of an evaluation; that, or a folder of recordings, is wanted.") from None
-    for recording in found.values():
-        if not recording.is_file():
-            raise UserError(f"{str(path)!r} names the recording {str(recording)!r}, which is not there.")
-    return found
 
 
 def read_captions(path: str | Path) -> dict[str, str]:

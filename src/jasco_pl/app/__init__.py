@@ -1,0 +1,1 @@
+"""The web page to make music with, and its HTTP API."""

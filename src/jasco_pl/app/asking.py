@@ -1,0 +1,183 @@
+"""What a visitor asks for -> requests of `Jasco`, with files that are the visitor's own and nothing else's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jasco_pl.app.chord_line import read_line
+from jasco_pl.app.drums import render
+from jasco_pl.app.errors import MissingError
+from jasco_pl.app.schema import Make
+from jasco_pl.app.store import Visitor
+from jasco_pl.audio.suffixes import AUDIO_SUFFIXES
+from jasco_pl.controls import all_options
+from jasco_pl.controls.inputs import INPUTS, DynamicsInput
+from jasco_pl.generation.jasco import Request
+from jasco_pl.generation.outline import Length, Outline
+from jasco_pl.network.flow.config import Method, SolverConfig
+from jasco_pl.notation.beats import read_meter
+from jasco_pl.notation.melody import melody_frames
+from jasco_pl.notation.stretches import read_ranges
+from jasco_pl.notation.timed_text import read_prompt
+from jasco_pl.system.errors import UserError
+
+QUALITIES: dict[str, tuple[Method, int]] = {"draft": ("auto", 3), "good": ("auto", 5), "best": ("auto", 10)}
+"""Solver and steps."""
+OPTIONS = ("chords", "melody", "drums", "mix", "drumless", "dynamics", "paint")
+"""Those parts of what is asked that belong to controls; each is called as the option of a request."""
+TEMPO = 120.0  # of a pattern without one
+
+
+def seconds_of(make: Make, learnt: float) -> float:
+    """How long the takes shall be."""
+    if make.bars is not None and make.bpm is not None:
+        quarters, beat = read_meter(make.meter)
+        return make.bars * quarters / beat * 60 / make.bpm
+    return learnt if make.seconds is None else make.seconds
+
+
+def solver_of(make: Make) -> SolverConfig:
+    """The quality's, or what is said in its place."""
+    method, steps = QUALITIES[make.quality]
+    return SolverConfig(make.solver or method, make.steps or steps, make.tolerance or SolverConfig().tolerance)
+
+
+def guidance_of(make: Make, controls: Sequence[str], default: str) -> str | None:
+    """The common weight and those of single controls as one guidance; None is the checkpoint's own."""
+    weights: dict[str, float] = {}
+    if make.guidance is not None:
+        weights["all"] = make.guidance
+    else:
+        for part in default.replace(",", " ").split():
+            name, _, number = part.partition("=")
+            weights[name] = float(number)
+    extra = {"text": make.text_guidance} if make.text else {}
+    for option in OPTIONS:
+        asked = getattr(make, option)
+        names = [name for name in controls if name in INPUTS and INPUTS[name].option.name == option]
+        if asked is not None and names:
+            extra["+".join(names)] = asked.guidance
+    extra = {name: weight for name, weight in extra.items() if weight}
+    if make.guidance is None and not extra:
+        return None
+    for names_of, more in extra.items():
+        weights[names_of] = weights.get(names_of, 0.0) + more
+    return " ".join(f"{name}={weight:g}" for name, weight in weights.items())
+
+
+@dataclass
+class Asking:
+    """What one visitor asks for at one time.
+
+    Args:
+        make: its form has been checked.
+        visitor: whose files it may name.
+    """
+
+    make: Make
+    visitor: Visitor
+
+    def check(self, outline: Outline, default_guidance: str) -> Length:
+        """Look at everything that can be said of it without a network; how long the takes will be.
+
+        Raises:
+            UserError: something cannot be read, is not there, or is nothing that the model takes.
+        """
+        make = self.make
+        length = outline.length(seconds_of(make, outline.learnt))
+        read_prompt(make.text, length.frames, length.frame_rate)
+        read_meter(make.meter)
+        solver_of(make)
+        if make.chords is not None:
+            read_line(make.chords.text, make.bpm, make.meter, length.seconds, make.key)
+        if make.dynamics is not None:
+            if Path(make.dynamics.curve.strip()).suffix.lower() in AUDIO_SUFFIXES:
+                raise UserError("the dynamics name a file; here they are points, as in 0:-30, 5:-10, or a word, as build.")
+            DynamicsInput.preview({"dynamics": make.dynamics.curve}, length.seconds)
+        if make.paint is not None:
+            for name in ("keep", "redo"):
+                if getattr(make.paint, name):
+                    read_ranges(getattr(make.paint, name), name)
+        asked = self._values(length, None)
+        outline.check(asked, guidance_of(make, outline.controls, default_guidance), length)
+        return length
+
+    def requests(self, seeds: Sequence[int], length: Length, sample_rate: int) -> list[Request]:
+        """One a take, all of the same but the seed."""
+        values = self._values(length, sample_rate)
+        return [Request(self.make.text, seed=seed, **values) for seed in seeds]
+
+    def _values(self, length: Length, sample_rate: int | None) -> dict[str, Any]:
+        """Of the options of a request; without a sample rate, sound stays unread."""
+        make = self.make
+        values: dict[str, Any] = {name: option.default for name, option in all_options().items()}
+        values |= {"bpm": make.bpm, "meter": make.meter, "key": make.key}
+        if make.chords is not None:
+            values["chords"] = make.chords.text
+        if make.melody is not None:
+            values["melody"] = self._melody(length)
+        if make.drums is not None:
+            if make.drums.pattern is None:
+                values["drums"] = self._audio(make.drums.upload, "drums")
+            else:
+                values["drums"] = "pattern" if sample_rate is None else self._pattern(sample_rate)
+        for name in ("mix", "drumless"):
+            if (asked := getattr(make, name)) is not None:
+                values[name] = self._audio(asked.upload, name)
+        if make.dynamics is not None:
+            values["dynamics"] = make.dynamics.curve
+        if make.paint is not None:
+            values |= {"paint": self._painted(), "keep": make.paint.keep or None, "redo": make.paint.redo or None}
+        parts = {name: asked.during for name in OPTIONS if (asked := getattr(make, name)) is not None and getattr(asked, "during", None)}
+        values["during"] = parts or None
+        return values
+
+    def _pattern(self, sample_rate: int) -> torch.Tensor:
+        assert self.make.drums is not None
+        assert self.make.drums.pattern is not None
+        return torch.from_numpy(render(self.make.drums.pattern, self.make.bpm or TEMPO, sample_rate))[None]
+
+    def _melody(self, length: Length) -> Any:
+        asked = self.make.melody
+        assert asked is not None
+        notes: Sequence[Sequence[float]] | None = asked.notes
+        if asked.upload is not None:
+            told = self.visitor.upload(asked.upload)
+            if told["kind"] != "midi":
+                return self._audio(asked.upload, "melody")
+            notes = self._track(told, asked.track)
+        bins = melody_frames([(int(pitch), onset, offset) for pitch, onset, offset in notes or []], length.frames, length.frame_rate)
+        if not (bins >= 0).any():
+            raise UserError(f"no note of the melody sounds in the {length.seconds:g} s of the clip.")
+        return bins
+
+    def _track(self, told: Mapping[str, Any], track: int | None) -> Sequence[Sequence[float]]:
+        wanted = told["track"] if track is None else track
+        if all(one["number"] != wanted for one in told["tracks"]):
+            listed = ", ".join(str(one["number"]) for one in told["tracks"])
+            raise UserError(f"{told['name']!r} has no track {wanted} with a melody; it has {listed}.")
+        path = self.visitor.upload_folder(told["id"]) / "tracks.json"
+        found: Sequence[Sequence[float]] = json.loads(path.read_text())[str(wanted)]
+        return found
+
+    def _audio(self, upload: str | None, what: str) -> str:
+        told = self.visitor.upload(upload or "")
+        if told["kind"] != "audio":
+            raise UserError(f"{told['name']!r} is a MIDI file, where {what} is audio.")
+        return str(self.visitor.upload_folder(told["id"]) / "upload.wav")
+
+    def _painted(self) -> str:
+        paint = self.make.paint
+        assert paint is not None
+        if paint.take is None:
+            return self._audio(paint.upload, "what is painted")
+        path = self.visitor.job_folder(paint.take.job) / f"take-{paint.take.take}.wav"
+        if not path.is_file():
+            raise MissingError("the take that is to be painted was deleted, or belongs to somebody else.")
+        return str(path)

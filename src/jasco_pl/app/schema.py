@@ -1,0 +1,180 @@
+"""What is asked of the server, as JSON: checked here for its form, and described by it in the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from jasco_pl.network.flow.config import Method
+from jasco_pl.notation.melody import BINS, LOWEST_MIDI
+
+MOST_TEXT, MOST_CHORDS, MOST_NOTES = 2000, 4000, 4000
+FORMAT: Literal["jasco-pl/page/1"] = "jasco-pl/page/1"
+VOICES = ("kick", "snare", "hat", "open hat", "clap", "tom")
+
+Identity = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", description="as the server gave it")]
+Weight = Annotated[float, Field(ge=-10, le=10, description="guidance of its own beside the common one; 0 adds none and costs no time")]
+Seconds = Annotated[float, Field(ge=0, le=600)]
+Pitch = Annotated[int, Field(ge=LOWEST_MIDI, le=LOWEST_MIDI + BINS - 1)]
+Note = tuple[Pitch, Seconds, Seconds]
+Stretches = Annotated[str, Field(max_length=200, pattern=r"^[0-9.+\- ]*$", description="seconds it holds for: 0-4, 8-, 0-2+6-8")]
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Control(_Asked):
+    guidance: Weight = 0.0
+    during: Stretches | None = None
+
+
+class Chords(_Control):
+    """A chord line in any spelling that `jasco read` takes; no file."""
+
+    text: str = Field(min_length=1, max_length=MOST_CHORDS, examples=["Dm7 | G7 | Cmaj7 A7"])
+
+
+class Melody(_Control):
+    """A tune: notes, or an upload (MIDI, of which a track may be chosen, or audio)."""
+
+    notes: list[Note] | None = Field(None, max_length=MOST_NOTES, description="[MIDI pitch, onset, offset] in seconds")
+    upload: Identity | None = None
+    track: int | None = Field(None, ge=0, le=255, description="of a MIDI upload, by the numbers that the upload's answer lists")
+
+    @model_validator(mode="after")
+    def _one(self) -> Melody:
+        if (self.notes is None) == (self.upload is None):
+            raise ValueError("a melody is notes or an upload, one of them")
+        return self
+
+
+class Pattern(_Asked):
+    """A drum machine: one string a voice, `x` a hit, `X` an accent, anything else none; it repeats."""
+
+    voices: dict[str, Annotated[str, Field(min_length=1, max_length=64)]] = Field(
+        examples=[{"kick": "x...x...x...x...", "hat": "..x...x.."}]
+    )
+    steps_per_beat: int = Field(4, ge=1, le=8)
+    swing: float = Field(0.0, ge=0, le=0.5, description="share of a step by which every second one comes late")
+
+    @model_validator(mode="after")
+    def _known(self) -> Pattern:
+        if unknown := [name for name in self.voices if name not in VOICES]:
+            raise ValueError(f"there is no drum {unknown[0][:40]!r}; there are {', '.join(VOICES)}")
+        if not self.voices:
+            raise ValueError("a pattern needs at least one voice")
+        return self
+
+
+class Drums(_Control):
+    """A drum part: an upload (audio), or a pattern."""
+
+    upload: Identity | None = None
+    pattern: Pattern | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Drums:
+        if (self.pattern is None) == (self.upload is None):
+            raise ValueError("drums are a pattern or an upload, one of them")
+        return self
+
+
+class Reference(_Control):
+    """Music to follow."""
+
+    upload: Identity
+
+
+class TakeOf(_Asked):
+    """A take of one's own."""
+
+    job: Identity
+    take: int = Field(ge=0, le=1000)
+
+
+class Paint(_Asked):
+    """A recording that stays in parts: an upload or a take. Without `keep` and `redo` all of it stays, and is gone on from."""
+
+    upload: Identity | None = None
+    take: TakeOf | None = None
+    keep: str | None = Field(None, max_length=200, description="seconds that stay, as in 0-4 or 0-2,8-")
+    redo: str | None = Field(None, max_length=200, description="seconds that are made anew")
+    guidance: Weight = 0.0
+
+    @model_validator(mode="after")
+    def _one(self) -> Paint:
+        if (self.take is None) == (self.upload is None):
+            raise ValueError("what is painted is an upload or a take, one of them")
+        return self
+
+
+class Dynamics(_Control):
+    """Loudness over time: points such as `0:-30, 5:-10`, or a word such as `build`; no file."""
+
+    curve: str = Field(min_length=1, max_length=500)
+
+
+class Make(_Asked):
+    """What shall be made. Everything may be left out."""
+
+    format: Literal["jasco-pl/page/1"] = FORMAT
+    text: str = Field("", max_length=MOST_TEXT)
+    text_guidance: Weight = 0.0
+    bpm: float | None = Field(None, ge=20, le=400)
+    meter: str = Field("4/4", max_length=10)
+    key: str | None = Field(None, max_length=20)
+    chords: Chords | None = None
+    melody: Melody | None = None
+    drums: Drums | None = None
+    mix: Reference | None = None
+    drumless: Reference | None = None
+    dynamics: Dynamics | None = None
+    paint: Paint | None = None
+    seconds: float | None = Field(None, gt=0, le=600, description="length; left out, what the model was trained on")
+    bars: int | None = Field(None, ge=1, le=400, description="length in bars of bpm and meter, in place of seconds")
+    seed: int | None = Field(None, ge=0, le=2**53 - 1, description="of the first take, the others follow; left out, a new one")
+    takes: int = Field(1, ge=1, le=64)
+    quality: Literal["draft", "good", "best"] = "good"
+    guidance: float | None = Field(None, ge=0, le=20, description="of all conditions together; left out, the checkpoint's own")
+    solver: Method | None = Field(None, description="in place of the quality's")
+    steps: int | None = Field(None, ge=1, le=200)
+    tolerance: float | None = Field(None, gt=0, lt=1, description="of dopri5")
+
+    @model_validator(mode="after")
+    def _length(self) -> Make:
+        if self.bars is not None and (self.bpm is None or self.seconds is not None):
+            raise ValueError("a length in bars needs bpm, and no seconds beside it")
+        return self
+
+
+class ChordLine(_Asked):
+    """A chord line to be read, and what it is read with."""
+
+    text: str = Field(max_length=MOST_CHORDS)
+    bpm: float | None = Field(None, ge=20, le=400)
+    meter: str = Field("4/4", max_length=10)
+    key: str | None = Field(None, max_length=20)
+    seconds: float = Field(10.0, gt=0, le=600)
+
+
+class Transposition(_Asked):
+    """A chord line to be moved."""
+
+    text: str = Field(max_length=MOST_CHORDS)
+    semitones: int = Field(ge=-11, le=11)
+    key: str | None = Field(None, max_length=20)
+
+
+class Beat(_Asked):
+    """A pattern to be heard by itself."""
+
+    pattern: Pattern
+    bpm: float = Field(120, ge=20, le=400)
+
+
+def dumped(make: Make) -> dict[str, Any]:
+    """As it is kept and given back: what says nothing is left out."""
+    said = make.model_dump(exclude_none=True, exclude_defaults=True)
+    return {"format": FORMAT, **said, "quality": make.quality, "takes": make.takes}

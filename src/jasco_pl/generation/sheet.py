@@ -1,0 +1,104 @@
+"""What a clip was asked for, as music: the drum part in its time, its key, and a sheet for MIDI and for the tags of a WAV."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+
+from jasco_pl import __version__
+from jasco_pl.audio.files import read_audio
+from jasco_pl.audio.wav_tags import Tags
+from jasco_pl.controls.adherence import ONSETS
+from jasco_pl.extract.heard import Heard
+from jasco_pl.extract.key import key_by
+from jasco_pl.generation.jasco import Clip
+from jasco_pl.notation import harmony
+from jasco_pl.notation.chords.numerals import named_key
+from jasco_pl.notation.melody import bins_to_notes
+from jasco_pl.notation.midi_writer import Sheet, key_name
+from jasco_pl.notation.stretches import runs
+from jasco_pl.notation.timed_text import written
+
+_LEAST_CHORDS = 3  # different ones, for them to say a key
+
+
+def drum_part(clip: Clip) -> Heard | None:
+    """The drum part as the clip was to follow it, repeated to its length and heard while it holds; None without one."""
+    source, length = clip.request.drums, clip.audio.shape[-1]
+    if source is None:
+        return None
+    loop = source if isinstance(source, torch.Tensor) else read_audio(source, clip.sample_rate)
+    heard = Heard(torch.tile(loop, (1, -(-length // loop.shape[-1])))[:, :length], clip.sample_rate)
+    if (part := clip.part(ONSETS)) is not None:
+        heard.onsets = part.times(heard.onsets)
+    return heard
+
+
+def chords_of(clip: Clip) -> list[tuple[str, float, float]]:
+    """The chords with their start and end in seconds, while they hold."""
+    seconds = clip.audio.shape[-1] / clip.sample_rate
+    ends = [*(change.start for change in clip.changes[1:]), seconds]
+    spans = [(change.label, change.start, min(end, seconds)) for change, end in zip(clip.changes, ends, strict=False)]
+    mask = clip.during.get("chords")
+    if mask is not None:
+        rate = len(mask) / seconds
+        holds = [(first / rate, last / rate) for first, last in runs(mask)]
+        spans = [(label, max(start, first), min(end, last)) for label, start, end in spans for first, last in holds]
+    return [span for span in spans if span[1] < span[2]]
+
+
+def key_of(clip: Clip) -> tuple[int, bool] | None:
+    """The key that was asked for: its tonic, and whether it is minor."""
+    key = None if clip.request.key is None else named_key(clip.request.key)
+    return None if key is None else (key.tonic, key.minor)
+
+
+def likely_key(clip: Clip) -> tuple[int, bool] | None:
+    """The key of the chords, where they are several and one stands out (`extract.key`); a guess, which is no more than a comment."""
+    chords = chords_of(clip)
+    if len({label for label, _, _ in chords}) < _LEAST_CHORDS:
+        return None
+    weights = [(end - start) * harmony.pitch_classes(harmony.index(label)) for label, start, end in chords]
+    return key_by(np.sum(weights, axis=0))
+
+
+def tags_of(clip: Clip) -> Tags:
+    """For the clip's WAV."""
+    request, chords, key, likely = clip.request, chords_of(clip), key_of(clip), likely_key(clip)
+    asked = {
+        "chords": " ".join(f"{label}@{start:.6g}" for label, start, _ in chords),
+        "key": key_name(key) if key else f"{key_name(likely)} (by the chords)" if likely else "",
+        "bpm": "" if request.bpm is None else f"{request.bpm:g}, {request.meter}",
+        "seed": str(request.seed),
+    }
+    count, unit = map(int, request.meter.split("/"))
+    return Tags(
+        request.bpm,
+        (count, unit),
+        key[0] if key else None,
+        [(label, start) for label, start, _ in chords],
+        (
+            ("INAM", written(request.text)),
+            ("ICMT", "; ".join(f"{name}: {said}" for name, said in asked.items() if said)),
+            ("ISFT", f"JASCO-PL {__version__}"),
+        ),
+    )
+
+
+def sheet_of(clip: Clip) -> Sheet:
+    """Chords, melody and drum onsets that were asked for."""
+    seconds = clip.audio.shape[-1] / clip.sample_rate
+    bins = clip.asked.get("melody")
+    drums = drum_part(clip)
+    return Sheet(
+        seconds,
+        melody=[] if bins is None else bins_to_notes(np.asarray(bins), len(bins) / seconds),
+        chords=chords_of(clip),
+        drums=[] if drums is None else [float(time) for time, _ in itertools.groupby(drums.onsets)],
+        bpm=clip.request.bpm,
+        meter=clip.request.meter,
+        key=key_of(clip),
+        title=written(clip.request.text),
+    )
