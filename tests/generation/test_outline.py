@@ -12,9 +12,9 @@ from jasco_pl.system.errors import UserError
 def test_a_checkpoints_outline_is_that_of_the_model() -> None:
     outline = Outline.of("checkpoints/jasco-mini")
     assert outline is not None
-    assert outline.controls == ("chords", "melody", "drums", "mix", "painting")
+    assert outline.controls == ("chords", "melody", "drums", "mix", "painting", "beat", "dynamics")
     assert (outline.length(None).seconds, outline.length(1.234).seconds) == (10.0, 1.24)
-    assert outline.accepts == {"chords", "melody", "drums", "mix", "paint"}
+    assert outline.accepts == {"chords", "melody", "drums", "mix", "paint", "bpm", "dynamics"}
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", '{"controls": 3}', '{"controls": [], "seconds": "x"}', "[" * 100_000])

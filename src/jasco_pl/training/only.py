@@ -46,5 +46,5 @@ def _hold_null_at_zero(control: Control) -> None:
     projection = getattr(control, "projection", None)
     if not isinstance(projection, nn.Linear) or projection.bias is None:
         raise UserError(f"the control {control.name!r} cannot be trained alone: what it says when it is not given cannot be held at zero.")
-    projection.bias -= control(control.null_frames(1, 1))[0, 0]
+    projection.bias.sub_(control(control.null_frames(1, 1))[0, 0])
     projection.weight.requires_grad_(True)

@@ -8,20 +8,24 @@ recording is left in them that they still stand for it, frame by frame, and so m
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from jasco_pl.controls import stored_fields
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.data.datamodule import ShardDataModule
+from jasco_pl.data.schema import Batch
 from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
 from jasco_pl.network.model import JascoModel
 from jasco_pl.network.text import TextEncoder
+from jasco_pl.network.transformer import Context
 from jasco_pl.system.draws import normal, uniform
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path
@@ -79,7 +83,7 @@ def remake(
             local = {name: control.from_batch(each, latents) for name, control in model.controls.by_name.items()}
             conditions = model.controls.only(Conditions(local, *encoder(each["caption"]), None), given)
             context = model.context(conditions, terms, latents.shape[1])
-            field = guided_velocity(lambda z, t, count, context=context: model.velocity(z, t, context), terms, latents.device)
+            field = guided_velocity(partial(_velocity, model, context), terms, latents.device)
             begin = float(earliest + (GREATEST - earliest) * uniform(each["key"][:1], "remade from")[0, 0])
             z = model.path.point(normal(each["key"], "noise", *latents.shape[1:]), latents, torch.full((len(latents),), begin))
             for index in range(steps):
@@ -93,9 +97,13 @@ def remake(
             bar.update(len(latents))
 
 
-def _endless(loader: object) -> Iterator[dict]:
+def _velocity(model: JascoModel, context: Context, z: Tensor, t: Tensor, count: int) -> Tensor:
+    return model.velocity(z, t, context)
+
+
+def _endless(loader: Iterable[Batch]) -> Iterator[Batch]:
     while True:
-        yield from loader  # type: ignore[attr-defined]
+        yield from loader
 
 
 class Remade:
