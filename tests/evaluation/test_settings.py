@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from jasco_pl.evaluation.settings import Settings, chosen_rows, remade, rows_of, takes_audio
+from jasco_pl.generation.outline import DEFAULT_CHECKPOINT
+from jasco_pl.network.flow.config import SolverConfig
 from jasco_pl.system.errors import UserError
 
 
@@ -72,11 +74,17 @@ def test_clips_of_another_codec_are_not_taken_for_these(tiny_settings: Settings,
 
 def test_results_of_another_precision_are_kept_apart_and_those_of_before_are_found(tiny_settings: Settings) -> None:
     written = asdict(tiny_settings)
-    assert written.pop("precision") == "fp32"
-    digest = hashlib.blake2b(json.dumps(written, sort_keys=True).encode(), digest_size=4)  # as it was when there was no precision
+    assert (written.pop("precision"), written["solver"].pop("times")) == ("fp32", "uniform")
+    digest = hashlib.blake2b(json.dumps(written, sort_keys=True).encode(), digest_size=4)  # as it was when there was neither
     folder = Path(tiny_settings.checkpoint)
     for part in (folder, Path(json.loads((folder / "config.json").read_text())["codec"])):
         for path in sorted(file for file in part.iterdir() if file.suffix in (".json", ".safetensors")):
             digest.update(path.read_bytes())
     assert tiny_settings.key() == digest.hexdigest()
     assert replace(tiny_settings, precision="bf16").key() != tiny_settings.key()
+
+
+def test_fitted_times_are_told_apart() -> None:
+    even, fitted = (Settings(DEFAULT_CHECKPOINT, "all=2.5", SolverConfig("midpoint", 6, times=times)) for times in ("uniform", "fitted"))  # type: ignore[arg-type]
+    assert (even.solver_name, fitted.solver_name) == ("midpoint 6", "midpoint 6, fitted")
+    assert even.key() != fitted.key()

@@ -478,6 +478,21 @@ def test_a_single_clip_may_name_its_file(painter: Jasco, tmp_path: Path, capsys:
     assert not list(tmp_path.glob("song*"))
 
 
+def test_a_quality_stands_for_steps_that_were_fitted_to_the_model(jasco: Jasco, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["generate", "--checkpoint", str(tmp_path), "--seconds", "0.4", "-o", str(tmp_path / "clip.wav")]
+    for times, evaluations in (([0.0, 0.1, 0.3, 1.0], 8), (None, 12)):
+        jasco.model.config.times = times
+        jasco.model.save_pretrained(tmp_path)
+        (tmp_path / "clip.wav").unlink(missing_ok=True)
+        (tmp_path / "clip.json").unlink(missing_ok=True)
+        assert main([*common, "--quality", "fast"]) == 0
+        settings = json.loads((tmp_path / "clip.json").read_text())
+        assert (settings["evaluations"], settings["solver"]["times"]) == (evaluations, "fitted")
+    capsys.readouterr()
+    assert main([*common, "--quality", "fast", "--steps", "3"]) == 2
+    assert "--quality stands for a solver and its steps: leave out" in capsys.readouterr().err
+
+
 def test_parts_must_fit(tiny_model_config: ModelConfig, tiny_codec_folder: Path, offline_encoder: TextEncoder) -> None:
     with pytest.raises(UserError, match="the codec has 128 channels, the model wants 64"):
         Jasco(JascoModel(replace(tiny_model_config, latent_dim=64)), BandCodec.from_pretrained(tiny_codec_folder), offline_encoder)

@@ -330,3 +330,10 @@ def test_weights_of_a_former_version_are_read_without_a_word(model: JascoModel, 
     save_file(load_file(path), path)
     JascoModel.from_pretrained(tmp_path)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("times", [[], [0.0], [0.0, 0.9], [0.1, 1.0], [0.0, 0.5, 0.5, 1.0], [0.0, 0.7, 0.3, 1.0], [0.0, float("nan"), 1.0]])
+def test_times_that_do_not_lead_from_noise_to_data(times: list[float]) -> None:
+    with pytest.raises(UserError, match="times must ascend from 0 to 1"):
+        ModelConfig(times=times)
+    assert ModelConfig(times=[0.0, 0.2, 1.0]).times == [0.0, 0.2, 1.0]

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from jasco_pl.network.flow.config import Quality
 from jasco_pl.network.flow.path import OptimalTransportPath, Path, VariancePreservingPath
-from jasco_pl.network.flow.solver import END, Field, SolverConfig, solve
+from jasco_pl.network.flow.solver import END, Field, SolverConfig, solve, step_times
 from jasco_pl.system.errors import UserError
 
 FIXED = ("euler", "midpoint", "heun")
@@ -62,6 +63,55 @@ def test_times_at_which_the_field_is_asked() -> None:
     assert times("euler") == [0.0, 0.5]
     assert times("midpoint") == [0.0, 0.25, 0.5, 0.75]
     assert times("heun") == pytest.approx([0.0, 0.5, 0.5, END], abs=1e-7)
+
+
+FITTED = [0.0, 0.02, 0.1, 0.4, 1.0]
+
+
+def test_fitted_times_are_taken_in_equal_parts() -> None:
+    assert step_times(4) == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert step_times(4, FITTED) == FITTED
+    assert step_times(2, FITTED) == [0.0, 0.1, 1.0]
+    assert step_times(8, FITTED)[::2] == pytest.approx(FITTED)
+    assert step_times(3, FITTED) == pytest.approx([0.0, 0.02 + 0.08 / 3, 0.1 + 0.3 * 2 / 3, 1.0])
+    for steps in (1, 5, 7, 50):
+        times = step_times(steps, FITTED)
+        assert (times[0], times[-1], len(times)) == (0.0, 1.0, steps + 1)
+        assert times == sorted(times)
+
+
+def test_steps_lie_where_they_were_fitted_if_that_is_asked_for() -> None:
+    def asked(config: SolverConfig, fitted: list[float] | None) -> list[float]:
+        seen: list[float] = []
+        solve(lambda items: lambda z, t: (seen.append(float(t)), z)[1], torch.ones(1, 1, 1), config, fitted=fitted)
+        return seen
+
+    assert asked(SolverConfig("midpoint", 4, times="fitted"), FITTED) == pytest.approx([0, 0.01, 0.02, 0.06, 0.1, 0.25, 0.4, 0.7])
+    uniform = asked(SolverConfig("midpoint", 4), FITTED)
+    assert uniform == asked(SolverConfig("midpoint", 4, times="fitted"), None) == [0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875]
+
+
+@pytest.mark.parametrize("method", ["euler", "midpoint"])
+def test_short_steps_where_the_field_bends_come_nearer(method: str) -> None:
+    """z' = 20 exp(-20 t) z, whose slope falls as exp(-20 t): equal parts of the root of that."""
+    times = [*(-math.log(1 - (1 - math.exp(-10)) * part / 16) / 10 for part in range(16)), 1.0]
+    exact = math.exp(1 - math.exp(-20))
+
+    def error(config: SolverConfig) -> float:
+        found = solve(lambda items: lambda z, t: 20 * torch.exp(-20 * t) * z, torch.ones(1, 1, 1), config, fitted=times).latents
+        return abs(float(found) - exact)
+
+    assert error(SolverConfig(method, 16, times="fitted")) < error(SolverConfig(method, 16)) / 2  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("quality", ["fast", "balanced", "reference"])
+def test_a_quality_is_the_models_own_sampler_with_more_steps_where_none_were_fitted(quality: Quality) -> None:
+    fitted, even = (SolverConfig.of(quality, known) for known in (True, False))
+    assert fitted.method == "auto"
+    assert fitted.times == "fitted"
+    assert fitted.steps < even.steps
+    with pytest.raises(UserError, match="the quality 'best' is unknown: fast, balanced, reference are accepted"):
+        SolverConfig.of("best", True)  # type: ignore[arg-type]
 
 
 def test_dopri5_never_asks_beyond_the_end_of_the_flow() -> None:
@@ -123,6 +173,7 @@ def test_the_noise_is_left_as_it_was(method: str) -> None:
     ("options", "message"),
     [
         ({"method": "rk4"}, "'rk4' is unknown: auto, euler, midpoint, heun, dopri5, ddim"),
+        ({"times": "cosine"}, "times 'cosine' are unknown: uniform, fitted are accepted"),
         ({"steps": 0}, "steps must be at least 1, not 0"),
         ({"tolerance": 0.0}, "between 0 and 1, not 0"),
         ({"tolerance": float("nan")}, "between 0 and 1, not nan"),

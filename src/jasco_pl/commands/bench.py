@@ -9,6 +9,7 @@ jasco bench train -c conf/mini.yaml --profile 10 --trace out/trace.json.gz
 jasco bench generate --precision fp32 bf16
 jasco bench generate -c conf/paper.yaml --batch-size 1 8
 jasco bench start --program .venv/bin/jasco ../before/.venv/bin/jasco
+jasco bench solvers --pieces data/pieces/test --image out/solvers.png
 jasco bench salience --threads 2
 """
 
@@ -18,6 +19,8 @@ import argparse
 import itertools
 from typing import TYPE_CHECKING
 
+from jasco_pl.commands import bench_clips
+
 if TYPE_CHECKING:
     from jasco_pl.studies.bench_training import TrainBench
 
@@ -26,8 +29,8 @@ PLACES = {None: "as configured", False: "loader", True: "memory"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Subcommands data, train, generate, start, salience."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="data|train|generate|start|salience")
+    """Subcommands data, train, generate, start, solvers, salience."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="data|train|generate|start|solvers|salience")
     data = actions.add_parser("data", help="samples/s, MB/s and data wait of folders and URLs, cold and warm, as a Markdown table")
     data.add_argument("shards", nargs="*", default=["data/shards/train"], metavar="SHARDS", help="folders or URLs (default %(default)s)")
     data.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="loader processes (default 0 1 2)")
@@ -80,15 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     generate.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise, and of random weights (default %(default)s)")
     generate.add_argument("--json", default="out/bench-generate.json", metavar="FILE", help="all figures (default %(default)s)")
     generate.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of the configuration, behind --, as for jasco fit")
-    start = actions.add_parser("start", help="CPU time of whole commands, from nothing to their files, of several programs in turn")
-    start.add_argument(
-        "--program",
-        nargs="+",
-        metavar="JASCO",
-        help="paths of jasco, as of another checkout; compared with the first (default: this one)",
-    )
-    start.add_argument("--repeats", type=int, default=5, metavar="N", help="turns that count (default %(default)s)")
-    start.add_argument("--threads", type=int, default=1, metavar="N", help="of PyTorch (default %(default)s)")
+    bench_clips.add_arguments(actions)
     salience = actions.add_parser("salience", help="the multi-pitch network against a straightforward one: wall and CPU time, difference")
     salience.add_argument("--threads", type=int, metavar="N", help="threads of PyTorch (default: one a core)")
     salience.add_argument("--frames", type=int, default=512, metavar="N", help="frames seen at once, 86 a second (default %(default)s)")
@@ -97,7 +92,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    return {"data": _data, "train": _train, "generate": _generate, "start": _start, "salience": _salience}[args.action](args)
+    return {
+        "data": _data,
+        "train": _train,
+        "generate": _generate,
+        "start": bench_clips.start,
+        "solvers": bench_clips.solvers,
+        "salience": _salience,
+    }[args.action](args)
 
 
 def _data(args: argparse.Namespace) -> int:
@@ -315,32 +317,6 @@ def _generate(args: argparse.Namespace) -> int:
     described = {"hardware": hardware, "versions": versions, "threads": threads, "device": str(device), "model": what}
     write_json(args.json, {**described, "bench": asdict(bench), "start": start._asdict(), "speeds": [asdict(speed) for speed in speeds]})
     print(f"\nwrote {args.json}")
-    return 0
-
-
-def _start(args: argparse.Namespace) -> int:
-    import statistics
-    import sys
-
-    from jasco_pl.metrics.report import aligned_table
-    from jasco_pl.studies.bench_start import TORCH, start_costs
-    from jasco_pl.system.environment import machine, processor
-    from jasco_pl.system.errors import UserError
-
-    if args.repeats < 1 or args.threads < 1:
-        raise UserError("--repeats and --threads must be at least 1.")
-    programs = args.program or [sys.argv[0]]
-    costs = start_costs(programs, args.repeats, args.threads)
-    torch_seconds = statistics.median(costs[TORCH, ""])
-    table = [["command", "program", "CPU time", f"of {TORCH}", f"of {programs[0]}"]]
-    for (what, program), found in costs.items():
-        median = statistics.median(found)
-        first = statistics.median(costs.get((what, programs[0]), found))
-        spread = _spread((median, min(found), max(found)), " s")
-        table.append([what, program or "–", spread, f"{median / torch_seconds:.2f}", f"{median / first:.2f}" if program else "–"])
-    print(f"{', '.join(filter(None, [processor(), machine('cpu')]))}, {args.threads} thread(s);")
-    print(f"median (least to most) of {args.repeats} turn(s), all in turn:\n")
-    print(aligned_table(table), end="")
     return 0
 
 

@@ -115,6 +115,7 @@ def _sampling(args: argparse.Namespace) -> list[str]:
     for option, value, usual in (
         ("--solver", solver.method, default.method),
         ("--steps", solver.steps, default.steps),
+        ("--times", solver.times, default.times),
         ("--tolerance", solver.tolerance, default.tolerance),
     ):
         words += [option, str(value)] if value != usual else []

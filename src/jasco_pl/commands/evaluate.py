@@ -43,7 +43,7 @@ from jasco_pl.evaluation.report import write_results
 from jasco_pl.evaluation.settings import Finished, Settings
 from jasco_pl.generation.outline import DEFAULT_CHECKPOINT
 from jasco_pl.interop.hub import checkpoint_folder
-from jasco_pl.network.flow.config import Method, SolverConfig
+from jasco_pl.network.flow.config import Method, SolverConfig, Times
 from jasco_pl.network.flow.path import make_path
 from jasco_pl.network.model import read_config
 from jasco_pl.system.device import Precision, pick_device, pick_dtype, precision_name
@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     matrix.add_argument("--solver", action="append", choices=get_args(Method), help="default auto: midpoint, or ddim for v-diffusion")
     default = SolverConfig()
     matrix.add_argument("--steps", action="append", type=int, help=f"steps of the fixed-step solvers (default {default.steps})")
+    matrix.add_argument("--times", action="append", choices=get_args(Times), help=f"where they lie (default {default.times})")
     matrix.add_argument("--tolerance", type=float, default=default.tolerance, help="of dopri5 (default %(default)s)")
     how = parser.add_argument_group("how")
     how.add_argument(
@@ -143,7 +144,10 @@ def settings_of(args: argparse.Namespace, device: torch.device) -> list[Settings
         config = read_config(Path(folder))
         guidances = [" ".join(parts) for parts in args.guidance or []] or [config.guidance]
         solvers = [
-            SolverConfig(*pair, args.tolerance) for pair in itertools.product(args.solver or ["auto"], args.steps or [SolverConfig().steps])
+            SolverConfig(method, steps, args.tolerance, times)
+            for method, steps, times in itertools.product(
+                args.solver or ["auto"], args.steps or [SolverConfig().steps], args.times or [SolverConfig().times]
+            )
         ]
         for guidance, solver in itertools.product(guidances, solvers):
             resolved = solver.resolved(make_path(config.objective))

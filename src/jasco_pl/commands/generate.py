@@ -55,7 +55,7 @@ from jasco_pl.controls import all_options
 from jasco_pl.controls.inputs import previews
 from jasco_pl.generation.outline import DEFAULT_CHECKPOINT, Outline
 from jasco_pl.interop.systems import Compat
-from jasco_pl.network.flow.config import Method, SolverConfig
+from jasco_pl.network.flow.config import Method, Quality, SolverConfig, Times
 from jasco_pl.notation.stretches import runs
 from jasco_pl.notation.timed_text import read_prompt, written
 from jasco_pl.system.device import Precision
@@ -88,6 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_CHECKPOINT,
         metavar="DIR",
         help="model folder or Hub id, of Meta's releases too: facebook/jasco-chords-drums-400M (default: the shipped %(default)s)",
+    )
+    how.add_argument(
+        "--quality",
+        choices=get_args(Quality),
+        help="in place of solver and steps: 8, 12 or 64 evaluations of the network on steps that were fitted to the model; "
+        "12, 20 or 128 where none were (docs/performance.md)",
     )
     add_sampling_arguments(how)
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default %(default)s: the NVIDIA GPU where there is one)")
@@ -134,6 +140,12 @@ def add_sampling_arguments(parser: Any) -> None:
         help="default %(default)s: midpoint, or ddim for v-diffusion; dopri5 is the paper's",
     )
     parser.add_argument("--steps", type=int, default=default.steps, help="steps of the fixed-step solvers (default %(default)s)")
+    parser.add_argument(
+        "--times",
+        choices=get_args(Times),
+        default=default.times,
+        help="where these steps lie: uniform, or as fitted to the model, where it has such times (default %(default)s)",
+    )
     parser.add_argument("--tolerance", type=float, default=default.tolerance, help="of dopri5 (default %(default)s)")
 
 
@@ -144,7 +156,13 @@ def guidance_text(args: argparse.Namespace) -> str | None:
 
 def solver_config(args: argparse.Namespace) -> SolverConfig:
     """The solver that the arguments ask for."""
-    return SolverConfig(args.solver, args.steps, args.tolerance)
+    return SolverConfig(args.solver, args.steps, args.tolerance, args.times)
+
+
+def solver_for(args: argparse.Namespace, jasco: Jasco) -> SolverConfig:
+    """The same, or what the quality stands for that they ask for."""
+    quality: Quality | None = getattr(args, "quality", None)
+    return SolverConfig.of(quality, jasco.model.config.times is not None) if quality else solver_config(args)
 
 
 def request_of(args: argparse.Namespace, seed: int) -> Request:
@@ -187,7 +205,7 @@ def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[st
         "during": {name: [[a / rate, b / rate] for a, b in runs(mask)] for name, mask in clip.during.items()},
         "chords_read": [[change.label, round(change.start, 4)] for change in clip.changes],
         "guidance": guidance_text(args) or jasco.model.config.guidance,
-        "solver": asdict(solver_config(args).resolved(jasco.model.path)),
+        "solver": asdict(solver_for(args, jasco).resolved(jasco.model.path)),
         "evaluations": clip.evaluations,
         "sample_rate": clip.sample_rate,
         "seconds": round(clip.audio.shape[-1] / clip.sample_rate, 3),
@@ -218,7 +236,9 @@ def run(args: argparse.Namespace) -> int:
         check_suffix(args.out)
         if args.count > 1:
             raise UserError(f"-o {args.out} is one file, and -n asks for {args.count} clips: name a folder.")
-    solver, guidance = solver_config(args), guidance_text(args)
+    guidance = guidance_text(args)
+    if args.quality and solver_config(args) != SolverConfig():
+        raise UserError("--quality stands for a solver and its steps: leave out --solver, --steps, --times and --tolerance, or --quality.")
     told = read_early(args, guidance)
 
     from jasco_pl.generation.jasco import Jasco  # only now: nothing of the request can be refused for how it is written
@@ -226,7 +246,7 @@ def run(args: argparse.Namespace) -> int:
 
     jasco = Jasco.from_pretrained(args.checkpoint, args.device, args.precision, args.compat)
     requests = [request_of(args, args.seed + number) for number in range(args.count)]
-    for clip in jasco.stream(requests, args.seconds, guidance, solver, progress_bar(f"{args.count} clip(s)")):
+    for clip in jasco.stream(requests, args.seconds, guidance, solver_for(args, jasco), progress_bar(f"{args.count} clip(s)")):
         for note in clip.notes:
             if note not in told:
                 tqdm.write(f"note: {note}")

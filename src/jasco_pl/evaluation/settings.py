@@ -52,6 +52,8 @@ class Settings:
         given = asdict(self)
         if self.precision == "fp32":  # results from before there was another
             del given["precision"]
+        if self.solver.times == "uniform":  # likewise
+            del given["solver"]["times"]
         digest = hashlib.blake2b(json.dumps(given, sort_keys=True).encode(), digest_size=4)
         folder = Path(self.checkpoint)
         for part in (folder, Path(locate(read_config(folder).codec, folder))):  # nothing is hashed of a codec from the Hub but its name
@@ -61,12 +63,10 @@ class Settings:
 
     @property
     def solver_name(self) -> str:
-        """`midpoint 10`, or `dopri5 1e-05`."""
-        return (
-            f"{self.solver.method} {self.solver.tolerance:g}"
-            if self.solver.method == "dopri5"
-            else f"{self.solver.method} {self.solver.steps}"
-        )
+        """`midpoint 10`, `midpoint 6, fitted`, or `dopri5 1e-05`."""
+        if self.solver.method == "dopri5":
+            return f"{self.solver.method} {self.solver.tolerance:g}"
+        return f"{self.solver.method} {self.solver.steps}" + (", fitted" if self.solver.times == "fitted" else "")
 
 
 def rows_of(controls: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -304,7 +304,7 @@ class Jasco:
                 return guided_velocity(evaluated, terms, noise.device)
 
             integrate = self.compat.solve if self.compat else solve
-            solution = integrate(field_of, noise, solver or SolverConfig(), progress, self.model.path)
+            solution = integrate(field_of, noise, solver or SolverConfig(), progress, self.model.path, self.model.config.times)
             limit = self.model.config.latent_limit
             return solution if limit is None else replace(solution, latents=solution.latents.clamp(max=limit))
 

@@ -102,6 +102,7 @@ class Audiocraft:
         config: SolverConfig,
         progress: Progress | None = None,
         path: Path | None = None,
+        fitted: Sequence[float] | None = None,
     ) -> Solution:
         """As `flow.solver.solve`, but for dopri5: one step for all items, and the last one beyond the end, interpolated back.
 
@@ -109,7 +110,7 @@ class Audiocraft:
             UserError: as there.
         """
         if config.method != "dopri5":
-            return solve(field_of, noise, config, progress, path)
+            return solve(field_of, noise, config, progress, path, fitted)
         import torchdiffeq  # here, as in `flow.solver`
 
         field, evaluations = field_of(slice(None)), 0

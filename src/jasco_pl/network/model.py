@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -64,6 +65,9 @@ class ModelConfig:
     latent_limit: float | None = None
     """Highest normalised latent that generation lets through; null: any. Where latents are logarithms of energy, as the embedded codec's, a
     small model's overshoot is a note that is far too loud (docs/decisions.md)."""
+    times: list[float] | None = None
+    """Flow times from 0 to 1 between which the velocity bends equally much, for solvers that take fitted steps (`jasco bench solvers --fit`
+    finds them); null: none were fitted."""
     guidance: str = "all=1.5 text=0.5"
     """Guidance when none is asked for; the default is the paper's best, a checkpoint may know better."""
 
@@ -72,6 +76,10 @@ class ModelConfig:
         require("[1, 1e6]", codebook_size=self.codebook_size)
         require("(0, 1e4]", frame_rate=self.frame_rate, seconds=self.seconds)
         require("(0, 1e6]", control_gain=self.control_gain, latent_limit=self.latent_limit)
+        if self.times is not None:
+            ascending = all(first < second for first, second in itertools.pairwise(self.times))
+            if len(self.times) < 2 or (self.times[0], self.times[-1]) != (0, 1) or not ascending:
+                raise UserError(f"times must ascend from 0 to 1, not {self.times}.")
         if self.objective not in get_args(flow.Objective):
             raise UserError(f"the objective {self.objective!r} is unknown: {', '.join(get_args(flow.Objective))} are accepted.")
         if self.preconditioning and self.objective != "flow_matching":
@@ -282,7 +290,7 @@ def check_state(tensors: Mapping[str, Tensor], model: nn.Module, path: str | Pat
             raise UserError(f"the weights {str(path)!r} belong to another configuration: {name} is {have}, the model wants {want}.")
 
 
-MAY_DIFFER = {"controls", "control_gain", "guidance", "latent_limit", "codec", "seconds", "transformer", "injection", "dropout"}
+MAY_DIFFER = {"controls", "control_gain", "guidance", "times", "latent_limit", "codec", "seconds", "transformer", "injection", "dropout"}
 
 
 @torch.no_grad()

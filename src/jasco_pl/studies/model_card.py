@@ -78,10 +78,11 @@ def _evaluation(results: Mapping[str, Any]) -> list[str]:
     settings = results["settings"]
     (setting,) = settings["matrix"]
     solver, precision = SolverConfig(**setting["solver"]), setting.get("precision", "fp32")
+    times = " on fitted times" if solver.times == "fitted" else ""
     about = (
         f"`{evaluate_command(results)}`: {settings['clips']} clips of {setting['seconds']:g} s; {settings['about']}. "
         f"Guidance {setting['guidance']}, {solver.method}"
-        f"{f' to {solver.tolerance:g}' if solver.method == 'dopri5' else f' with {solver.steps} steps'}, seed {setting['seed']}"
+        f"{f' to {solver.tolerance:g}' if solver.method == 'dopri5' else f' with {solver.steps} steps{times}'}, seed {setting['seed']}"
         f"{'' if precision == 'fp32' else f', network in {precision}'}; "
         f"{settings.get('machine', f'machine {UNKNOWN}')}. Means over clips with 95 % bootstrap intervals; "
         "behind a distance between sets, the number of embeddings."
@@ -117,6 +118,7 @@ def evaluate_command(results: Mapping[str, Any]) -> str:
     solver, default = SolverConfig(**setting["solver"]), SolverConfig()
     words += [f"--solver {solver.method}"] if solver.method != "midpoint" else []
     words += [f"--steps {solver.steps}"] if solver.steps != default.steps and solver.method != "dopri5" else []
+    words += [f"--times {solver.times}"] if solver.times != default.times else []
     words += [f"--tolerance {solver.tolerance:g}"] if solver.tolerance != default.tolerance else []
     words += [f"--seconds {setting['seconds']:g}"] if setting["seconds"] != 10 else []
     words += [f"--seed {setting['seed']}"] if setting["seed"] else []

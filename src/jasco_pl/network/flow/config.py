@@ -10,7 +10,12 @@ from jasco_pl.system.errors import UserError
 if TYPE_CHECKING:
     from jasco_pl.network.flow.path import Path
 
+Times = Literal["uniform", "fitted"]
+Quality = Literal["fast", "balanced", "reference"]
 Method = Literal["auto", "euler", "midpoint", "heun", "dopri5", "ddim"]
+
+QUALITIES: dict[Quality, tuple[int, int]] = {"fast": (4, 6), "balanced": (6, 10), "reference": (32, 64)}
+"""Steps with times that were fitted to the model, and without."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +29,26 @@ class SolverConfig:
     """Steps of the fixed-step methods."""
     tolerance: float = 1e-5
     """Relative and absolute tolerance of dopri5."""
+    times: Times = "uniform"
+    """Where the steps of euler, midpoint and heun lie: equally long, or as they were fitted to the model (`ModelConfig.times`), which one
+    without such times has equally long too."""
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             raise UserError(f"solver {self.method!r} is unknown: {', '.join(get_args(Method))} are accepted.")
+        if self.times not in get_args(Times):
+            raise UserError(f"times {self.times!r} are unknown: {', '.join(get_args(Times))} are accepted.")
         if self.steps < 1:
             raise UserError(f"steps must be at least 1, not {self.steps}.")
         if not 0 < self.tolerance < 1:
             raise UserError(f"tolerance must lie between 0 and 1, not {self.tolerance}.")
+
+    @classmethod
+    def of(cls, quality: Quality, fitted: bool) -> SolverConfig:
+        """What a quality stands for, by the model's own sampler, for models with or without fitted times (docs/performance.md)."""
+        if quality not in QUALITIES:
+            raise UserError(f"the quality {quality!r} is unknown: {', '.join(QUALITIES)} are accepted.")
+        return cls(steps=QUALITIES[quality][0 if fitted else 1], times="fitted")
 
     def resolved(self, path: Path) -> SolverConfig:
         """The same with "auto" replaced by the path's own sampler.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,7 @@ def solve(
     config: SolverConfig,
     progress: Progress | None = None,
     path: Path | None = None,
+    fitted: Sequence[float] | None = None,
 ) -> Solution:
     """Integrate a velocity field from `noise` [B, T, C].
 
@@ -46,6 +48,7 @@ def solve(
         config: method, steps, tolerance.
         progress: told the share that is done.
         path: what the network was trained on; None is the optimal-transport path, whose velocity is the output itself.
+        fitted: the model's `ModelConfig.times`, for a configuration that takes them.
 
     Raises:
         UserError: dopri5 cannot keep the tolerance, because it is too small for single precision or the field is not finite; DDIM for a
@@ -62,13 +65,15 @@ def solve(
         return _adaptive(velocity_of, noise, config, progress)
     if config.method == "ddim":
         return _ddim(field_of(slice(None)), noise, config, progress, path.speed)
-    return _fixed(velocity_of(slice(None)), noise, config, progress)
+    times = step_times(config.steps, fitted if config.times == "fitted" else None)
+    return _fixed(velocity_of(slice(None)), noise, config.method, times, progress)
 
 
 def _ddim(field: Field, noise: Tensor, config: SolverConfig, progress: Progress | None, speed: float) -> Solution:
     """DDIM without noise, in its angular form (Salimans and Ho 2022, appendix D): hold the predicted data and noise, move on the circle."""
     z, step = noise, 1.0 / config.steps
-    for index, t in enumerate(_times(config.steps, z.device)):
+    times = torch.tensor(step_times(config.steps)[:-1], device=z.device, dtype=torch.float32)
+    for index, t in enumerate(times):
         output = field(z, t)
         z = math.cos(step * speed) * z + math.sin(step * speed) * output
         if progress is not None:
@@ -76,25 +81,31 @@ def _ddim(field: Field, noise: Tensor, config: SolverConfig, progress: Progress 
     return Solution(z, config.steps)
 
 
-def _times(steps: int, device: torch.device) -> Tensor:
-    """Where the steps begin, [steps], in one copy to the device."""
-    return torch.tensor([index * (1.0 / steps) for index in range(steps)], device=device, dtype=torch.float32)
+def step_times(steps: int, fitted: Sequence[float] | None = None) -> list[float]:
+    """Where the steps begin, and the end: [steps + 1] from 0 to 1, equally far apart, or as far in `fitted`, between whose times lie equal
+    parts of the work."""
+    even = [index / steps for index in range(steps + 1)]
+    if fitted is None:
+        return even
+    last = len(fitted) - 1
+    parts = [(min(int(place * last), last - 1), place * last) for place in even]
+    return [fitted[part] + (place - part) * (fitted[part + 1] - fitted[part]) for part, place in parts]
 
 
-def _fixed(field: Field, noise: Tensor, config: SolverConfig, progress: Progress | None) -> Solution:
-    z = noise
-    step = 1.0 / config.steps
-    for index, t in enumerate(_times(config.steps, z.device)):
+def _fixed(field: Field, noise: Tensor, method: str, times: Sequence[float], progress: Progress | None) -> Solution:
+    z, places = noise, torch.tensor(times, device=noise.device, dtype=torch.float32)  # in one copy to the device
+    for index, (start, end) in enumerate(itertools.pairwise(times)):
+        t, step = places[index], end - start
         slope = field(z, t)
-        if config.method == "midpoint":
+        if method == "midpoint":
             slope = field(z + 0.5 * step * slope, t + 0.5 * step)
-        elif config.method == "heun":
+        elif method == "heun":
             ahead = torch.clamp(t + step, max=END)
             slope = 0.5 * (slope + field(z + step * slope, ahead))
         z = z + step * slope
         if progress is not None:
-            progress((index + 1) / config.steps)
-    return Solution(z, config.steps * (1 if config.method == "euler" else 2))
+            progress((index + 1) / (len(times) - 1))
+    return Solution(z, (len(times) - 1) * (1 if method == "euler" else 2))
 
 
 def _adaptive(field_of: Callable[[slice], Field], noise: Tensor, config: SolverConfig, progress: Progress | None) -> Solution:
