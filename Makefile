@@ -91,7 +91,7 @@ $(STAMP): setup.cfg constraints.txt
 	  $(PIP) "torch===$$(sed -n 's/^torch==//p' constraints.txt)"; \
 	fi
 	@echo "setup: installing the packages that setup.cfg and constraints.txt name (some minutes the first time)"
-	@$(PIP) --editable ".[app,dev]"
+	@$(PIP) --editable ".[app,dev,media]"
 	@$(PIP) --no-deps tinysoundfont musicnn BeatNet
 	@if [ "$(CHORDS)" = 1 ]; then \
 	  $(PIP) vamphost && $(PIP) --no-deps --ignore-requires-python chord-extractor || \

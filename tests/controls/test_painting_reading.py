@@ -45,3 +45,12 @@ def test_a_recording_that_ends_sooner_gives_up_its_last_frames() -> None:
 def test_nothing_to_do_is_one_sentence(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         kept(**options)
+
+
+def test_a_recording_may_begin_later() -> None:
+    assert kept(available=300, begins=100) == list(range(103, 297))  # its first frames have heard the silence before them
+    assert kept(available=600, begins=100) == list(range(103, 500))
+    assert kept(available=300, begins=100, redo="4-5") == [*range(103, 200), *range(250, 297)]
+    assert kept(available=300, begins=100, keep="3-4") == list(range(150, 200))
+    with pytest.raises(UserError, match="nothing of the recording would be kept"):
+        kept(available=300, begins=100, keep="0-2")

@@ -19,6 +19,7 @@ from jasco_pl.controls import CONTROLS
 from jasco_pl.generation import jasco as jasco_module
 from jasco_pl.generation.batches import MOST, clips_at_once
 from jasco_pl.generation.jasco import Clip, Jasco, Request
+from jasco_pl.generation.saving import save_clip
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.network.text import TextEncoder
@@ -309,7 +310,7 @@ def test_what_is_kept_of_a_recording_comes_back_and_the_rest_is_new(painter: Jas
     first, second = painter.generate([Request(paint=song, seed=seed, **options) for seed in (1, 2)], solver=SOLVERS[0])
     kept = kept_of(first)
     assert np.flatnonzero(kept).tolist() == list(expected)
-    latents = painter.codec.encode(song[None])[0][:50]
+    latents = painter.codec.encode(to_loudness(song[:, : 53 * HOP], RATE, -20)[0][None])[0][:50]
     torch.testing.assert_close(first.latents[kept], latents[kept], atol=1e-4, rtol=0)
     assert not torch.isclose(first.latents[~kept], latents[~kept], atol=1e-2).all(dim=1).any()
     assert float((first.latents - second.latents)[~kept].abs().mean()) > 0.1
@@ -341,7 +342,7 @@ def test_the_network_sees_silence_where_nothing_is_kept_and_what_is_kept_where_i
     painter.generate(Request(paint=song, keep="0-0.4"), guidance="all=1.5 text=0.5", solver=SOLVERS[0])
     silence = painter.model.controls["painting"].silence
     everything, text, nothing = seen[0]
-    kept = painter.model.normalize(painter.codec.encode(song[None])[0])
+    kept = painter.model.normalize(painter.codec.encode(to_loudness(song[:, : 53 * HOP], RATE, -20)[0][None])[0])
     torch.testing.assert_close(everything[:20], kept[:20], atol=1e-4, rtol=0)
     torch.testing.assert_close(everything[20:], silence.expand(30, -1))
     for row in (text, nothing):
@@ -566,3 +567,53 @@ def test_audio_holds_for_a_part_of_the_time(jasco: Jasco) -> None:
 def test_a_wrong_part_of_the_time_is_one_sentence(jasco: Jasco, during: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         jasco.generate(Request(chords="C", during=during))
+
+
+def test_the_kept_seconds_come_out_at_the_users_level(painter: Jasco, tmp_path: Path) -> None:
+    quiet = bursts(0.5) * 0.05
+    loud, soft = painter.generate([Request(paint=bursts(0.5), seed=1), Request(paint=quiet, seed=1)], solver=SOLVERS[0])
+    assert torch.equal(soft.audio[:, : 16 * HOP], quiet[:, : 16 * HOP])
+    torch.testing.assert_close(soft.latents, loud.latents, atol=1e-3, rtol=0)  # the network hears both at one loudness
+    save_clip(soft, tmp_path / "soft.wav", {})
+    assert (read_audio(tmp_path / "soft.wav") - soft.audio).abs().max() < 1e-4
+
+
+def test_a_recording_may_begin_in_the_middle(painter: Jasco) -> None:
+    song = bursts(0.5)
+    (clip,) = painter.generate(Request(paint=song, at=0.307, seed=1), solver=SOLVERS[0])
+    known = kept_of(clip)
+    assert np.flatnonzero(known).tolist() == list(range(16 + 3, 40 - 3))  # whole frames, but for three at either end
+    begins = round(0.307 * RATE)
+    inside = slice(24 * HOP, 32 * HOP)
+    assert torch.equal(clip.audio[:, inside], song[:, 24 * HOP - begins : 32 * HOP - begins])
+    assert clip.notes[0] == "kept of the recording: 0.38-0.74 s of the clip"
+    assert "begins anew, which the model has not learnt" in clip.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"paint": bursts(0.5), "at": 1.0}, "would begin at 1 s, where the clip of 1 s has ended"),
+        ({"paint": bursts(0.5), "at": -1.0}, "at 0 seconds of the clip or later, not at -1"),
+        ({"paint": bursts(0.5), "at": float("nan")}, "or later, not at nan"),
+        ({"at": 0.5}, "no recording"),
+        ({"paint": bursts(3.0), "redo": "0-"}, "nothing of the recording would be kept"),
+        ({"paint": bursts(3.0), "redo": "0-1"}, "nothing of the recording would be kept"),
+        ({"paint": bursts(3.0), "redo": ""}, "redo '' is not a stretch of seconds"),
+        ({"paint": bursts(3.0), "redo": "0.5-0.5"}, "must be at least 0 and less than the last"),
+        ({"paint": bursts(3.0), "redo": "0.501-0.502"}, "all 1 seconds of the clip would be kept"),
+    ],
+)
+def test_what_cannot_be_painted_is_refused(painter: Jasco, asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        painter.read(Request(**asked), 50)
+
+
+@pytest.mark.slow
+def test_three_minutes_go_on_from_one_second(painter: Jasco) -> None:
+    (clip,) = painter.generate(Request(paint=bursts(1.0), seed=1), seconds=180, guidance="all=1", solver=SolverConfig("euler", steps=1))
+    assert clip.audio.shape == (1, 9000 * HOP)
+    assert clip.latents.isfinite().all()
+    assert torch.equal(clip.audio[:, : 40 * HOP], bursts(1.0)[:, : 40 * HOP])
+    minutes = clip.audio[0].split(60 * RATE)
+    assert all(minute.std() > 0.1 * minutes[0].std() for minute in minutes)  # it does not die away

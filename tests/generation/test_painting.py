@@ -71,3 +71,31 @@ def test_a_kept_stretch_is_the_recording_but_for_its_fades() -> None:
     assert share[55 * 640] == pytest.approx(1.0, abs=0.01)
     assert share[52 * 640] == pytest.approx(0.4, abs=0.01)
     assert (share[59 * 640 :] == 0).all()  # the recording is over
+
+
+def noise(seconds: float, level: float) -> torch.Tensor:
+    return level * torch.randn(1, round(seconds * 32000), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("level", [0.001, 0.01, 0.2])
+def test_what_is_made_is_brought_to_the_level_of_what_is_kept(level: float) -> None:
+    made, recording, known = noise(4.0, 0.05), noise(2.0, level), kept(200, (0, 100))
+    made[:, 3 * 32000 :] *= 0.5  # music may fade
+    out = splice(made, recording, known, 640, 32000)
+    assert torch.equal(out[:, : 32000 * 19 // 10], recording[:, : 32000 * 19 // 10])  # to the bit, but for its fade
+    assert float(out[:, 64000:96000].std()) == pytest.approx(level, rel=0.02)
+    assert float(out[:, 96000:].std()) == pytest.approx(level / 2, rel=0.02)
+
+
+def test_what_is_made_does_not_clip_where_the_recording_is_loud() -> None:
+    made = noise(4.0, 0.05)
+    made[:, 3 * 32000 :] *= 4
+    out = splice(made, noise(2.0, 0.3).clamp(-1, 1), kept(200, (0, 100)), 640, 32000)
+    assert float(out[:, 64000:].abs().max()) <= 0.9
+    assert float(out[:, 96000:].std()) > 0.2
+
+
+def test_silence_sets_no_level() -> None:
+    made = noise(4.0, 0.05)
+    out = splice(made, torch.zeros(1, 64000), kept(200, (0, 100)), 640, 32000)
+    assert torch.equal(out[:, 64000:], made[:, 64000:])

@@ -79,7 +79,7 @@ def test_what_looks_like_music_and_is_not_read_is_named(tmp_path: Path) -> None:
     sound(tmp_path / "good.wav")
     sound(tmp_path / "song.flac").rename(tmp_path / "song.bak")
     sound(tmp_path / "tune.wav").rename(tmp_path / "tune.txt")
-    (tmp_path / "video.m4a").write_bytes(b"....ftypM4A ")
+    (tmp_path / "video.ra").write_bytes(b".ra\xfd")
     (tmp_path / "picture.webp").write_bytes(b"RIFF....WEBPVP8 ")
     os.mkfifo(tmp_path / "pipe.wav")
     os.mkfifo(tmp_path / "pipe")
@@ -90,7 +90,7 @@ def test_what_looks_like_music_and_is_not_read_is_named(tmp_path: Path) -> None:
         ("pipe.wav", "unreadable"),
         ("song.bak", "wrong ending"),
         ("tune.txt", "wrong ending"),
-        ("video.m4a", "not audio"),
+        ("video.ra", "not audio"),
     ]
     assert "flac" in rejected[1].detail
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -10,23 +11,30 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from jasco_pl.audio.foreign import ForeignError, ForeignFile
+from jasco_pl.audio.streamed_wav import open_streamed
 from jasco_pl.system.errors import UserError
 
 _BLOCK = 1 << 16
 _MOST = 1 << 22  # samples of all channels in a block
 _LOWEST_RATE, _HIGHEST_RATE = 1000, 3_072_000  # a file that claims less or more is a broken header, not music
-_UNKNOWN_BYTES = 0xFFFFFF00  # a recorder that could not go back to the header leaves its size at the largest number
+_UNKNOWN_BYTES = 0x7FFFF000  # a recorder that could not go back to the header leaves its size at the largest number, signed or not
+_UNKNOWN_FRAMES = 1 << 60  # what libsndfile says where a header does not
 
 
 class AudioFile:
     """An audio file (wav, flac, ogg, mp3, opus, aiff, ...; any rate, any number of channels) whose header has been read.
+
+    What libsndfile does not read (m4a, mp4, webm, wma, ...) is read where the package `av` is installed.
 
     Attributes:
         name: the path as text.
         rate: samples a second.
         channels: how many.
         claimed_seconds: the length by the file's header (wav, aiff, flac, mp3), which a truncated file does not keep. Ogg's headers
-            give none: it is then the length that was found. An mp3 without a table of contents is estimated from its bit rate.
+            give none: it is then the length that was found. An mp3 without a table of contents is estimated from its bit rate. 0 where
+            nothing is known.
+        floating: samples are floating-point numbers, for which full scale is no limit.
 
     Raises:
         UserError: the file is missing, a folder, unreadable, not audio, or of an impossible rate.
@@ -49,12 +57,23 @@ class AudioFile:
                 accepted = f"{_LOWEST_RATE} to {_HIGHEST_RATE} are accepted"
                 raise UserError(f"audio file {self.name!r} says it has {self.rate} samples a second, where {accepted}.")
             self.claimed_seconds = _claimed_frames(file) / self.rate
+            self.floating = file.subtype in ("FLOAT", "DOUBLE")
 
-    def _open(self) -> soundfile.SoundFile:
+    def _open(self) -> soundfile.SoundFile | ForeignFile:
+        path = os.fsencode(self.name)  # as bytes: it may be no UTF-8
         try:
-            return soundfile.SoundFile(os.fsencode(self.name))  # as bytes: it may be no UTF-8
+            file = soundfile.SoundFile(open_streamed(path) or path)
+            if file.frames < _UNKNOWN_FRAMES:
+                return file
+            with contextlib.suppress(ForeignError):  # libsndfile stumbles over the end of a stream whose length it does not know
+                return ForeignFile(path)
+            return file
         except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise UserError(f"{self.name!r} is not an audio file that can be read (wav, flac, ogg, mp3){_reason(error)}.") from None
+            try:
+                return ForeignFile(path)
+            except ForeignError as foreign:
+                why = f": {foreign}" if str(foreign) else _reason(error)
+                raise UserError(f"{self.name!r} is not an audio file that can be read (wav, flac, ogg, mp3){why}.") from None
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.float32]]:
         """The samples in order, float32 [n, channels] with n <= 65536 (fewer of very many channels), all of them finite.
@@ -68,15 +87,16 @@ class AudioFile:
         """
         at, most = start, max(1, min(_BLOCK, _MOST // self.channels))
         with self._open() as file:
-            if 0 < start <= file.frames:
+            if start > 0 and (not file.frames or start <= file.frames):
                 file.seek(start)
             # Not `file.blocks`: where a truncated file ends it gives its last block again, until the claimed length is reached.
-            while start <= file.frames and (wanted := most if stop is None else min(most, stop - at)) > 0:
+            while (not file.frames or start <= file.frames) and (wanted := most if stop is None else min(most, stop - at)) > 0:
                 try:
                     block = file.read(wanted, dtype="float32", always_2d=True)
                 except (soundfile.LibsndfileError, RuntimeError) as error:
                     raise UserError(
-                        f"audio file {self.name!r} breaks off at {at / self.rate:.1f} s of {self.claimed_seconds:.1f} s{_reason(error)}."
+                        f"audio file {self.name!r} breaks off at {at / self.rate:.1f} s"
+                        f"{f' of {self.claimed_seconds:.1f} s' if self.claimed_seconds else ''}{_reason(error)}."
                     ) from None
                 if not len(block):
                     break
@@ -93,8 +113,10 @@ class AudioFile:
             raise UserError(f"audio file {self.name!r} holds no samples{where}.")
 
 
-def _claimed_frames(file: soundfile.SoundFile) -> float:
+def _claimed_frames(file: soundfile.SoundFile | ForeignFile) -> float:
     """libsndfile corrects the length of a cut wav or aiff file by its size, and notes so."""
+    if file.frames >= _UNKNOWN_FRAMES:
+        return 0.0
     noted = re.search(r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
     if noted and int(noted[2]) and int(noted[1]) < _UNKNOWN_BYTES:
         return float(file.frames) * int(noted[1]) / int(noted[2])

@@ -171,6 +171,16 @@ def loudness_normalize(wav: Tensor, sample_rate: int, target: float = -14.0, pea
     return torch.from_numpy(out.astype(np.float32))[None].to(wav), _loudness(out, sample_rate)
 
 
+def limit_peaks(wav: Tensor, sample_rate: int, peak_db: float = -1.0) -> Tensor:
+    """A clip [1, S] whose fourfold oversampled peak is `peak_db` at most: a limiter takes 6 dB, one gain what goes beyond."""
+    source, ceiling = _mono(wav), 10 ** (peak_db / 20)
+    over = _decibels(float(_true_peaks(source, sample_rate).max(initial=0.0))) - peak_db
+    if over <= 0:
+        return wav
+    out = _limited(source * 10 ** (-max(0.0, over - _LIMIT_DB) / 20), sample_rate, ceiling)
+    return torch.from_numpy(out.astype(np.float32))[None].to(wav)
+
+
 def _mono(wav: Tensor) -> NDArray[np.float64]:
     if wav.ndim != 2 or wav.shape[0] != 1:
         raise ValueError(f"expected one mono clip [1, S], got {list(wav.shape)}")

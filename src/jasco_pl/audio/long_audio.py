@@ -217,6 +217,7 @@ class LongAudio:
     Attributes:
         source_rate: samples a second in the file.
         channels: of the file.
+        floating: full scale is no limit to its samples.
         claimed_seconds: the length by the file's header (see `decoding.AudioFile`); in a truncated file `seconds` is less.
 
     Raises:
@@ -236,7 +237,7 @@ class LongAudio:
         self._audio = AudioFile(path)
         self._start, self._stop = round(start * self._audio.rate), None if stop is None else round(stop * self._audio.rate)
         self.path, self.scratch, self.progress = Path(path), scratch, progress
-        self.source_rate, self.channels = self._audio.rate, self._audio.channels
+        self.source_rate, self.channels, self.floating = self._audio.rate, self._audio.channels, self._audio.floating
         end = self._audio.claimed_seconds if stop is None else min(stop, self._audio.claimed_seconds)
         self.claimed_seconds = max(0.0, end - start)
         self._resources = contextlib.ExitStack()

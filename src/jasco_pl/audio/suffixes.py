@@ -7,7 +7,18 @@ from pathlib import Path
 
 from jasco_pl.system.errors import UserError
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff")  # what is taken for audio in folders
+FOREIGN_SUFFIXES = tuple(".m4a .mp4 .webm .wma .caf .aac .mka .mov .wv .ape .mpc .ac3 .tta .alac .dsf .amr".split())  # noqa: SIM905  by FFmpeg
+AUDIO_SUFFIXES = (
+    ".wav",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".mp3",
+    ".opus",
+    ".aiff",
+    ".aif",
+    *FOREIGN_SUFFIXES,
+)  # what is taken for audio in folders
 SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}  # what is written, and in which sample format
 
 

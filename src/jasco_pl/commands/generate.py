@@ -25,7 +25,8 @@ Dynamics: points in time `0:-30, 5:-10` (second:dB below the loudest moment, str
 build (soft to loud), fade (loud to nearly silent), swell (up and down), break (soft in the middle), drop (soft, then at once loud), steady.
 
 Painting: --paint lays a recording under the clip from second 0 on. Alone, all of it is kept and the clip goes on where it ends; --keep 0-4
-keeps those seconds and makes the others, --redo 3-6 makes those and keeps the others. A model with the control painting makes clips of up
+keeps those seconds and makes the others, --redo 3-6 makes those and keeps the others; --at 4 lets it begin at second 4. What is kept stays
+as loud as it was, and what is made is brought to it. A model with the control painting makes clips of up
 to ten minutes, window by window.
 
 Part of the time: --during chords=0-6,melody=4- lets a control hold for those seconds alone (chords=0-2+6-8 for several stretches, -2 and 8-

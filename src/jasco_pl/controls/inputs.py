@@ -6,6 +6,7 @@ The controls take their frames from the same functions. Only what is heard in au
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -213,12 +214,17 @@ class DrumlessInput(AudioInput):
 class PaintingInput(Input):
     """A recording that stays in parts."""
 
-    option, details = options.PAINT, (options.KEEP, options.REDO)
+    option, details = options.PAINT, (options.KEEP, options.REDO, options.AT)
 
     @classmethod
     def check(cls, asked: Mapping[str, Any]) -> None:
         if asked["paint"] is None and (asked["keep"] is not None or asked["redo"] is not None):
             raise UserError("seconds to keep or to redo were given, but no recording (paint) to take them from.")
+        if (at := asked.get("at")) is not None:
+            if asked["paint"] is None:
+                raise UserError("a second for a recording to begin at was given (at), but no recording (paint).")
+            if not 0 <= at < math.inf:
+                raise UserError(f"a recording begins at 0 seconds of the clip or later, not at {at:g}.")
 
     @classmethod
     def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:

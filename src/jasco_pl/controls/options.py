@@ -58,7 +58,8 @@ FIT_LOOP = Option("fit_loop", "stretch a loop of --drums to whole bars of --bpm"
 MIX = Option("mix", "music to follow as a whole: any audio, for models with the control mix", kind="file", metavar="FILE")
 DRUMLESS = Option("drumless", "the same without drums, for models with the control drumless", kind="file", metavar="FILE")
 PAINT = Option("paint", "recording to go on from, or to fill in with --keep or --redo", kind="file", metavar="FILE")
-KEEP = Option("keep", "of --paint: what stays, as in 0-4, 8- (to the end) or 0-2,8-10; the rest is made", metavar="SECONDS")
+AT = Option("at", "of --paint: where the recording begins in the clip; what comes before it is made", kind="number", metavar="SECONDS")
+KEEP = Option("keep", "of --paint: what stays, in seconds of the clip: 0-4, 8- (to the end), 0-2,8-10; the rest is made", metavar="SECONDS")
 REDO = Option("redo", "of --paint: what is made anew, as in 3-6; the rest stays", metavar="SECONDS")
 DYNAMICS = Option(
     "dynamics",

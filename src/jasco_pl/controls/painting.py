@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
+from jasco_pl.audio.levels import to_loudness
 from jasco_pl.controls import options
 from jasco_pl.controls.audio import read_waveform
 from jasco_pl.controls.base import Control, FrameGrid, Reading
-from jasco_pl.controls.inputs import PaintingInput
+from jasco_pl.controls.inputs import MixInput, PaintingInput
 from jasco_pl.controls.segments import segments, within
 from jasco_pl.notation.harmony import first_frame
 from jasco_pl.notation.stretches import Ranges, read_ranges, stretches
@@ -78,7 +80,7 @@ class Painting(Control):
 
     name = "painting"
     field = "latents"
-    option, details = options.PAINT, (options.KEEP, options.REDO)
+    option, details = options.PAINT, (options.KEEP, options.REDO, options.AT)
     dtype = torch.float32
     null = float("nan")
     takes_gain = False  # as many channels as the latents
@@ -113,23 +115,32 @@ class Painting(Control):
 
     @torch.inference_mode()
     def read(self, asked: Mapping[str, Any], grid: FrameGrid) -> Reading:
-        """An audio file, or a waveform [1, S] at the codec's rate, that begins where the clip begins and is not repeated.
+        """An audio file, or a waveform [1, S] at the codec's rate, that begins at second `at` of the clip (0) and is not repeated.
 
-        `keep` and `redo` are the seconds of it to keep, or those to make anew (see `read_ranges`); neither: keep all, then go on.
+        `keep` and `redo` are the seconds of the clip to keep, or those to make anew (see `read_ranges`); neither: keep all, then go on. The
+        network sees the recording at the loudness of training, whatever its own (`FrameGrid.levels`).
         """
-        codec, frames, rate = grid.codec, grid.frames, grid.frame_rate
-        wav = read_waveform(asked["paint"], codec.sample_rate, "paint", (frames + EDGE) * codec.hop)  # the last frame hears what follows it
-        available = wav.shape[-1] // codec.hop
-        kept = kept_frames(frames, available, rate, asked["keep"], asked["redo"])
+        codec, frames, rate, notes = grid.codec, grid.frames, grid.frame_rate, list[str]()
+        offset = round((asked.get("at") or 0) * codec.sample_rate)
+        if offset >= frames * codec.hop:
+            raise UserError(f"the recording would begin at {asked['at']:g} s, where the clip of {grid.seconds:g} s has ended.")
+        length = (frames + EDGE) * codec.hop - offset  # the last frame hears what follows it
+        heard = read_waveform(asked["paint"], codec.sample_rate, "paint", length, notes)
+        recording = functional.pad(heard, (offset, 0))
+        first, available = -(-offset // codec.hop), recording.shape[-1] // codec.hop
+        kept = kept_frames(frames, available, rate, asked["keep"], asked["redo"], first)
+        wav = to_loudness(recording, codec.sample_rate, MixInput.loudness)[0] if grid.levels else recording
         latents = grid.normalize(codec.encode(wav[None].to(codec.latent_mean.device)))[0].cpu()
         raw = self.null_frames(1, frames)[0]
         known = torch.from_numpy(kept[: min(available, frames)])
         raw[: len(known)][known] = latents[: len(known)][known]
-        notes = [f"kept of the recording: {stretches(kept, rate)} s"]
+        notes.append(f"kept of the recording: {stretches(kept, rate)} s{' of the clip' if offset else ''}")
+        if self.masks == "paper" and not kept[0]:
+            notes.append("the clip begins anew, which the model has not learnt: in training the beginning was always known")
         least, most = VARIED if self.masks == "varied" else (SHORTEST, LONGEST)
         if not least <= (share := 1 - float(kept.mean())) <= most and frames <= grid.learnt:
             notes.append(f"{share:.0%} of the clip are new, where the model has learnt to make {least:.0%} to {most:.0%}")
-        return Reading(raw.numpy(), notes, recording=wav)
+        return Reading(raw.numpy(), notes, recording=recording)
 
     def forward(self, raw: Tensor) -> Tensor:
         unknown = raw.isnan()
@@ -138,17 +149,18 @@ class Painting(Control):
 
 
 def kept_frames(
-    frames: int, available: int, frame_rate: float, keep: Ranges | None = None, redo: Ranges | None = None
+    frames: int, available: int, frame_rate: float, keep: Ranges | None = None, redo: Ranges | None = None, begins: int = 0
 ) -> NDArray[np.bool_]:
-    """Which frames of a clip are kept from a recording that begins where the clip begins.
+    """Which frames of a clip are kept from a recording.
 
     Args:
         frames: of the clip.
-        available: frames of the recording. What lies past them is new in any case, and so are its last three where the clip goes on: the
-            encoder has heard the silence behind them.
+        available: where the recording ends. What lies past it is new in any case, and so are its last three frames where the clip goes on:
+            the encoder has heard the silence behind them.
         frame_rate: frames a second.
         keep: stretches to keep; without `keep` and `redo`, all that there is.
         redo: stretches to make anew; the rest is kept. `keep` and `redo` exclude one another.
+        begins: its first whole frame. What lies before is new, and its first three frames for the same reason.
 
     Returns:
         True where a frame is kept, [frames].
@@ -168,6 +180,8 @@ def kept_frames(
     kept = marked if keep is not None else ~marked
     if available < frames:
         kept[max(available - EDGE, 0) :] = False
+    if begins:
+        kept[: begins + EDGE] = False
     seconds = frames / frame_rate
     if kept.all():
         raise UserError(

@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from jasco_pl.audio.files import limit_peaks
+from jasco_pl.audio.levels import sounding_loudness
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.controls.painting import Painting
 from jasco_pl.network.flow.solver import Progress, Solution
 from jasco_pl.notation.stretches import runs
 
 OVERLAP = 0.3  # share of a window that is known from the one before: 70 % are masked, well inside what training masks
+APART_DB = 3.0  # what is made may be so much louder or quieter as a whole than what is kept
+PEAK_DB = -1.0  # dB over full scale, of what is made
 FADE = 0.1  # seconds from the rendering to the recording itself; shorter ones are heard as onsets (docs/decisions.md)
 
 
@@ -108,6 +112,9 @@ def paint(
 def splice(made: Tensor, recording: Tensor, kept: NDArray[np.bool_], hop: int, sample_rate: int) -> Tensor:
     """Lay a recording over what was made from it, where it is kept; the fades lie inside the kept stretches.
 
+    The recording stays at its level. What was made is brought to it: by the gain at which the rendering of what is kept is as loud as the
+    recording there, so that the music may still grow or fade as it does, by `APART_DB` at most; peaks beyond `PEAK_DB` are rounded off.
+
     Args:
         made: the clip as the codec renders it, [1, T * hop].
         recording: [1, S], any length.
@@ -123,4 +130,11 @@ def splice(made: Tensor, recording: Tensor, kept: NDArray[np.bool_], hop: int, s
         share[first:last] = np.minimum(np.minimum(rising, falling), 1.0)
     weight = torch.from_numpy(share)
     recording = functional.pad(recording, (0, max(0, len(share) - recording.shape[-1])))[:, : len(share)]
+    inside = torch.from_numpy(np.repeat(kept, hop))
+    there, here = (sounding_loudness(sound[:, inside].cpu(), sample_rate) for sound in (recording, made))
+    if there is not None and here is not None:
+        new = sounding_loudness(made[:, ~inside].cpu(), sample_rate)
+        apart = 0.0 if new is None else new - here
+        gain = there - here + min(max(apart, -APART_DB), APART_DB) - apart
+        made = limit_peaks(made * 10 ** (gain / 20), sample_rate, PEAK_DB)
     return torch.lerp(made, recording.to(made), weight.to(made))

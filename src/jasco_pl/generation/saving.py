@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from jasco_pl.audio.files import loudness_normalize, write_audio
+from jasco_pl.audio.files import loudness_normalize, measure_loudness, write_audio
 from jasco_pl.audio.suffixes import SUBTYPES
 from jasco_pl.audio.wav_tags import write_tags
 from jasco_pl.generation.jasco import Clip
@@ -18,8 +18,15 @@ from jasco_pl.system.files import explain_os_error, write_json
 
 
 def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: float | None = None) -> None:
-    """Sound at -14 LUFS, in a WAV with what was asked for in its tags, and JSON beside it; `compression` as for `write_audio`."""
-    audio, loudness = loudness_normalize(clip.audio, clip.sample_rate)
+    """Sound at -14 LUFS, in a WAV with what was asked for in its tags, and JSON beside it; `compression` as for `write_audio`.
+
+    A recording that is painted stays at its level, unless full scale is too little for it.
+    """
+    if clip.recording is None:
+        audio, loudness = loudness_normalize(clip.audio, clip.sample_rate)
+    else:
+        audio = clip.audio / clip.audio.abs().max().clamp(min=1.0)
+        loudness = measure_loudness(audio, clip.sample_rate)
     write_audio(path, audio, clip.sample_rate, compression=compression)
     if path.suffix.lower() == ".wav":
         write_tags(path, tags_of(clip))

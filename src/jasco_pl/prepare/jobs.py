@@ -189,7 +189,7 @@ class TrackWorker:
     def _examine(self, job: Job, audio: LongAudio) -> dict[str, Any] | None:
         began = time.perf_counter()
         samples = audio.samples(self.stages.codec.sample_rate)
-        found = levels(samples)
+        found = levels(samples, audio.floating)
         if refusal := refuse_length(audio, self.rules) or refuse_levels(found, self.rules):
             job.refuse(*refusal, audio.seconds)
             return None
@@ -198,6 +198,7 @@ class TrackWorker:
             "seconds": audio.seconds,
             "source_rate": audio.source_rate,
             "channels": audio.channels,
+            **({} if audio.channel is None else {"channel": audio.channel}),
             "peak": found.peak,
             **heard,
             "stage_seconds": {"facts": time.perf_counter() - began},

@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jasco_pl.audio.suffixes import AUDIO_SUFFIXES
 from jasco_pl.prepare.rules import Rejected
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import loads
 
 NOTE_ENDINGS = (".txt", ".json")
-AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aiff", ".aif")
-# Music all the same, but nothing that libsndfile decodes: whoever has a folder of it must be told.
-_FOREIGN_ENDINGS = (".m4a", ".aac", ".wma", ".ape", ".wv", ".mpc", ".mka", ".alac", ".dsf", ".dff", ".amr", ".ra", ".mp4", ".webm")
+AUDIO_ENDINGS = AUDIO_SUFFIXES
+# Music all the same, but nothing that is decoded: whoever has a folder of it must be told.
+_FOREIGN_ENDINGS = (".dff", ".ra")
 _MAGIC = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3\x02": "mp3", b"ID3\x03": "mp3", b"ID3\x04": "mp3"}
 
 

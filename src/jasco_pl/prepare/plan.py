@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from jasco_pl.audio.decoding import AudioFile
 from jasco_pl.data.schema import Sample, open_shard, read_fields
 from jasco_pl.data.shards import read_side
 from jasco_pl.notation import harmony
@@ -210,8 +210,8 @@ def _look(file: str, known: dict[str, list[str | float]]) -> tuple[str, tuple[st
     except OSError as error:
         return "", Rejected(file, "unreadable", f"it cannot be read: {error.strerror}.")
     try:
-        seconds = float(soundfile.info(file).duration)
-    except (soundfile.LibsndfileError, RuntimeError):
+        seconds = AudioFile(file).claimed_seconds
+    except UserError:
         seconds = 0.0  # the worker finds out what is wrong
     return key, (hasher.hexdigest(), seconds)
 

@@ -131,13 +131,15 @@ class Levels:
         return float(20 * np.log10(self.peak)) if self.peak > 0 else -np.inf
 
 
-def levels(samples: Samples) -> Levels:
-    """Peak and share of clipped samples, block by block; a run that crosses the edge of a block counts in its parts."""
-    peak, clipped = 0.0, 0
-    for start in range(0, len(samples), _BLOCK):
-        block = np.abs(samples[start : start + _BLOCK])
-        peak = max(peak, float(block.max(initial=0.0)))
-        clipped += clipped_samples(block)
+def levels(samples: Samples, floating: bool = False) -> Levels:
+    """Peak and share of clipped samples, block by block; a run that crosses the edge of a block counts in its parts.
+
+    Floating-point samples may lie above full scale: then their own peak is what they can be clipped at.
+    """
+    blocks = range(0, len(samples), _BLOCK)
+    peak = max((float(np.abs(samples[start : start + _BLOCK]).max(initial=0.0)) for start in blocks), default=0.0)
+    scale = max(1.0, peak) if floating else 1.0
+    clipped = sum(clipped_samples(np.abs(samples[start : start + _BLOCK]) / np.float32(scale)) for start in blocks)
     return Levels(peak, clipped / max(1, len(samples)))
 
 

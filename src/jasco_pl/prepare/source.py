@@ -15,6 +15,7 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
+from jasco_pl.audio.decoding import AudioFile
 from jasco_pl.prepare.captions import CaptionOptions, Tags, make_captions, read_tags
 from jasco_pl.prepare.listing import (
     AUDIO_ENDINGS,
@@ -171,8 +172,8 @@ class _Videos:
         if whole is None or entry.stop is None:
             return whole, entry.start, entry.stop
         try:
-            seconds = soundfile.info(whole).duration
-        except (soundfile.LibsndfileError, RuntimeError):
+            seconds = AudioFile(whole).claimed_seconds
+        except UserError:
             return whole, entry.start, entry.stop  # will be rejected by whoever decodes it
         is_clip = seconds <= entry.stop - entry.start + _CLIP_SLACK
         return (whole, 0.0, None) if is_clip else (whole, entry.start, entry.stop)
@@ -211,7 +212,7 @@ def _read_inside(silent: list[_Known]) -> None:
 
     def read(one: _Known) -> Tags:
         try:
-            with soundfile.SoundFile(one.path) as file:
+            with soundfile.SoundFile(os.fsencode(one.path)) as file:  # as bytes: it may be no UTF-8
                 return read_tags(file.copy_metadata())
         except (soundfile.LibsndfileError, RuntimeError, OSError):
             return {}  # will be rejected by whoever decodes it
