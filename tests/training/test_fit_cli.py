@@ -190,6 +190,8 @@ NONSENSE = [
     ("--data.seconds", ".nan"),
     ("--data.workers", "1000000"),
     ("--data.cache_gb", "0"),
+    ("--ckpt_path", ""),
+    ("--ckpt_path", "best"),
 ]
 
 

@@ -44,6 +44,10 @@ def test_what_a_run_did_not_write_down_is_said_to_be_absent(tmp_path: Path):
     assert text.count(UNKNOWN) == 6  # audio, hardware, processes, precision, seed, parameters
     with pytest.raises(UserError, match=r"is no folder of a training"):
         read_history(tmp_path)
+    for content in ("!!python/object/apply:os.mkdir [x]", "a: [", "[" * 20_000):
+        (tmp_path / "run" / "config.yaml").write_text(content)
+        with pytest.raises(UserError, match=r"config.yaml' is no configuration of a run"):
+            read_history(tmp_path / "run")
 
 
 def test_steps_that_a_kill_undid_are_counted_once():

@@ -9,6 +9,8 @@ from typing import Any
 
 import jsonargparse
 
+from jasco_pl.system.configurations import check_arguments
+
 DESCRIPTION = """Turn recordings into training shards: find them, refuse what is broken, cut, encode, listen, write.
 
   jasco prepare ~/music --out data/shards/mine
@@ -37,6 +39,7 @@ def main(command: str, arguments: Sequence[str]) -> int:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the set; one that is there grows")
     parser.add_argument("--audio_dir", type=str | None, default=None, metavar="DIR", help="what the paths of a list are relative to")
     parser.add_class_arguments(PrepareConfig, None)
+    check_arguments(arguments)
     given = parser.parse_args([_underscored(argument) for argument in arguments])
     made = parser.instantiate_classes(given)
     config = PrepareConfig(**{name: getattr(made, name) for name in PrepareConfig.__dataclass_fields__})

@@ -25,6 +25,7 @@ from jasco_pl.controls import stored_fields
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.data.remote import CacheOptions
 from jasco_pl.data.shards import ShardReader
+from jasco_pl.system.configurations import check_arguments
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.intervals import require
 from jasco_pl.system.locks import alone
@@ -66,10 +67,11 @@ ADVERTISEMENT = (
 class CheckedCLI(LightningCLI):
     """Lightning's command line, on which numbers that make no sense are refused before anything is built."""
 
-    def parse_arguments(self, *args: Any, **options: Any) -> None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Configurations and command line; nothing is built."""
+        check_arguments(args)
         try:
-            super().parse_arguments(*args, **options)
+            super().parse_arguments(parser, args)
         except RecursionError:
             raise UserError("a configuration is nested too deeply.") from None
         except UnicodeDecodeError as error:
@@ -117,9 +119,11 @@ class JascoCLI(CheckedCLI):
         )
 
     def before_instantiate_classes(self) -> None:
-        """Leave out the controls that the training data cannot feed, if that is asked for."""
+        """Refuse what Lightning stumbles over; leave out the controls that the training data cannot feed, if that is asked for."""
         config = self.config[self.subcommand]
         data, model = config.data, config.model
+        if config.get("ckpt_path") in ("", "best", "hpc"):  # words of Lightning's that mean nothing in a process of its own
+            raise UserError(f"ckpt_path {config.ckpt_path!r} is not accepted: a checkpoint is, or last, or null.")
         self._fed: Fed | None = None
         if config.unfed_controls == "leave_out":
             self._fed = Fed.of(ShardReader(data.train, cache=CacheOptions(data.cache, data.cache_gb)), model.config.controls)

@@ -110,7 +110,10 @@ def read_history(run: str | Path) -> History:
     if not sessions and steps is None:
         raise UserError(f"{str(run)!r} is no folder of a training: it holds neither TensorBoard files nor checkpoints/last.ckpt.")
     config = folder / "config.yaml"
-    found = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    try:
+        found = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{str(config)!r} is no configuration of a run ({type(error).__name__}).") from error
     return History(sessions, steps if steps is not None else sessions[-1].last, model, found if isinstance(found, dict) else {})
 
 
