@@ -25,7 +25,7 @@ export class Form {
     this.steps = new Steps($("steps"), { voices: model.voices, context, changed });
     this.sources = {
       melody: new Source({ most: model.limits.upload_mib, name: "melody", title: "Upload MIDI or audio", midi: true, onTaken: (told, fresh) => this.#melody(told, fresh) }),
-      drums: new Source({ most: model.limits.upload_mib, name: "drums", title: "Upload a loop", onTaken: (told) => { $("steps").hidden = told !== null; this.remember(); } }),
+      drums: new Source({ most: model.limits.upload_mib, name: "drums", title: "Upload a loop", onTaken: (told) => this.#loop(told) }),
       paint: new Source({ most: model.limits.upload_mib, name: "paint", title: "Upload audio", onTaken: (told, fresh) => this.#paint(told, fresh), onMark: (start, end) => this.#marked(start, end) }),
       mix: new Source({ most: model.limits.upload_mib, name: "mix", title: "Upload audio", onTaken: changed }),
       drumless: new Source({ most: model.limits.upload_mib, name: "drumless", title: "Upload audio", onTaken: changed }),
@@ -123,6 +123,15 @@ export class Form {
     this.remember();
   }
 
+  #loop(told) {
+    $("steps").hidden = told !== null;
+    if (told) {
+      for (const note of told.notes) $("drums-file").append(element("p", { class: "note" }, note));
+      $("drums-file").append(element("div", { class: "row" }, element("label", {}, element("input", { type: "checkbox", id: "fit" }), "Stretch it to whole bars of the tempo")));
+    }
+    this.remember();
+  }
+
   #paintParts() {
     const option = (value, text, checked) => element("label", {}, element("input", { type: "radio", name: "part", value, checked: Boolean(checked) }), text);
     this.part = element("div", { class: "row", role: "radiogroup", "aria-label": "What happens to the recording" },
@@ -213,7 +222,7 @@ export class Form {
     }
     if (on("drums")) {
       const { told: file } = this.sources.drums;
-      told.drums = { ...(file ? { upload: file.id } : { pattern: need(this.steps.pattern(), "The drums are on, but the pattern has no hit.") }), ...this.#common("drums") };
+      told.drums = { ...(file ? { upload: file.id, ...($("fit").checked ? { fit: true } : {}) } : { pattern: need(this.steps.pattern(), "The drums are on, but the pattern has no hit.") }), ...this.#common("drums") };
     }
     for (const name of ["mix", "drumless"]) {
       if (on(name)) told[name] = { upload: need(this.sources[name].told, "Music to follow is on, but none was given.").id, ...this.#common(name) };
@@ -250,6 +259,7 @@ export class Form {
         const taken = await this.#given(asked);
         if (asked && (asked.upload || asked.take) && !taken) lost.push(`the recording for ${NAMES[name] || name}`);
         this.sources[name].show(taken);
+        if (name === "drums" && taken) $("fit").checked = Boolean(asked.fit);
       }
     }
     const region = /^([0-9.]*)-([0-9.]*)$/.exec(told.paint?.redo ?? told.paint?.keep ?? "");
