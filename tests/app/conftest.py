@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -126,7 +127,8 @@ def running(checkpoint: Path | str, folder: Path, *arguments: str) -> Iterator[t
         str(folder),
         *arguments,
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    threads = {"OMP_NUM_THREADS": "1"}  # on a machine that does much besides, two of them wait for each other most of the time
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **threads})
     try:
         assert process.stdout is not None
         address = process.stdout.readline().split()[1]

@@ -49,6 +49,16 @@ def ask(server: Server, **settings: Any) -> dict[str, Any]:
     return server.done(answer.json()["id"])
 
 
+def heard(server: Server, job: str) -> dict[str, Any]:
+    """The first take of a job, once it was listened to."""
+    until = time.monotonic() + 100
+    while (take := server.client.get(f"/api/jobs/{job}").json()["takes"][0])["lanes"] is None:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    told: dict[str, Any] = take
+    return told
+
+
 def upload(server: Server, content: bytes, name: str) -> dict[str, Any]:
     answer = server.client.post("/api/uploads", params={"name": name}, content=content)
     assert answer.status_code == 201, answer.text
@@ -83,10 +93,7 @@ def test_a_take_is_what_its_seed_says_and_comes_as_every_kind_of_file(server: Se
 
 def test_it_is_listened_to_and_said_how_far_it_follows(server: Server) -> None:
     job = ask(server, melody={"notes": [[60, 0, 0.5], [64, 0.5, 1]]}, drums={"pattern": {"voices": {"kick": "x...x..."}}}, bpm=240)
-    until = time.monotonic() + 60
-    while (take := server.client.get(f"/api/jobs/{job['id']}").json()["takes"][0])["lanes"] is None:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    take = heard(server, job["id"])
     assert {"melody", "onsets"} <= set(take["lanes"])
     assert any(words.startswith("melody: ") and "% of its time" in words for words in take["words"])
     assert any(words.startswith("onsets: ") and " hits as asked" in words for words in take["words"])
@@ -107,6 +114,7 @@ def test_a_melody_comes_from_the_chosen_track_and_drums_from_a_loop(server: Serv
         shas[name] = job["takes"][0]["sha256"]
         assert any("repeated" in note for note in job["notes"])
     assert shas["lead"] == shas["notes"] != shas["bass"]
+    heard(server, job["id"])
     asked = pretty_midi.PrettyMIDI(io.BytesIO(server.client.get(f"/api/jobs/{job['id']}/asked.mid").content))
     assert [note.pitch for track in asked.instruments if track.name == "melody" for note in track.notes] == [72, 74, 76]
     refused = server.client.post("/api/jobs", json={**ASKED, "drums": {"upload": tune["id"]}})
@@ -189,6 +197,7 @@ def test_one_that_cannot_be_made_fails_alone(server: Server) -> None:
         ({"mix": {"upload": "0" * 16}}, 404, "upload"),
         ({"drums": {"upload": "../../../etc"}}, 422, "drums.upload"),
         ({"drums": {}}, 422, "one of them"),
+        ({"drums": {"pattern": {"voices": {"kick": "x"}}, "fit": True}}, 422, "fitted"),
         ({"melody": {"notes": [[200, 0, 1]]}}, 422, "melody.notes"),
         ({"melody": {"notes": [[60, 5, 6]]}}, 400, "no note"),
         ({"text": "x" * 3000}, 422, "text"),
@@ -216,7 +225,7 @@ def test_a_stranger_sees_nothing(server: Server) -> None:
     for path in (
         f"jobs/{job['id']}",
         f"jobs/{job['id']}/takes/0.wav",
-        f"jobs/{job['id']}/asked.mid",
+        f"jobs/{job['id']}/settings.json",
         f"uploads/{loop['id']}",
         f"uploads/{loop['id']}/audio",
     ):

@@ -19,6 +19,7 @@ from jasco_pl.app.store import is_token, new_token
 COOKIE = "jasco_visitor"
 OPEN = ("/health",)
 UPLOADS = "/api/uploads"
+_PATIENCE = 64 << 20  # bytes
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -79,6 +80,7 @@ class Access:
             await send(message)
 
         if (refusal := self._refusal(scope, headers)) is not None:
+            await _discard(receive, _PATIENCE)
             await _refuse(answer, *refusal)
             return
         await self.app(scope, counted, answer)
@@ -121,6 +123,15 @@ def host_name(host: str) -> str:
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.rpartition(":")[0].lower() if ":" in host else host.lower()
+
+
+async def _discard(receive: Receive, most: int) -> None:
+    """Read a body of some bytes at most, so that whoever sends it comes to hear the answer."""
+    while most > 0:
+        message = await receive()
+        most -= len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return
 
 
 async def _refuse(send: Send, status: int, sentence: str, headers: dict[str, str]) -> None:

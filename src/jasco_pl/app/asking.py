@@ -124,7 +124,7 @@ class Asking:
             values["melody"] = self._melody(length)
         if make.drums is not None:
             if make.drums.pattern is None:
-                values["drums"] = self._audio(make.drums.upload, "drums")
+                values |= {"drums": self._audio(make.drums.upload, "drums"), "fit_loop": make.drums.fit or None}
             else:
                 values["drums"] = "pattern" if sample_rate is None else self._pattern(sample_rate)
         for name in ("mix", "drumless"):

@@ -24,9 +24,13 @@ from jasco_pl.app.metrics import Metrics
 from jasco_pl.generation.jasco import Clip, Jasco
 from jasco_pl.generation.outline import Length
 from jasco_pl.generation.saving import save_clip
+from jasco_pl.generation.sheet import sheet_of
+from jasco_pl.notation.midi_writer import write_midi
 from jasco_pl.system.errors import UserError
 
 _LOG = logging.getLogger(__name__)
+ASKED = "asked.mid"
+"""What was asked for, beside the takes."""
 _PEAKS = 600
 _SAMPLING = 0.8  # share of a job's progress at which its latents are done
 _SLOW = 0.3  # weight of the last batch in what is thought of the next
@@ -252,6 +256,9 @@ class Engine:
     def _listen(self, job: Job, number: int, clip: Clip) -> None:
         try:
             lanes, words = listen(clip)
+            with job.lock:
+                if number == 0 and not job.removed:
+                    write_midi(job.folder / ASKED, sheet_of(clip))
         except Exception:
             _LOG.exception("listening failed")
             lanes, words = {}, ["what is heard in it could not be compared; the server's log says why."]

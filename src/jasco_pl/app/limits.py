@@ -15,10 +15,12 @@ class Limits:
         at_once: takes of all jobs that are made side by side.
         body_bytes: of a request that is no upload.
         upload_bytes, upload_seconds: of an upload, as it comes and as it plays.
+        receive_seconds: in which an upload has to come.
         decode_seconds, decode_bytes: of processor time and memory that the process has which decodes an upload.
         decoding: uploads that are decoded side by side.
         decodes_waiting: uploads that may wait for that.
         visitor_bytes, visitor_uploads, visitor_jobs: kept for one visitor.
+        free_bytes: of the disk, below which nothing more is taken.
         keep_hours: after which what a visitor made or gave is deleted.
     """
 
@@ -28,6 +30,7 @@ class Limits:
     body_bytes: int = 256 << 10
     upload_bytes: int = 32 << 20
     upload_seconds: float = 600.0
+    receive_seconds: float = 300.0
     decode_seconds: int = 20
     decode_bytes: int = 2 << 30
     decoding: int = 2
@@ -35,4 +38,5 @@ class Limits:
     visitor_bytes: int = 1 << 30
     visitor_uploads: int = 200
     visitor_jobs: int = 500
+    free_bytes: int = 1 << 29
     keep_hours: float = 168.0

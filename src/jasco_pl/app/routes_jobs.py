@@ -10,10 +10,9 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, JSONResponse, Response
 
-from jasco_pl.app.asked_midi import as_midi
-from jasco_pl.app.asking import Asking, seconds_of
+from jasco_pl.app.asking import Asking
 from jasco_pl.app.dependencies import ServingNow, VisitorNow
-from jasco_pl.app.engine import Work
+from jasco_pl.app.engine import ASKED, Work
 from jasco_pl.app.errors import MissingError, RefusedError
 from jasco_pl.app.jobs import Job
 from jasco_pl.app.schema import Make, dumped
@@ -78,12 +77,13 @@ def jobs_router() -> APIRouter:
         return JSONResponse(job.settings, headers=_attachment(job, job.seeds[0], "json"))
 
     @router.get("/{identity}/asked.mid", response_class=Response)
-    def asked(identity: str, serving: ServingNow, visitor: VisitorNow) -> Response:
-        """Chords, melody and drum pattern as they were asked for."""
+    def asked(identity: str, serving: ServingNow, visitor: VisitorNow) -> FileResponse:
+        """Chords, melody and drum hits as they were asked for; there once the first take was listened to."""
         job = _find(identity, serving, visitor)
-        make = Make.model_validate(job.settings)
-        content = as_midi(make, job.chords, seconds_of(make, serving.outline.learnt))
-        return Response(content, media_type="audio/midi", headers=_attachment(job, job.seeds[0], "mid"))
+        path = job.folder / ASKED
+        if not path.is_file():
+            raise MissingError("what was asked for is not written down yet; it is, once the first take was listened to.")
+        return FileResponse(path, media_type="audio/midi", headers=_attachment(job, job.seeds[0], "mid"))
 
     @router.get("/{identity}/takes/{number}.{kind}", response_class=Response)
     def take(identity: str, number: int, kind: Kind, serving: ServingNow, visitor: VisitorNow, download: bool = False) -> FileResponse:

@@ -73,9 +73,12 @@ class Drums(_Control):
 
     upload: Identity | None = None
     pattern: Pattern | None = None
+    fit: bool = Field(False, description="stretch a loop to whole bars of bpm, which has to be given then")
 
     @model_validator(mode="after")
     def _one(self) -> Drums:
+        if self.fit and self.upload is None:
+            raise ValueError("only a loop that was uploaded can be fitted to the tempo")
         if (self.pattern is None) == (self.upload is None):
             raise ValueError("drums are a pattern or an upload, one of them")
         return self
@@ -146,6 +149,8 @@ class Make(_Asked):
     def _length(self) -> Make:
         if self.bars is not None and (self.bpm is None or self.seconds is not None):
             raise ValueError("a length in bars needs bpm, and no seconds beside it")
+        if self.drums is not None and self.drums.fit and self.bpm is None:
+            raise ValueError("a loop is fitted to the tempo, which needs bpm")
         return self
 
 

@@ -51,7 +51,7 @@ class Visitor:
     """
 
     def __init__(self, folder: Path, limits: Limits) -> None:
-        self.folder, self.limits = folder, limits
+        self.folder, self.limits, self.root = folder, limits, folder.parent
 
     def _at(self, kind: str, identity: str, what: str) -> Path:
         if not _ID.fullmatch(identity):
@@ -64,6 +64,8 @@ class Visitor:
         most = self.limits.visitor_uploads if kind == "uploads" else self.limits.visitor_jobs
         if held >= most:
             raise FullError(f"{held} {kind} are kept for you already, which is the most: delete some from the history.")
+        if shutil.disk_usage(self.root).free < self.limits.free_bytes:
+            raise FullError("the disk of the server is nearly full; its owner has to make room.")
         size = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
         if size >= self.limits.visitor_bytes:
             raise FullError(f"{size >> 20} MiB are kept for you already, which is the most: delete some takes from the history.")
@@ -121,6 +123,7 @@ class Store:
 
     def recover(self) -> int:
         """After a start: what a server that was killed left half done is cleared away or said; how many jobs that were."""
+        self.root.mkdir(parents=True, exist_ok=True)
         interrupted = 0
         for job in self._jobs():
             if job.state in ("waiting", "running"):

@@ -18,6 +18,7 @@ from jasco_pl.app.metrics import Metrics
 from jasco_pl.app.store import Visitor, new_id, write_upload
 from jasco_pl.system.files import is_unicode
 
+_PATIENCE = 4  # times as much as is taken, that is read of what is too large
 _NAME = 100  # characters of a name that are kept
 
 
@@ -57,6 +58,7 @@ class Uploads:
     async def _take(self, visitor: Visitor, name: str, body: AsyncIterator[bytes], claimed: int | None) -> dict[str, Any]:
         most = self.limits.upload_bytes
         if claimed is not None and claimed > most:
+            await discard(body, _PATIENCE * most)
             raise TooLargeError(f"{name!r} has {claimed >> 20} MiB, where {most >> 20} MiB are the most that is taken.")
         if self._inside >= self.limits.decoding + self.limits.decodes_waiting:
             raise BusyError("busy: too many uploads are being read; try again in a minute.")
@@ -77,11 +79,16 @@ class Uploads:
     async def _keep(self, folder: Path, identity: str, name: str, body: AsyncIterator[bytes]) -> dict[str, Any]:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".upload.", suffix=".part.bin") as file:
             size = 0
-            async for chunk in body:
-                size += len(chunk)
-                if size > self.limits.upload_bytes:
-                    raise TooLargeError(f"{name!r} has more than the {self.limits.upload_bytes >> 20} MiB that are taken.")
-                file.write(chunk)
+            try:
+                async with asyncio.timeout(self.limits.receive_seconds):
+                    async for chunk in body:
+                        size += len(chunk)
+                        if size > self.limits.upload_bytes:
+                            await discard(body, _PATIENCE * self.limits.upload_bytes)
+                            raise TooLargeError(f"{name!r} has more than the {self.limits.upload_bytes >> 20} MiB that are taken.")
+                        file.write(chunk)
+            except TimeoutError:
+                raise RefusedError(f"{name!r} did not come within {self.limits.receive_seconds:g} s.") from None
             if not size:
                 raise RefusedError(f"{name!r} is empty.")
             file.flush()
@@ -121,6 +128,14 @@ class Uploads:
                 child.kill()
                 await child.wait()
         return told
+
+
+async def discard(body: AsyncIterator[bytes], most: int) -> None:
+    """Read on, so that whoever sends comes to hear the answer; no further than `most` bytes."""
+    async for chunk in body:
+        most -= len(chunk)
+        if most < 0:
+            return
 
 
 def shown(name: str) -> str:

@@ -11,6 +11,7 @@ uploaded lies in --folder, readable for the visitor (a browser's cookie) who mad
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 from typing import get_args
@@ -18,6 +19,7 @@ from typing import get_args
 from jasco_pl.generation.outline import DEFAULT_CHECKPOINT
 from jasco_pl.system.device import Precision
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import explain_os_error
 
 PORT = 8765
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -62,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     check(args)
     try:
         import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
         import uvicorn
     except ImportError as error:
         raise UserError(f"the page needs {error.name!r}, which is not installed: pip install 'jasco-pl[app]', or make setup.") from None
@@ -79,7 +82,10 @@ def run(args: argparse.Namespace) -> int:
     limits = Limits(waiting=args.queue, takes=args.takes, at_once=args.takes, upload_bytes=args.upload_mib << 20, keep_hours=args.keep)
     guidance = str(json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("guidance", "all=1.5 text=0.5"))
     store = Store(Path(args.folder), limits)
-    store.root.mkdir(parents=True, exist_ok=True)
+    try:
+        store.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain_os_error(error, store.root) from None
     serving = Serving(str(args.checkpoint), outline, guidance, lambda: _load(args), limits, store)
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if args.host in LOOPBACK else frozenset(args.name) or None
     app = create_app(serving, hosts, args.auth)
@@ -104,7 +110,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"open http://{shown}:{port} in a browser; Ctrl-C ends it", flush=True)
     if args.host not in LOOPBACK and args.auth is None:
         print("note: whoever reaches this address may use it: --auth USER:PASSWORD asks for a password", flush=True)
-    server.run(sockets=[listening])
+    with contextlib.suppress(KeyboardInterrupt):  # which the server passes on once it has ended in order
+        server.run(sockets=[listening])
     return 0
 
 

@@ -7,6 +7,7 @@ import { Steps } from "/static/steps.js";
 
 const CONTROLS = ["chords", "melody", "drums", "paint", "mix", "drumless", "dynamics"];
 const NAMES = { paint: "going on from a recording", mix: "music to follow", drumless: "music without drums", dynamics: "loudness over time" };
+const CONTROL_NAMES = { paint: "painting" };
 const number = (id) => ($(id).value.trim() === "" ? undefined : Number($(id).value));
 
 export class Form {
@@ -23,11 +24,11 @@ export class Form {
     this.roll = new Roll($("roll"), { low: model.lowest_pitch, high: model.highest_pitch, context, changed });
     this.steps = new Steps($("steps"), { voices: model.voices, context, changed });
     this.sources = {
-      melody: new Source({ name: "melody", title: "Upload MIDI or audio", midi: true, onTaken: (told, fresh) => this.#melody(told, fresh) }),
-      drums: new Source({ name: "drums", title: "Upload a loop", onTaken: (told) => { $("steps").hidden = told !== null; this.remember(); } }),
-      paint: new Source({ name: "paint", title: "Upload audio", onTaken: (told, fresh) => this.#paint(told, fresh), onMark: (start, end) => this.#marked(start, end) }),
-      mix: new Source({ name: "mix", title: "Upload audio", onTaken: changed }),
-      drumless: new Source({ name: "drumless", title: "Upload audio", onTaken: changed }),
+      melody: new Source({ most: model.limits.upload_mib, name: "melody", title: "Upload MIDI or audio", midi: true, onTaken: (told, fresh) => this.#melody(told, fresh) }),
+      drums: new Source({ most: model.limits.upload_mib, name: "drums", title: "Upload a loop", onTaken: (told) => this.#loop(told) }),
+      paint: new Source({ most: model.limits.upload_mib, name: "paint", title: "Upload audio", onTaken: (told, fresh) => this.#paint(told, fresh), onMark: (start, end) => this.#marked(start, end) }),
+      mix: new Source({ most: model.limits.upload_mib, name: "mix", title: "Upload audio", onTaken: changed }),
+      drumless: new Source({ most: model.limits.upload_mib, name: "drumless", title: "Upload audio", onTaken: changed }),
     };
     this.#paintParts();
     for (const id of ["bpm", "meter", "length", "unit"]) $(id).addEventListener("input", () => this.#timeChanged());
@@ -79,7 +80,7 @@ export class Form {
     const card = document.querySelector(`[data-control="${name}"]`), box = $(`on-${name}`), has = this.model.controls[name];
     card.classList.toggle("lacking", !has);
     box.disabled = !has;
-    if (!has) card.append(element("p", { class: "why" }, `This model was not trained to follow ${NAMES[name] || name}.`));
+    if (!has) card.append(element("p", { class: "why" }, `Not with this model: it was not trained with the control “${CONTROL_NAMES[name] ?? name}”.`));
     const show = () => card.classList.toggle("off", !box.checked);
     box.addEventListener("change", () => {
       show();
@@ -119,6 +120,15 @@ export class Form {
       if (fresh) load();
     }
     else if (told) $("melody-file").append(...told.notes.map((note) => element("p", { class: "note" }, note)));
+    this.remember();
+  }
+
+  #loop(told) {
+    $("steps").hidden = told !== null;
+    if (told) {
+      for (const note of told.notes) $("drums-file").append(element("p", { class: "note" }, note));
+      $("drums-file").append(element("div", { class: "row" }, element("label", {}, element("input", { type: "checkbox", id: "fit" }), "Stretch it to whole bars of the tempo")));
+    }
     this.remember();
   }
 
@@ -212,7 +222,7 @@ export class Form {
     }
     if (on("drums")) {
       const { told: file } = this.sources.drums;
-      told.drums = { ...(file ? { upload: file.id } : { pattern: need(this.steps.pattern(), "The drums are on, but the pattern has no hit.") }), ...this.#common("drums") };
+      told.drums = { ...(file ? { upload: file.id, ...($("fit").checked ? { fit: true } : {}) } : { pattern: need(this.steps.pattern(), "The drums are on, but the pattern has no hit.") }), ...this.#common("drums") };
     }
     for (const name of ["mix", "drumless"]) {
       if (on(name)) told[name] = { upload: need(this.sources[name].told, "Music to follow is on, but none was given.").id, ...this.#common(name) };
@@ -249,6 +259,7 @@ export class Form {
         const taken = await this.#given(asked);
         if (asked && (asked.upload || asked.take) && !taken) lost.push(`the recording for ${NAMES[name] || name}`);
         this.sources[name].show(taken);
+        if (name === "drums" && taken) $("fit").checked = Boolean(asked.fit);
       }
     }
     const region = /^([0-9.]*)-([0-9.]*)$/.exec(told.paint?.redo ?? told.paint?.keep ?? "");

@@ -92,7 +92,9 @@ class Card {
       this.takes[index].heard(take);
     });
     this.foot.replaceChildren(...job.notes.map((note) => element("li", {}, note)));
-    if (before.state !== job.state || !this.bar.firstChild) this.#tools(job);
+    const written = job.takes[0]?.lanes != null;
+    if (before.state !== job.state || !this.bar.firstChild || this.written !== written) this.#tools(job, written);
+    this.written = written;
   }
 
   #going(job) {
@@ -121,7 +123,7 @@ class Card {
     this.status.textContent = job.state === "waiting" ? `${loading}waiting${job.before ? `, ${job.before} before it` : ""}${left}` : `making, ${Math.round(100 * job.share)} %${left}`;
   }
 
-  #tools(job) {
+  #tools(job, written) {
     if (!OVER.includes(job.state)) return this.bar.replaceChildren();
     const tool = (text, act) => element("button", { type: "button", onclick: act }, text);
     const forget = async () => {
@@ -137,7 +139,7 @@ class Card {
       tool("Again with this seed", () => this.results.again(job.settings)),
       tool("Again with a new one", () => this.results.again({ ...job.settings, seed: undefined })),
       element("a", { class: "button", href: `/api/jobs/${job.id}/settings.json`, download: "settings.json" }, "Settings (JSON)"),
-      ...(job.settings.chords || job.settings.melody ? [element("a", { class: "button", href: `/api/jobs/${job.id}/asked.mid`, download: "asked.mid" }, "What was asked (MIDI)")] : []),
+      ...(written && (job.settings.chords || job.settings.melody || job.settings.drums) ? [element("a", { class: "button", href: `/api/jobs/${job.id}/asked.mid`, download: "asked.mid" }, "What was asked (MIDI)")] : []),
       tool("Delete", forget));
   }
 }

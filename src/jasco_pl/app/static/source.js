@@ -6,9 +6,9 @@ import { Wave } from "/static/wave.js";
 const AUDIO = ".wav,.flac,.ogg,.mp3,.opus,.aiff,.aif,audio/*";
 
 export class Source {
-  // name: of the control; midi: whether notes are taken too; onTaken(told, fresh); onMark: of the waveform
-  constructor({ name, title, midi = false, onTaken = () => {}, onMark = null }) {
-    Object.assign(this, { name, midi, onTaken, onMark, told: null, wave: null });
+  // name: of the control; most: MiB; midi: whether notes are taken too; onTaken(told, fresh); onMark: of the waveform
+  constructor({ name, title, most, midi = false, onTaken = () => {}, onMark = null }) {
+    Object.assign(this, { name, midi, most, onTaken, onMark, told: null, wave: null });
     this.said = element("span", { class: "note", role: "status" });
     this.record = element("button", { type: "button", onclick: () => this.#record() }, "● Record");
     const input = element("input", { type: "file", class: "hidden", id: `file-${name}`, accept: midi ? `.mid,.midi,audio/midi,${AUDIO}` : AUDIO });
@@ -26,6 +26,7 @@ export class Source {
   }
 
   async take(blob, name) {
+    if (blob.size > this.most * 2 ** 20) return this.say(`${name} has ${Math.round(blob.size / 2 ** 20)} MiB, where ${this.most} MiB are the most that is taken.`, true);
     this.say("reading …");
     try {
       const told = await upload(blob, name);
