@@ -35,7 +35,8 @@ cut.
 
 Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch. `-o song.wav`
 (or .flac, .ogg) names a single clip's file. Nothing is overwritten: a second take of a name is song-2.wav. Tempo, key, and the chords as
-markers lie in the WAV itself, where DAWs read them; --midi writes them with the melody and the drum onsets as song.mid.
+markers lie in the WAV itself, where DAWs read them; --midi writes them with the melody and the drum onsets as song.mid. --from song.json
+makes a clip again, and refuses where a part of it (checkpoint, codec, text encoder, a file) is another one by now.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from __future__ import annotations
 import argparse
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -52,6 +53,7 @@ from tqdm import tqdm
 
 from jasco_pl import __version__
 from jasco_pl.audio.suffixes import AUDIO_SUFFIXES, check_suffix
+from jasco_pl.commands.again import arguments, read_settings
 from jasco_pl.controls import all_options
 from jasco_pl.controls.inputs import previews
 from jasco_pl.generation.outline import DEFAULT_CHECKPOINT, Outline
@@ -83,6 +85,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--seconds", type=float, help="length (default: what the model was trained on)")
     what.add_argument("-n", "--count", type=int, default=1, help="clips, with seeds SEED, SEED+1, ... (default %(default)s)")
     what.add_argument("--seed", type=int, default=0, help="seed of the first clip (default %(default)s)")
+    what.add_argument(
+        "--from",
+        dest="again",
+        metavar="JSON",
+        help="make a clip again from the JSON beside it, if checkpoint, codec, text encoder and files are those that made it",
+    )
     how = parser.add_argument_group("how")
     how.add_argument(
         "--checkpoint",
@@ -195,6 +203,8 @@ def progress_bar(description: str) -> Callable[[float], None]:
 
 def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[str, Any]:
     """Everything that is needed to make the clip again."""
+    from jasco_pl.generation.parts import parts_of
+
     rate = jasco.codec.frame_rate
     request = {name: value if isinstance(value, str | int | float | None) else str(value) for name, value in vars(clip.request).items()}
     request["text"] = written(clip.request.text)
@@ -202,6 +212,8 @@ def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[st
         "jasco_pl": __version__,
         "checkpoint": str(args.checkpoint),
         **jasco.describe(),
+        "device": jasco.device.type,
+        "parts": parts_of(args.checkpoint, vars(clip.request)),
         "request": request,
         "during": {name: [[a / rate, b / rate] for a, b in runs(mask)] for name, mask in clip.during.items()},
         "chords_read": [[change.label, round(change.start, 4)] for change in clip.changes],
@@ -231,6 +243,11 @@ def _names_a_file(out: str) -> bool:
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
+    made = None
+    if args.again is not None:
+        defaults = argparse.ArgumentParser()
+        add_arguments(defaults)
+        args, made = arguments(args, vars(defaults.parse_args([])))
     if not 1 <= args.count <= MOST:
         raise UserError(f"-n must be from 1 to {MOST}, not {args.count}.")
     if _names_a_file(args.out):
@@ -245,6 +262,10 @@ def run(args: argparse.Namespace) -> int:
     from jasco_pl.generation.jasco import Jasco  # only now: nothing of the request can be refused for how it is written
     from jasco_pl.generation.saving import save_take
 
+    if made is not None:
+        from jasco_pl.generation.parts import check_parts, parts_of
+
+        check_parts(made.get("parts", {}), parts_of(args.checkpoint, asked_of(args)))
     jasco = Jasco.from_pretrained(args.checkpoint, args.device, args.precision, args.compat)
     requests = [request_of(args, args.seed + number) for number in range(args.count)]
     for clip in jasco.stream(requests, args.seconds, guidance, solver_for(args, jasco), progress_bar(f"{args.count} clip(s)")):
@@ -255,7 +276,21 @@ def run(args: argparse.Namespace) -> int:
         wanted = clip_path(args, clip.request.seed)
         path = save_take(clip, wanted, clip_settings(clip, args, jasco), args.midi)
         tqdm.write(f"wrote {path}" if path == wanted else f"wrote {path}, beside the takes that are there")
+        if made is not None:
+            tqdm.write(same_sound(made, path))
     return 0
+
+
+def same_sound(made: Mapping[str, Any], path: Path) -> str:
+    """Whether a clip that was made again sounds as it did, in a sentence; its settings lie beside it."""
+    told = read_settings(str(path))
+    if "sound" not in made:
+        return "note: the clip's settings do not say how it sounded, so that nothing was compared"
+    if told["sound"] == made["sound"]:
+        return "the sound is the same, sample by sample"
+    others = [f"{name} {made.get(name)} then, {told[name]} now" for name in ("jasco_pl", "device") if made.get(name) != told[name]]
+    why = "; ".join(others) or "another batch, processor or version of PyTorch rounds otherwise"
+    return f"note: the sound is not the same sample by sample ({why})"
 
 
 def read_early(args: argparse.Namespace, guidance: str | None) -> set[str]:

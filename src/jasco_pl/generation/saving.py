@@ -5,8 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from jasco_pl.audio.files import loudness_normalize, measure_loudness, write_audio
 from jasco_pl.audio.suffixes import SUBTYPES
@@ -30,7 +34,12 @@ def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: flo
     write_audio(path, audio, clip.sample_rate, compression=compression)
     if path.suffix.lower() == ".wav":
         write_tags(path, tags_of(clip))
-    write_json(path.with_suffix(".json"), {**settings, "loudness_before_lufs": loudness})
+    write_json(path.with_suffix(".json"), {**settings, "loudness_before_lufs": loudness, "sound": _checksum(audio)})
+
+
+def _checksum(audio: Tensor) -> str:
+    """Of sound [1, S] as 16 bits, whatever it is written as."""
+    return f"{zlib.crc32((audio.clamp(-1, 1) * 32767).round().to(torch.int16).numpy().tobytes()):08x}"
 
 
 def save_take(clip: Clip, path: Path, settings: dict[str, Any], midi: bool = False) -> Path:

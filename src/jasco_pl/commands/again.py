@@ -1,0 +1,85 @@
+"""`jasco generate --from clip.json`: the arguments that made a clip, out of the JSON beside it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jasco_pl.audio.suffixes import AUDIO_SUFFIXES
+from jasco_pl.controls import all_options
+from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import loads
+
+FREE = ("again", "out", "device", "midi")
+"""What may be said besides."""
+
+
+def read_settings(path: str) -> dict[str, Any]:
+    """The JSON beside a clip; the clip itself may be named too.
+
+    Raises:
+        UserError: it is not there, or no such JSON.
+    """
+    file = Path(path).with_suffix(".json") if Path(path).suffix.lower() in AUDIO_SUFFIXES else Path(path)
+    try:
+        told = loads(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"the settings {str(file)!r} cannot be read: {error.strerror}.") from None
+    except ValueError:
+        told = None
+    wanted = {"request": dict, "checkpoint": str, "seconds": int | float, "guidance": str, "solver": dict, "precision": str}
+    if not isinstance(told, dict) or not all(isinstance(told.get(name), kind) for name, kind in wanted.items()):
+        raise UserError(f"{str(file)!r} is not the JSON that `jasco generate` writes beside a clip.")
+    return told
+
+
+def arguments(args: argparse.Namespace, defaults: Mapping[str, Any]) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """Those of the clip that `args.again` names, and its settings.
+
+    Args:
+        args: as they were given.
+        defaults: what they are where nothing is said.
+
+    Raises:
+        UserError: something was given besides that would make another clip, or the settings cannot be used.
+    """
+    given = [name for name, value in defaults.items() if name not in FREE and getattr(args, name) != value]
+    if given:
+        flag = "-n" if given[0] == "count" else f"--{given[0].replace('_', '-')}"
+        raise UserError(f"--from makes a clip again as it was made: leave out {flag}.")
+    told = read_settings(args.again)
+    request, solver = told["request"], told["solver"]
+    if unknown := [name for name in request if name not in {*all_options(), "text", "seed"}]:
+        raise UserError(f"the clip was asked for {unknown[0]!r}, which this version does not know.")
+    made = {name: request.get(name, option.default) for name, option in all_options().items()}
+    made |= {name: solver.get(name, defaults[name]) for name in ("steps", "tolerance")}
+    made |= {
+        "text": request.get("text", ""),
+        "seed": request.get("seed", 0),
+        "seconds": told["seconds"],
+        "checkpoint": told["checkpoint"],
+        "guidance": told["guidance"].split(),
+        "solver": solver.get("method", defaults["solver"]),
+        "precision": told["precision"],
+        "compat": told.get("compat"),
+    }
+    _check_types(made)
+    files = [name for name, option in all_options().items() if option.kind == "file" and made[name] is not None]
+    for name in files:  # as it was written, or of that name beside the settings
+        beside = Path(args.again).parent / Path(made[name]).name
+        if not Path(made[name]).exists() and beside.exists():
+            made[name] = str(beside)
+    return argparse.Namespace(**{**vars(args), **made, "count": 1}), told
+
+
+def _check_types(made: Mapping[str, Any]) -> None:
+    """Raise UserError if a value, which anybody may have written, is of another type than its argument."""
+    for name, value in made.items():
+        option = all_options().get(name)
+        numeric = option.kind == "number" if option else name in ("seed", "seconds", "steps", "tolerance")
+        flag = option is not None and option.kind == "flag"
+        kinds: Any = bool if flag else int | float if numeric else list if name == "guidance" else str
+        if value is not None and not (isinstance(value, kinds) and (flag or not isinstance(value, bool))):
+            raise UserError(f"the settings of the clip say {value!r} for {name}, which it cannot be.")

@@ -1,0 +1,4 @@
+"""Three notes as a MIDI file."""
+
+_NOTES = b"\0\x90\x3c\x5a\x81\x40\x80\x3c\0\0\x90\x40\x5a\x81\x40\x80\x40\0\0\x90\x43\x5a\x81\x40\x80\x43\0\0\xff\x2f\0"
+TUNE = b"MThd\0\0\0\6\0\0\0\1\1\xe0MTrk" + len(_NOTES).to_bytes(4) + _NOTES
