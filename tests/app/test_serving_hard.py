@@ -51,7 +51,7 @@ def quiet(client: httpx.Client) -> None:
 
 
 def test_fifty_at_once_get_each_their_own(tiny_checkpoint: Path, tiny_jasco: Jasco, tmp_path: Path) -> None:
-    with running(tiny_checkpoint, tmp_path / "served") as (process, address):
+    with running(tiny_checkpoint, tmp_path / "served", "--precision", "fp32") as (process, address):
 
         def one(seed: int) -> tuple[int, dict[str, Any], bytes]:
             with httpx.Client(base_url=address, timeout=300, **NO_PROXY) as client:

@@ -226,7 +226,8 @@ class Engine:
                 one.job.share = max(one.job.share, _SAMPLING + (1 - _SAMPLING) * count / len(owners))
             if not work.job.is_over:
                 self._keep(work, clip, jasco, guidance)
-            check()
+            if count < len(owners):  # before the next one is decoded
+                check()
         pace = (time.monotonic() - began) / sum(work.size() for work in batch)
         self._pace = pace if self._pace is None else _SLOW * pace + (1 - _SLOW) * self._pace
         self.metrics.batches.observe(len(owners))
