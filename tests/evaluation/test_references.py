@@ -118,7 +118,7 @@ def test_what_is_kept_of_a_piece_is_what_was_heard(pieces: Path, tmp_path: Path,
     assert (first.conditions["chords"] <= harmony.NULL).all()
 
 
-@pytest.mark.parametrize("name", ["../../x", "/x", "a/b"])
+@pytest.mark.parametrize("name", ["../../x", "/x", "a/b", ""])
 def test_a_sample_whose_id_names_another_folder_is_refused(prepared: Path, tmp_path: Path, name: str) -> None:
     sample = Sample(name, {"latents": torch.zeros(60, 128, dtype=torch.float16)}, [])
     write_shard(prepared, "shard-00009", [sample])

@@ -250,8 +250,8 @@ class PreparedSet(Source):
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)
         self._positions = {name: position for position, name in enumerate(self.reader.ids)}
-        if elsewhere := next((name for name in self._positions if not is_bare(name)), None):  # clips are files of these names
-            raise UserError(f"the sample {elsewhere!r} of {self.location!r} cannot name a clip: its id is no bare name.")
+        if elsewhere := [name for name in self._positions if not is_bare(name)]:  # clips are files of these names
+            raise UserError(f"the sample {elsewhere[0]!r} of {self.location!r} cannot name a clip: its id is no bare name.")
 
     @cached_property
     def ids(self) -> list[str]:

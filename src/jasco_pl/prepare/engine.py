@@ -134,8 +134,8 @@ class Preparation:
             records = {record["id"]: record for record in read_lines(self.out / TRACKS, Known)}
             for path in sorted(self.work.glob("tracks-*.json")):  # of shards that a killed run had finished
                 records |= {record["id"]: record for record in read_known(path)}
-            if elsewhere := next((name for name in records if not is_bare(name)), None):  # folders of work are named by them
-                raise UserError(f"{str(self.out / TRACKS)!r} is damaged: {elsewhere!r} is no id of a recording.")
+            if elsewhere := [name for name in records if not is_bare(name)]:  # folders of work are named by them
+                raise UserError(f"{str(self.out / TRACKS)!r} is damaged: {elsewhere[0]!r} is no id of a recording.")
             planned, doubles = scan(tracks, self.work, {record["hash"]: record["id"] for record in records.values()})
             by_id = {one.id: one for one in planned}
             rejections = self._former_rejections({one.name for one in tracks} | {one.name for one in refused}, set(by_id))
