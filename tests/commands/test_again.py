@@ -30,7 +30,8 @@ def made(tiny_model_config: ModelConfig, tiny_codec_folder: Path, offline_encode
     (tmp_path / "tune.mid").write_bytes(smf_tune.TUNE)
     write_audio(tmp_path / "loop.wav", 0.3 * torch.randn(1, 16000), 32000)
     asked = ["--chords", "C G", "--melody", str(tmp_path / "tune.mid"), "--drums", str(tmp_path / "loop.wav"), "--bpm", "120"]
-    how = ["--checkpoint", str(tmp_path / "model"), "--steps", "2", "--seconds", "0.6", "--seed", "4", "--guidance", "all=2", "text=0.5"]
+    how = ["--checkpoint", str(tmp_path / "model"), "--steps", "2", "--times", "fitted", "--seed", "4", "--guidance", "all=2", "text=0.5"]
+    how += ["--seconds", "0.6"]
     assert main(["generate", "--text", "静かな", *asked, *how, "--precision", "fp32", "--device", "cpu", "-o", str(tmp_path / "out")]) == 0
     capsys.readouterr()
     return tmp_path / "out" / "静かな-seed4.json"
@@ -46,6 +47,7 @@ def test_a_clip_is_made_again_until_a_part_is_another(made: Path, tmp_path: Path
     assert made.with_suffix(".wav").read_bytes() == made.with_name("静かな-seed4-2.wav").read_bytes()
     first, second = (json.loads(path.read_text()) for path in (made, made.with_name("静かな-seed4-2.json")))
     assert first == second
+    assert first["solver"]["times"] == "fitted"
     assert {"checkpoint", "codec", "text encoder", "melody", "drums"} == set(first["parts"])
     # the tune lies beside the settings by now; the clip itself may be named
     (tmp_path / "tune.mid").rename(made.parent / "tune.mid")
@@ -104,6 +106,7 @@ def test_nothing_else_may_be_asked_for(tmp_path: Path, flags: list[str], words: 
         ({"request": {"melody": ["tune"]}}, "for melody, which it cannot be"),
         ({"seconds": True}, "say True for seconds"),
         ({"solver": {"method": "magic"}}, "solver 'magic' is unknown"),
+        ({"solver": {"times": "late"}}, "times 'late' are unknown"),
         ({"request": {"melody": "nowhere.mid"}}, "'nowhere.mid' does not exist"),
     ],
 )

@@ -54,7 +54,7 @@ def arguments(args: argparse.Namespace, defaults: Mapping[str, Any]) -> tuple[ar
     if unknown := [name for name in request if name not in {*all_options(), "text", "seed"}]:
         raise UserError(f"the clip was asked for {unknown[0]!r}, which this version does not know.")
     made = {name: request.get(name, option.default) for name, option in all_options().items()}
-    made |= {name: solver.get(name, defaults[name]) for name in ("steps", "tolerance")}
+    made |= {name: solver.get(name, defaults[name]) for name in ("steps", "tolerance", "times")}
     made |= {
         "text": request.get("text", ""),
         "seed": request.get("seed", 0),

@@ -255,7 +255,7 @@ def run(args: argparse.Namespace) -> int:
         if args.count > 1:
             raise UserError(f"-o {args.out} is one file, and -n asks for {args.count} clips: name a folder.")
     guidance = guidance_text(args)
-    if args.quality and solver_config(args) != SolverConfig():
+    if solver_config(args) != SolverConfig() and args.quality:  # a wrong number is refused here, before torch
         raise UserError("--quality stands for a solver and its steps: leave out --solver, --steps, --times and --tolerance, or --quality.")
     told = read_early(args, guidance)
 
