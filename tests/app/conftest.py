@@ -95,7 +95,7 @@ def serve(tmp_path: Path, tiny_checkpoint: Path, tiny_jasco: Jasco) -> Iterator[
         limits = limits or Limits()
         outline = Outline.of(tiny_checkpoint)
         assert outline is not None
-        serving = Serving("tiny", outline, "all=2", lambda: tiny_jasco, limits, Store(tmp_path / "served", limits))
+        serving = Serving("tiny", outline, "all=2", False, lambda: tiny_jasco, limits, Store(tmp_path / "served", limits))
         client = TestClient(create_app(serving, hosts, password), base_url="http://127.0.0.1")
         client.__enter__()
         opened.append(client)

@@ -21,7 +21,7 @@ from jasco_pl.audio.files import loudness_normalize
 from jasco_pl.generation.jasco import Jasco, Request
 from jasco_pl.network.flow.solver import SolverConfig
 
-ASKED = {"text": "piano", "chords": {"text": "C | G"}, "seed": 5, "quality": "draft"}
+ASKED = {"text": "piano", "chords": {"text": "C | G"}, "seed": 5, "quality": "fast"}
 
 
 def wav(seconds: float = 1.0, rate: int = 32000, channels: int = 1) -> bytes:
@@ -72,7 +72,9 @@ def test_a_take_is_what_its_seed_says_and_comes_as_every_kind_of_file(server: Se
     assert [take["seed"] for take in job["takes"]] == job["seeds"] == [5, 6]
     assert job["chords"] == [["C", 0.0], ["G", 0.5]]
     base = f"/api/jobs/{job['id']}/takes"
-    expected = tiny_jasco.generate([Request("piano", chords="C | G", seed=seed) for seed in (5, 6)], solver=SolverConfig(steps=3))
+    expected = tiny_jasco.generate(
+        [Request("piano", chords="C | G", seed=seed) for seed in (5, 6)], solver=SolverConfig.of("fast", fitted=False)
+    )
     for number, clip in enumerate(expected):
         content = server.client.get(f"{base}/{number}.wav").content
         assert hashlib.sha256(content).hexdigest() == job["takes"][number]["sha256"]
@@ -148,7 +150,7 @@ def test_cancelling_stops_before_the_next_evaluation(
         return inside(*arguments, **options)
 
     monkeypatch.setattr(tiny_jasco.model, "velocity", slow)
-    job = server.client.post("/api/jobs", json={**ASKED, "quality": "best"}).json()
+    job = server.client.post("/api/jobs", json={**ASKED, "quality": "reference"}).json()
     waiting = server.client.post("/api/jobs", json={**ASKED, "seconds": 0.5}).json()
     assert begun.wait(20)
     assert server.client.get(f"/api/jobs/{waiting['id']}").json()["before"] == 1

@@ -141,7 +141,7 @@ def test_it_makes_takes_of_chords_melody_and_drums_and_plays_them(page: Any, tmp
     page.check("#on-drums")
     page.set_input_files("#file-drums", loop(tmp_path / "loop.wav"))
     page.wait_for_selector("#drums-file canvas")
-    page.select_option("#quality", "draft")
+    page.select_option("#quality", "fast")
     page.fill("#seed", "7")
     card = make(page)
     ended(card)
@@ -182,7 +182,7 @@ def test_nothing_is_cut_on_a_phone(page: Any) -> None:
 
 
 def test_cancelling_stops_it(page: Any) -> None:
-    page.select_option("#quality", "best")
+    page.select_option("#quality", "reference")
     page.fill("#takes", "4")
     card = make(page)
     card.locator("button.cancel").click()
@@ -190,7 +190,7 @@ def test_cancelling_stops_it(page: Any) -> None:
     page.wait_for_function(
         "fetch('/metrics').then((answer) => answer.text()).then((text) => text.includes('jasco_jobs_running 0.0'))", timeout=MINUTES
     )
-    page.select_option("#quality", "draft")
+    page.select_option("#quality", "fast")
     page.fill("#takes", "1")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,13 @@ from jasco_pl.controls import all_options
 from jasco_pl.controls.inputs import INPUTS, DynamicsInput
 from jasco_pl.generation.jasco import Request
 from jasco_pl.generation.outline import Length, Outline
-from jasco_pl.network.flow.config import Method, SolverConfig
+from jasco_pl.network.flow.config import SolverConfig
 from jasco_pl.notation.beats import read_meter
 from jasco_pl.notation.melody import melody_frames
 from jasco_pl.notation.stretches import read_ranges
 from jasco_pl.notation.timed_text import read_prompt
 from jasco_pl.system.errors import UserError
 
-QUALITIES: dict[str, tuple[Method, int]] = {"draft": ("auto", 3), "good": ("auto", 5), "best": ("auto", 10)}
-"""Solver and steps."""
 OPTIONS = ("chords", "melody", "drums", "mix", "drumless", "dynamics", "paint")
 """Those parts of what is asked that belong to controls; each is called as the option of a request."""
 TEMPO = 120.0  # of a pattern without one
@@ -42,10 +40,10 @@ def seconds_of(make: Make, learnt: float) -> float:
     return learnt if make.seconds is None else make.seconds
 
 
-def solver_of(make: Make) -> SolverConfig:
-    """The quality's, or what is said in its place."""
-    method, steps = QUALITIES[make.quality]
-    return SolverConfig(make.solver or method, make.steps or steps, make.tolerance or SolverConfig().tolerance)
+def solver_of(make: Make, fitted: bool) -> SolverConfig:
+    """The quality's, for models with or without fitted times, or what is said in its place."""
+    usual = SolverConfig.of(make.quality, fitted)
+    return replace(usual, method=make.solver or usual.method, steps=make.steps or usual.steps, tolerance=make.tolerance or usual.tolerance)
 
 
 def guidance_of(make: Make, controls: Sequence[str], default: str) -> str | None:
@@ -93,7 +91,6 @@ class Asking:
         length = outline.length(seconds_of(make, outline.learnt))
         read_prompt(make.text, length.frames, length.frame_rate)
         read_meter(make.meter)
-        solver_of(make)
         if make.chords is not None:
             read_line(make.chords.text, make.bpm, make.meter, length.seconds, make.key)
         if make.dynamics is not None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jasco_pl import __version__
-from jasco_pl.app.asking import Asking, guidance_of, solver_of
+from jasco_pl.app.asking import Asking, guidance_of
 from jasco_pl.app.errors import BusyError
 from jasco_pl.app.hearing import listen
 from jasco_pl.app.jobs import Job, Take
@@ -25,6 +25,7 @@ from jasco_pl.generation.jasco import Clip, Jasco
 from jasco_pl.generation.outline import Length
 from jasco_pl.generation.saving import save_clip
 from jasco_pl.generation.sheet import sheet_of
+from jasco_pl.network.flow.config import SolverConfig
 from jasco_pl.notation.midi_writer import write_midi
 from jasco_pl.system.errors import UserError
 
@@ -48,15 +49,17 @@ class Work:
         job: what is told of it.
         asking: what was asked for.
         length: of its takes.
+        solver: what makes them.
     """
 
     job: Job
     asking: Asking
     length: Length
+    solver: SolverConfig
 
     def size(self) -> float:
         """What it costs, in seconds of sound times evaluations."""
-        solver = solver_of(self.asking.make)
+        solver = self.solver
         each = 40 if solver.method == "dopri5" else solver.steps * (1 if solver.method in ("euler", "ddim") else 2)
         return len(self.job.seeds) * self.length.seconds * (each + 4)
 
@@ -186,7 +189,7 @@ class Engine:
     def _key(work: Work, jasco: Jasco) -> tuple[Any, ...]:
         make = work.asking.make
         guidance = guidance_of(make, jasco.model.controls.names, jasco.model.config.guidance)
-        return work.length.frames, guidance, solver_of(make)
+        return work.length.frames, guidance, work.solver
 
     def _make(self, jasco: Jasco, batch: list[Work]) -> None:
         try:

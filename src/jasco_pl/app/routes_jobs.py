@@ -10,7 +10,7 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, JSONResponse, Response
 
-from jasco_pl.app.asking import Asking
+from jasco_pl.app.asking import Asking, solver_of
 from jasco_pl.app.dependencies import ServingNow, VisitorNow
 from jasco_pl.app.engine import ASKED, Work
 from jasco_pl.app.errors import MissingError, RefusedError
@@ -35,13 +35,13 @@ def jobs_router() -> APIRouter:
         if make.takes > serving.limits.takes:
             raise RefusedError(f"{make.takes} takes were asked for, where {serving.limits.takes} are the most at a time.")
         asking = Asking(make, visitor)
-        length = asking.check(serving.outline, serving.guidance)
+        length, solver = asking.check(serving.outline, serving.guidance), solver_of(make, serving.fitted)
         visitor.check_room("jobs")
         first = secrets.randbelow(_NEW_SEEDS) if make.seed is None else make.seed
         identity = new_id()
         seeds = [first + number for number in range(make.takes)]
         job = Job(visitor.job_folder(identity), identity, {**dumped(make), "seed": first}, seeds)
-        serving.engine.submit(Work(job, asking, length))
+        serving.engine.submit(Work(job, asking, length, solver))
         return shown(job, serving)
 
     @router.get("")

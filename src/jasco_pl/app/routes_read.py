@@ -10,13 +10,14 @@ import torch
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from jasco_pl.app.asking import OPTIONS, QUALITIES
+from jasco_pl.app.asking import OPTIONS
 from jasco_pl.app.chord_line import live, transposed
 from jasco_pl.app.dependencies import ServingNow
 from jasco_pl.app.drums import render
 from jasco_pl.app.schema import MOST_CHORDS, MOST_TEXT, VOICES, Beat, ChordLine, Transposition
 from jasco_pl.controls.inputs import INPUTS
 from jasco_pl.generation.outline import MAX_PAINTED_SECONDS, MAX_SECONDS
+from jasco_pl.network.flow.config import QUALITIES, SolverConfig
 from jasco_pl.notation.melody import BINS, LOWEST_MIDI
 
 _RATE = 32000
@@ -41,7 +42,7 @@ def read_router() -> APIRouter:
             "guidance": serving.guidance,
             "seconds": outline.learnt,
             "most_seconds": MAX_PAINTED_SECONDS if painting else MAX_SECONDS,
-            "qualities": {name: {"solver": solver, "steps": steps} for name, (solver, steps) in QUALITIES.items()},
+            "qualities": {name: SolverConfig.of(name, serving.fitted).steps for name in QUALITIES},
             "voices": list(VOICES),
             "lowest_pitch": LOWEST_MIDI,
             "highest_pitch": LOWEST_MIDI + BINS - 1,

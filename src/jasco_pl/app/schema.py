@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from jasco_pl.network.flow.config import Method
+from jasco_pl.network.flow.config import Method, Quality
 from jasco_pl.notation.melody import BINS, LOWEST_MIDI
 
 MOST_TEXT, MOST_CHORDS, MOST_NOTES = 2000, 4000, 4000
@@ -139,7 +139,7 @@ class Make(_Asked):
     bars: int | None = Field(None, ge=1, le=400, description="length in bars of bpm and meter, in place of seconds")
     seed: int | None = Field(None, ge=0, le=2**53 - 1, description="of the first take, the others follow; left out, a new one")
     takes: int = Field(1, ge=1, le=64)
-    quality: Literal["draft", "good", "best"] = "good"
+    quality: Quality = "balanced"
     guidance: float | None = Field(None, ge=0, le=20, description="of all conditions together; left out, the checkpoint's own")
     solver: Method | None = Field(None, description="in place of the quality's")
     steps: int | None = Field(None, ge=1, le=200)

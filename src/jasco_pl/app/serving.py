@@ -22,6 +22,7 @@ class Serving:
         checkpoint: as it was named.
         outline: of the model, known before it is loaded.
         guidance: the checkpoint's own.
+        fitted: whether it has flow times of its own (`SolverConfig.of`).
         load: gives the model; called in the engine's thread.
         limits, store, metrics, engine, uploads: one each.
     """
@@ -29,6 +30,7 @@ class Serving:
     checkpoint: str
     outline: Outline
     guidance: str
+    fitted: bool
     load: Callable[[], Jasco]
     limits: Limits
     store: Store

@@ -80,13 +80,14 @@ def run(args: argparse.Namespace) -> int:
     if outline is None:
         raise UserError(f"no JASCO checkpoint in {str(folder)!r}: its config.json is not understood.")
     limits = Limits(waiting=args.queue, takes=args.takes, at_once=args.takes, upload_bytes=args.upload_mib << 20, keep_hours=args.keep)
-    guidance = str(json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("guidance", "all=1.5 text=0.5"))
+    told = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    guidance = str(told.get("guidance", "all=1.5 text=0.5"))
     store = Store(Path(args.folder), limits)
     try:
         store.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise explain_os_error(error, store.root) from None
-    serving = Serving(str(args.checkpoint), outline, guidance, lambda: _load(args), limits, store)
+    serving = Serving(str(args.checkpoint), outline, guidance, bool(told.get("times")), lambda: _load(args), limits, store)
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if args.host in LOOPBACK else frozenset(args.name) or None
     app = create_app(serving, hosts, args.auth)
     config = uvicorn.Config(

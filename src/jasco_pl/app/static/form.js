@@ -242,7 +242,7 @@ export class Form {
     for (const name of ["text", "bpm", "key", "seed", "guidance", "text_guidance", "tolerance", "solver"]) put(name, told[name]);
     put("meter", told.meter ?? "4/4");
     put("takes", told.takes ?? 2);
-    put("quality", told.quality ?? "good");
+    put("quality", told.quality ?? "balanced");
     put("steps-count", told.steps);
     put("unit", told.bars ? "bars" : "seconds");
     put("length", told.bars ?? told.seconds ?? this.model.seconds);
