@@ -138,10 +138,9 @@ def levels(samples: Samples, floating: bool = False) -> Levels:
     """
     blocks = range(0, len(samples), _BLOCK)
     peak = max((float(np.abs(samples[start : start + _BLOCK]).max(initial=0.0)) for start in blocks), default=0.0)
-    scale, clipped = np.float32(max(1.0, peak) if floating else 1.0), 0
+    scale, clipped = max(1.0, peak) if floating else 1.0, 0
     for start in blocks:
-        magnitudes: NDArray[np.float32] = np.abs(samples[start : start + _BLOCK]) / scale
-        clipped += clipped_samples(magnitudes)
+        clipped += clipped_samples((np.abs(samples[start : start + _BLOCK]) / scale).astype(np.float32))
     return Levels(peak, clipped / max(1, len(samples)))
 
 
