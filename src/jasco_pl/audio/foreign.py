@@ -87,7 +87,7 @@ class ForeignFile:
         while True:
             frame = next(frames, None)
             for out in self._to_float.resample(frame):
-                yield out.to_ndarray().reshape(-1, self.channels)
+                yield out.to_ndarray().reshape(-1, self.channels).astype(np.float32, copy=False)
             if frame is None:
                 return
 

@@ -138,8 +138,9 @@ def levels(samples: Samples, floating: bool = False) -> Levels:
     """
     blocks = range(0, len(samples), _BLOCK)
     peak = max((float(np.abs(samples[start : start + _BLOCK]).max(initial=0.0)) for start in blocks), default=0.0)
-    scale = max(1.0, peak) if floating else 1.0
-    clipped = sum(clipped_samples(np.abs(samples[start : start + _BLOCK]) / np.float32(scale)) for start in blocks)
+    scale, clipped = max(1.0, peak) if floating else 1.0, 0
+    for start in blocks:
+        clipped += clipped_samples((np.abs(samples[start : start + _BLOCK]) / scale).astype(np.float32))
     return Levels(peak, clipped / max(1, len(samples)))
 
 
