@@ -133,7 +133,7 @@ def running(checkpoint: Path | str, folder: Path, *arguments: str) -> Iterator[t
         assert process.stdout is not None
         address = process.stdout.readline().split()[1]
         until = time.monotonic() + 120
-        while httpx.get(f"{address}/health", **NO_PROXY).json()["status"] != "ready":
+        while httpx.get(f"{address}/health", timeout=100, **NO_PROXY).json()["status"] != "ready":
             assert time.monotonic() < until
             time.sleep(0.1)
         yield process, address

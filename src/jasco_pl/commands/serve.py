@@ -106,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f"nothing can listen at {args.host}:{args.port}: another program may do so already; --port names another."
         ) from None
+    listening.listen(config.backlog)  # who reads the address below and comes at once has to wait, and is not sent away
     port = listening.getsockname()[1]
     shown = f"[{args.host}]" if ":" in args.host else args.host
     print(f"open http://{shown}:{port} in a browser; Ctrl-C ends it", flush=True)
