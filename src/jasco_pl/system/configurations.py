@@ -35,13 +35,14 @@ def _check_file(name: str) -> None:
     try:
         if not path.is_file():
             return  # who reads it says so
-        if path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{name!r} is no configuration: it has more than {MOST_BYTES >> 20} MiB.")
-        content = path.read_bytes().decode()
+        size = path.stat().st_size
+        content = path.read_bytes().decode() if size <= MOST_BYTES else ""
     except UnicodeDecodeError:
         raise UserError(f"{name!r} is not UTF-8, as configurations are.") from None
     except (OSError, ValueError):
         return
+    if size > MOST_BYTES:
+        raise UserError(f"{name!r} is no configuration: it has more than {MOST_BYTES >> 20} MiB.")
     _check(content, repr(name))
 
 

@@ -5,6 +5,7 @@ The latents are fixed, so the codec's statistics, its codebooks and every model 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -50,7 +51,7 @@ def read_crop(path: Path, seconds: float, place: float = 0.0, from_second: float
         UserError: the file cannot be read as audio, or holds NaN or infinity.
     """
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:  # as bytes: a name may be no UTF-8
             wanted = round(seconds * file.samplerate)
             start = int(place * (max(0, file.frames - wanted) + 1)) if from_second is None else round(from_second * file.samplerate)
             file.seek(min(start, file.frames))
