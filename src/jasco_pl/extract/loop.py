@@ -13,6 +13,7 @@ from jasco_pl.audio.files import resample
 from jasco_pl.extract.classical import SAMPLE_RATE
 from jasco_pl.notation.beats import read_meter, read_tempo
 from jasco_pl.system import librosa
+from jasco_pl.system.errors import UserError
 
 _HOP = 256  # samples of the onset strength, 12 ms
 _MOST_BARS = 64
@@ -80,9 +81,17 @@ def at_tempo(wav: Tensor, sample_rate: int, bpm: float, meter: str, fit: bool) -
 
     Returns:
         The loop, and what a person is told of it.
+
+    Raises:
+        UserError: `fit` without librosa.
     """
     read_tempo(bpm)
-    found = find_loop(wav, sample_rate, meter)
+    try:
+        found = find_loop(wav, sample_rate, meter)
+    except ImportError:  # where only music is made librosa need not be
+        if fit:
+            raise UserError("to fit a loop to a tempo librosa has to be installed: pip install librosa.") from None
+        return wav, []
     if found is None:
         return wav, ["the loop has no tempo that can be heard, so that it was not fitted"] if fit else []
     octave = round(math.log2(bpm / found.bpm))
