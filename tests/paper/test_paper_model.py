@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchdiffeq
 import yaml
 from torch import Tensor, nn
 
@@ -202,13 +203,13 @@ def test_330m_parameters_as_we_count_them(network: JascoModel) -> None:
 
 def test_inference_uses_dopri5_from_noise_to_data_with_the_users_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
-    original = solver.torchdiffeq.odeint
+    original = torchdiffeq.odeint
 
     def odeint(field: Callable[..., Tensor], start: Tensor, span: Tensor, **options: Any) -> Tensor:
         asked.update(options, span=span.tolist())
         return original(field, start, span, **options)
 
-    monkeypatch.setattr(solver.torchdiffeq, "odeint", odeint)
+    monkeypatch.setattr(torchdiffeq, "odeint", odeint)
     solver.solve(lambda items: lambda z, t: -z, torch.ones(1, 2, 2), solver.SolverConfig("dopri5", tolerance=1e-3))
     assert (asked["method"], asked["rtol"], asked["atol"]) == ("dopri5", 1e-3, 1e-3)
     assert asked["span"] == pytest.approx([0.0, 1.0], abs=2e-5)
