@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import lightning.pytorch  # noqa: F401  its log handler keeps the stderr of whoever imports it first: not that of a test
 import pytest
 import torch
 
