@@ -65,9 +65,7 @@ def test_beats_by_numbers_and_by_slashes(pairs: list[tuple[str, int]]) -> None:
     starts = [0, *itertools.accumulate(beats for _, beats in pairs)]
     expected = [(label, start / 2) for (label, _), start in zip(pairs, starts, strict=False)]
     assert read(" ".join(f"{label} {beats}" for label, beats in pairs), starts[-1] / 2) == expected
-    strokes = (
-        starts[-1] % 4 and (starts[-1] - len(pairs)) % 4 == 0 and all(beats > 1 for _, beats in pairs)
-    )
+    strokes = starts[-1] % 4 and (starts[-1] - len(pairs)) % 4 == 0 and all(beats > 1 for _, beats in pairs)
     if any(beats > 2 for _, beats in pairs) and not strokes:  # otherwise slashes separate
         assert read(" ".join(" ".join([label, *"/" * (beats - 1)]) for label, beats in pairs), starts[-1] / 2) == expected
 
