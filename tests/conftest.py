@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: a test must never wait for a network
 
@@ -27,6 +28,9 @@ from jasco_pl.system import environment
 
 TINY_CODEBOOK = 16
 MINI = Path(__file__).parents[1] / "conf" / "mini.yaml"
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script, and whoever is started here would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
