@@ -15,7 +15,7 @@ from jasco_pl.interop.released import read_released
 from jasco_pl.interop.verify import verify
 from jasco_pl.system.errors import UserError
 
-GOLDEN = Path("/work/shared/reference/golden/audiocraft_tiny_chords_drums_melody.pt")
+GOLDEN = Path(__file__).resolve().parents[3] / "shared/reference/golden/audiocraft_tiny_chords_drums_melody.pt"
 needs_golden = pytest.mark.skipif(not GOLDEN.is_file(), reason="the file that audiocraft itself made is not on this machine")
 TOYS = {
     "text": Toy(conditions=()),

@@ -103,7 +103,7 @@ def test_any_damage_of_a_good_file_is_read_or_refused(data: st.DataObject) -> No
         read_parts(parse(bytes(content), "x"))
 
 
-SHARED = Path("/work/shared/reference/inputs")
+SHARED = Path(__file__).resolve().parents[3] / "shared/reference/inputs"
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the collected inputs are not at hand")
