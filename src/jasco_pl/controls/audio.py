@@ -99,17 +99,26 @@ class AudioControl(Control):
         """What is done to a waveform [1, S] before the codec sees it: nothing, unless a control says otherwise."""
         return wav
 
+    @classmethod
+    def waveform(cls, asked: Mapping[str, Any], sample_rate: int, length: int) -> tuple[Tensor, list[str]]:
+        """The audio of a request, [1, length] at that rate, in the time in which a clip follows it; and what a person is told of that.
+
+        A loop is fitted to the tempo where that is asked for, and what is shorter than the clip is repeated.
+        """
+        name, notes = cls.option.name, list[str]()
+        wav = read_waveform(asked[name], sample_rate, name, length, notes)
+        wav, fitted = cls.input.at_tempo(wav, sample_rate, asked, length / sample_rate)
+        wav, notes = wav[:, :length], [*notes, *(f"{name}: {note}" for note in fitted)]
+        if wav.shape[-1] < length:
+            notes.append(f"{name}: {wav.shape[-1] / sample_rate:.2f} s of audio were repeated to fill the clip")
+            wav = wav.repeat(1, -(-length // wav.shape[-1]))[:, :length]
+        return wav, notes
+
     @torch.inference_mode()
     def read(self, asked: Mapping[str, Any], grid: FrameGrid) -> Reading:
         """An audio file, or a waveform [1, S] at the codec's rate, as loud as may be (`FrameGrid.levels`); a shorter one is repeated."""
-        name, codec, notes = self.option.name, grid.codec, list[str]()
-        length = grid.frames * codec.hop
-        wav = read_waveform(asked[name], codec.sample_rate, name, length, notes)
-        wav, fitted = self.input.at_tempo(wav, codec.sample_rate, asked, grid.seconds)
-        wav, notes = wav[:, :length], [*notes, *(f"{name}: {note}" for note in fitted)]
-        if wav.shape[-1] < length:
-            notes.append(f"{name}: {wav.shape[-1] / codec.sample_rate:.2f} s of audio were repeated to fill the clip")
-            wav = wav.repeat(1, -(-length // wav.shape[-1]))[:, :length]
+        codec = grid.codec
+        wav, notes = self.waveform(asked, codec.sample_rate, grid.frames * codec.hop)
         if grid.levels:
             wav, gain = to_loudness(wav, codec.sample_rate, self.input.loudness)
             notes += self.input.level_notes(gain)

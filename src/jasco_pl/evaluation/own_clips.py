@@ -16,7 +16,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -25,6 +24,7 @@ from jasco_pl.audio.suffixes import SUBTYPES
 from jasco_pl.codec import Codec
 from jasco_pl.controls import ADHERENCES, CONTROLS, Adherence, AudioControl, Control
 from jasco_pl.controls.adherence import CHORDS, ONSETS
+from jasco_pl.controls.audio import Drums
 from jasco_pl.controls.base import FrameGrid
 from jasco_pl.extract.heard import Heard, Part
 from jasco_pl.generation.outline import MAX_PAINTED_SECONDS
@@ -35,6 +35,7 @@ from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import write_json, write_text
 from jasco_pl.system.typed import read_typed, typed
 
+_UNREADABLE = (TypeError, ValueError, AttributeError, OSError)  # whatever somebody wrote into the JSON
 COLUMNS = [column for adherence in ADHERENCES for column in adherence.columns]
 """Of the figures."""
 
@@ -124,34 +125,32 @@ def _conditions(said: Said, heard: Heard, note: Path, notes: list[str]) -> Itera
         kind = CONTROLS.get(name)
         if kind is None or kind.adherence is None or kind.adherence is CHORDS or issubclass(kind, AudioControl):
             continue
-        asked = {option.name: said.request.get(option.name, option.default) for option in kind.options()}
-        if asked[kind.option.name] is None:
+        if said.request.get(kind.option.name) is None:
             continue
         try:
-            yield name, cast(Any, kind)().read(_located(asked, kind, note), grid).raw
-        except (TypeError, ValueError, AttributeError, OSError) as error:  # whatever somebody wrote into the JSON
+            yield name, cast(Any, kind)().read(_asked(said, kind, note), grid).raw
+        except _UNREADABLE as error:
             notes.append(f"{kind.option.name} cannot be read again: {str(error).rstrip('.')}")
 
 
-def _located(asked: dict[str, Any], kind: type[Control], note: Path) -> dict[str, Any]:
-    """With the file beside the clip where it is not where it was."""
-    source = asked[kind.option.name]
-    beside = note.parent / Path(source).name if isinstance(source, str) else note
-    return {**asked, kind.option.name: str(beside)} if isinstance(source, str) and not Path(source).exists() and beside.is_file() else asked
+def _asked(said: Said, kind: type[Control], note: Path) -> dict[str, Any]:
+    """What the request says to a control, by option, with the file beside the clip where it is not where it was."""
+    asked, name = {option.name: said.request.get(option.name, option.default) for option in kind.options()}, kind.option.name
+    source = asked[name]
+    if isinstance(source, str) and not Path(source).exists() and (beside := note.parent / Path(source).name).is_file():
+        asked[name] = str(beside)
+    return asked
 
 
 def _drums(said: Said, heard: Heard, note: Path, notes: list[str]) -> Heard | None:
-    """The drum part, repeated to the length of the clip; None where none was asked for or it is gone."""
+    """The drum part as the clip was to follow it; None where none was asked for or it is gone."""
     if not isinstance(said.request.get("drums"), str):
         return None
     try:
-        source = _located({"drums": said.request["drums"]}, CONTROLS["drums"], note)["drums"]
-        loop = read_audio(source, SAMPLE_RATE, max_seconds=heard.frames / FRAME_RATE)
-    except (ValueError, OSError) as error:
+        given = Heard(Drums.waveform(_asked(said, Drums, note), SAMPLE_RATE, heard.audio.shape[-1])[0], SAMPLE_RATE)
+    except _UNREADABLE as error:
         notes.append(f"drums cannot be read again: {str(error).rstrip('.')}")
         return None
-    length = heard.audio.shape[-1]
-    given = Heard(torch.tile(loop, (1, -(-length // loop.shape[-1])))[:, :length], SAMPLE_RATE)
     if (part := _part(ONSETS, said, heard)) is not None:
         given.onsets = part.times(given.onsets)
     return given

@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import torch
 
 from jasco_pl import __version__
-from jasco_pl.audio.files import read_audio
 from jasco_pl.audio.wav_tags import Tags
 from jasco_pl.controls.adherence import ONSETS
+from jasco_pl.controls.audio import Drums
 from jasco_pl.extract.heard import Heard
 from jasco_pl.extract.key import key_by
 from jasco_pl.generation.jasco import Clip
@@ -25,12 +24,11 @@ _LEAST_CHORDS = 3  # different ones, for them to say a key
 
 
 def drum_part(clip: Clip) -> Heard | None:
-    """The drum part as the clip was to follow it, repeated to its length and heard while it holds; None without one."""
-    source, length = clip.request.drums, clip.audio.shape[-1]
-    if source is None:
+    """The drum part as the clip was to follow it, heard while it holds; None without one."""
+    if clip.request.drums is None:
         return None
-    loop = source if isinstance(source, torch.Tensor) else read_audio(source, clip.sample_rate)
-    heard = Heard(torch.tile(loop, (1, -(-length // loop.shape[-1])))[:, :length], clip.sample_rate)
+    wav, _ = Drums.waveform(vars(clip.request), clip.sample_rate, clip.audio.shape[-1])
+    heard = Heard(wav, clip.sample_rate)
     if (part := clip.part(ONSETS)) is not None:
         heard.onsets = part.times(heard.onsets)
     return heard
