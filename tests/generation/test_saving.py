@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from jasco_pl.audio.wav_tags import chunks
 from jasco_pl.commands.generate import slug
 from jasco_pl.generation.jasco import Clip, Request
 from jasco_pl.generation.saving import save_take
+from jasco_pl.generation.sheet import sheet_of
 from jasco_pl.notation.chord_text import ChordChange
 from jasco_pl.notation.melody import melody_frames
 from jasco_pl.notation.midi import read_midi
@@ -117,6 +119,18 @@ def test_what_was_asked_for_lies_in_the_wav_and_in_midi(tmp_path: Path) -> None:
     assert [round(on, 2) for _, on, _ in melody.parts[0].notes[::4]] == [0.5, 0.75]
     assert [on for _, on, _ in melody.parts[2].notes][-3:] == pytest.approx([0.25, 0.5, 0.75], abs=0.05)
     assert save_take(made, tmp_path / "waltz.wav", {}).name == "waltz-2.wav"
+
+
+def test_drums_are_those_of_the_stretched_loop() -> None:
+    """A bar at 120 bpm, fitted to 100: its hits lie half a beat of 0.6 s apart and begin anew every 2.4 s."""
+    loop = torch.zeros(1, 2 * RATE)
+    for hit in range(8):
+        loop[0, hit * 8000 : hit * 8000 + 1600] = torch.rand(1600, generator=torch.Generator().manual_seed(hit)) - 0.5
+    made = replace(clip(3), audio=torch.zeros(1, 5 * RATE), request=Request(drums=loop, bpm=100, fit_loop=True))
+    times = np.array(sheet_of(made).drums)
+    for beat in np.arange(1, 16) * 0.3:
+        assert np.abs(times - beat).min() < 0.06
+    assert len(times) < 20
 
 
 def test_the_key_is_that_asked_for_or_a_guess_in_words(tmp_path: Path) -> None:

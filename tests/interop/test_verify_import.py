@@ -49,6 +49,11 @@ def test_the_files_algebra_is_audiocrafts() -> None:
 
 
 @needs_golden
+def is_close(found: dict[str, float]) -> bool:
+    """dopri5 chooses its steps by differences that are rounding: it alone has what `jasco import --verify` allows."""
+    return all(difference < (1e-4 if name == "dopri5" else 3e-5) for name, difference in found.items())
+
+
 def test_audiocrafts_velocity_is_ours() -> None:
     released = read_released(GOLDEN)
     assert released.anchor is not None
@@ -71,7 +76,7 @@ def test_audiocrafts_clips_are_ours(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_variant_and_size_verifies(toy: Toy, tmp_path: Path) -> None:
     found = verify(read_released(save(tmp_path / "file.pt", toy)))
     assert list(found)[3:] == ["guided velocity", "euler10", "dopri5"]
-    assert max(found.values()) < 1e-4
+    assert is_close(found)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +93,7 @@ def test_every_variant_and_size_verifies(toy: Toy, tmp_path: Path) -> None:
 def test_what_audiocraft_was_given_may_vary(change: dict[str, Any], tmp_path: Path) -> None:
     toy = Toy()
     path = save(tmp_path / "file.pt", toy, inputs={**files.given(toy, 20), **change})
-    assert max(verify(read_released(path)).values()) < 1e-4
+    assert is_close(verify(read_released(path)))
 
 
 def test_conditions_of_another_length_are_cut_or_filled_up(tmp_path: Path) -> None:
@@ -103,7 +108,7 @@ def test_conditions_of_another_length_are_cut_or_filled_up(tmp_path: Path) -> No
         v = files.velocity(weights, toy.heads, z, t.flatten(), [aligned], text)
         anchor = {**inputs, "z": z, "t": t, "v": v, "term_weights": [1.0, 1.0, -1.0]}
         torch.save({**package, "anchor": anchor}, tmp_path / "file.pt")
-        assert max(verify(read_released(tmp_path / "file.pt")).values()) < 1e-4
+        assert is_close(verify(read_released(tmp_path / "file.pt")))
 
 
 @pytest.mark.parametrize(
