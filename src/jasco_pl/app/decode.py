@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-_PEAKS, _PEAKS_A_SECOND = 600, 200
+_PEAKS_A_SECOND = 200
 _TRACKS, _NOTES = 32, 4000  # that are kept
 _HIGHEST_RATE, _MOST_CHANNELS = 192_000, 64
 _HEAD = 256  # bytes by which it is told what a file is
@@ -84,6 +84,8 @@ def write(folder: Path, rate: int, blocks: Iterable[Any]) -> tuple[int, list[int
     import numpy as np
     import soundfile
 
+    from jasco_pl.app.peaks import peaks
+
     frames, highest, rest, step = 0, [], np.zeros(0, dtype=np.float32), max(1, rate // _PEAKS_A_SECOND)
     with soundfile.SoundFile(folder / "upload.wav", "w", rate, 1, subtype="PCM_16") as out:
         for block in blocks:
@@ -93,31 +95,24 @@ def write(folder: Path, rate: int, blocks: Iterable[Any]) -> tuple[int, list[int
             whole = len(rest) // step * step
             highest += rest[:whole].reshape(-1, step).max(axis=1).tolist()
             rest = rest[whole:]
-    levels = np.asarray(highest or [0.0])
-    edges = np.linspace(0, len(levels), min(_PEAKS, len(levels)), endpoint=False).astype(int)
-    shown = np.maximum.reduceat(levels, edges)
-    return frames, np.round(100 * shown / max(float(shown.max()), 1e-9)).astype(int).tolist()
+    return frames, peaks(np.asarray(highest or [0.0]))
 
 
 def midi(source: Path, folder: Path, seconds: float) -> dict[str, Any]:
     """The notes of every part that could be a melody; `track` is the one that would be taken."""
-    from jasco_pl.notation.midi import read_midi
-    from jasco_pl.system.errors import UserError
+    from jasco_pl.notation.midi import read_each
 
-    chosen = read_midi(source, seconds)
+    chosen, each = read_each(source, seconds)
+    told = {track["number"]: track for track in chosen.tracks}
     tracks: list[dict[str, Any]] = []
     notes: dict[str, list[Any]] = {}
-    for told, part in zip(chosen.tracks, chosen.parts, strict=True):
-        if part.drums or len(tracks) == _TRACKS:
-            continue
-        try:
-            read = chosen if part.number == chosen.part.number else read_midi(source, seconds, part.number)
-        except UserError:  # nothing of it is a melody
-            continue
+    for read in each:
+        if len(tracks) == _TRACKS:
+            break
         heard = [[pitch, round(onset, 4), round(offset, 4)] for pitch, onset, offset in read.notes if onset < seconds][:_NOTES]
         if heard:
-            notes[str(part.number)] = heard
-            tracks.append({**told, "name": str(told["name"])[:80]})
+            notes[str(read.part.number)] = heard
+            tracks.append({**told[read.part.number], "name": read.part.name[:80]})
     (folder / "tracks.json").write_text(json.dumps(notes))
     lasts = max(note[2] for heard in notes.values() for note in heard)
     return {"kind": "midi", "seconds": lasts, "track": chosen.part.number, "tracks": tracks, "notes": chosen.remarks}

@@ -21,6 +21,7 @@ from jasco_pl.app.hearing import listen
 from jasco_pl.app.jobs import Job, Take
 from jasco_pl.app.limits import Limits
 from jasco_pl.app.metrics import Metrics
+from jasco_pl.app.peaks import peaks
 from jasco_pl.generation.jasco import Clip, Jasco
 from jasco_pl.generation.outline import Length
 from jasco_pl.generation.saving import save_clip
@@ -32,7 +33,6 @@ from jasco_pl.system.errors import UserError
 _LOG = logging.getLogger(__name__)
 ASKED = "asked.mid"
 """What was asked for, beside the takes."""
-_PEAKS = 600
 _SAMPLING = 0.8  # share of a job's progress at which its latents are done
 _SLOW = 0.3  # weight of the last batch in what is thought of the next
 
@@ -246,7 +246,7 @@ class Engine:
             save_clip(clip, path, settings)
             content = path.read_bytes()
             seconds = clip.audio.shape[-1] / clip.sample_rate
-            job.takes.append(Take(clip.request.seed, seconds, hashlib.sha256(content).hexdigest(), peaks(clip)))
+            job.takes.append(Take(clip.request.seed, seconds, hashlib.sha256(content).hexdigest(), peaks(np.abs(clip.audio[0].numpy()))))
             job.notes, job.made_with = list(dict.fromkeys(clip.notes)), made_with
             job.chords = [[change.label, round(change.start, 4)] for change in clip.changes]
             job.save()
@@ -269,11 +269,3 @@ class Engine:
         with job.lock:
             job.takes[number].lanes, job.takes[number].words = lanes, words
             job.save()
-
-
-def peaks(clip: Clip) -> list[int]:
-    """Highest magnitudes of stretches of the waveform, 0 to 100 of its highest."""
-    samples = np.abs(clip.audio[0].numpy())
-    edges = np.linspace(0, len(samples), min(_PEAKS, len(samples)), endpoint=False).astype(int)
-    found = np.maximum.reduceat(samples, edges)
-    return np.round(100 * found / max(float(found.max()), 1e-9)).astype(int).tolist()

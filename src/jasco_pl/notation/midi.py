@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +71,37 @@ def read_midi(path: str | os.PathLike[str], seconds: float, track: str | int | N
     Raises:
         UserError: a missing or unreadable file, not a MIDI file, no notes in it, no such track, nothing after `start`.
     """
+    return _melody(_opened(path), seconds, track, start)
+
+
+def read_each(path: str | os.PathLike[str], seconds: float) -> tuple[MidiMelody, Iterator[MidiMelody]]:
+    """What `read_midi` reads, and every part that holds a melody as one of its own: the file is read once.
+
+    Raises:
+        UserError: as `read_midi`.
+    """
+    opened = _opened(path)
+    chosen = _melody(opened, seconds)
+
+    def each() -> Iterator[MidiMelody]:
+        for part in chosen.parts:
+            with contextlib.suppress(UserError):  # nothing of it is a melody
+                if not part.drums:
+                    yield chosen if part is chosen.part else _melody(opened, seconds, part.number)
+
+    return chosen, each()
+
+
+@dataclass
+class _Opened:
+    """A file with notes that could be a melody, and its parts."""
+
+    name: str
+    file: MidiFile
+    found: Parts
+
+
+def _opened(path: str | os.PathLike[str]) -> _Opened:
     name = os.fspath(path)
     file = parse(read_bytes(path), name)
     found = read_parts(file)
@@ -76,6 +109,11 @@ def read_midi(path: str | os.PathLike[str], seconds: float, track: str | int | N
         holds = "only drums" if found.parts else "no notes"
         wrong = "".join(f" ({remark})" for remark in _mended(file))
         raise UserError(f"MIDI file {name!r} holds {holds}; a melody needs at least one pitched note{wrong}.")
+    return _Opened(name, file, found)
+
+
+def _melody(opened: _Opened, seconds: float, track: str | int | None = None, start: float | None = None) -> MidiMelody:
+    name, found = opened.name, opened.found
     chosen = choose(found) if track is None else _asked(found, name, track)
     remarks = [_told(chosen, found)] if len(found.parts) > 1 else []
     line, said = _into_range(highest_at_a_time(chosen.notes))
@@ -86,7 +124,7 @@ def read_midi(path: str | os.PathLike[str], seconds: float, track: str | int | N
     if start and line[-1][2] <= start:
         raise UserError(f"the melody in {name!r} ends after {line[-1][2]:.2f} s; nothing of it is left from second {start:g} on.")
     notes = [(pitch, max(onset - (start or 0), 0.0), offset - (start or 0)) for pitch, onset, offset in line if offset > (start or 0)]
-    return MidiMelody(notes, chosen, found.parts, [*remarks, *said, *_mended(file)])
+    return MidiMelody(notes, chosen, found.parts, [*remarks, *said, *_mended(opened.file)])
 
 
 def _into_range(line: list[Note]) -> tuple[list[Note], list[str]]:
