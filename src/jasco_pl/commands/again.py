@@ -10,7 +10,7 @@ from typing import Any
 from jasco_pl.audio.suffixes import AUDIO_SUFFIXES
 from jasco_pl.controls import all_options
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import loads
+from jasco_pl.system.files import loads, or_beside
 
 FREE = ("again", "out", "device", "midi")
 """What may be said besides."""
@@ -67,10 +67,7 @@ def arguments(args: argparse.Namespace, defaults: Mapping[str, Any]) -> tuple[ar
     }
     _check_types(made)
     files = [name for name, option in all_options().items() if option.kind == "file" and made[name] is not None]
-    for name in files:  # as it was written, or of that name beside the settings
-        beside = Path(args.again).parent / Path(made[name]).name
-        if not Path(made[name]).exists() and beside.exists():
-            made[name] = str(beside)
+    made |= {name: or_beside(made[name], args.again) for name in files}
     return argparse.Namespace(**{**vars(args), **made, "count": 1}), told
 
 

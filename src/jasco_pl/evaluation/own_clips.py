@@ -32,7 +32,7 @@ from jasco_pl.metrics.report import Figure, Row, aligned_table, markdown_table
 from jasco_pl.notation import harmony
 from jasco_pl.notation.harmony import FRAME_RATE, first_frame
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import write_json, write_text
+from jasco_pl.system.files import or_beside, write_json, write_text
 from jasco_pl.system.typed import read_typed, typed
 
 _UNREADABLE = (TypeError, ValueError, AttributeError, OSError)  # whatever somebody wrote into the JSON
@@ -135,11 +135,9 @@ def _conditions(said: Said, heard: Heard, note: Path, notes: list[str]) -> Itera
 
 def _asked(said: Said, kind: type[Control], note: Path) -> dict[str, Any]:
     """What the request says to a control, by option, with the file beside the clip where it is not where it was."""
-    asked, name = {option.name: said.request.get(option.name, option.default) for option in kind.options()}, kind.option.name
-    source = asked[name]
-    if isinstance(source, str) and not Path(source).exists() and (beside := note.parent / Path(source).name).is_file():
-        asked[name] = str(beside)
-    return asked
+    asked = {option.name: said.request.get(option.name, option.default) for option in kind.options()}
+    source = asked[kind.option.name]
+    return {**asked, kind.option.name: or_beside(source, note)} if isinstance(source, str) else asked
 
 
 def _drums(said: Said, heard: Heard, note: Path, notes: list[str]) -> Heard | None:

@@ -166,3 +166,9 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def or_beside(name: str, note: str | os.PathLike[str]) -> str:
+    """A file that was written down by name in another: as it was written, or of that name beside the other where that alone is there."""
+    beside = Path(note).parent / Path(name).name
+    return str(beside) if not Path(name).exists() and beside.is_file() else name

@@ -203,7 +203,7 @@ class LossBalancer:
         self.norms = {name: (float(total), float(count)) for name, (total, count) in state.items()}
 
 
-FRAME_RATE = 50  # of the embedded codec
+FRAME_RATE = SAMPLE_RATE // BandCodecConfig.hop
 MAGNITUDE_FLOOR = 2e-3  # what lies under it is the rounding of 16-bit audio
 VALID_METRICS = ("chord_iou_exact", "chord_iou_triad", "onset_f1", "mel_distance", "hum_excess_db")
 
