@@ -77,7 +77,7 @@ def test_the_single_lined_upper_track_is_the_melody(tmp_path: Path) -> None:
     assert set(read.bins.tolist()) == {67 - 43, 69 - 43, 71 - 43}
     assert read.notes == [
         "the melody is track 4 (sax, acoustic grand piano) of 5, G4-B4; the file also has 1 (kit, drums), 2 (keys, acoustic grand piano), "
-        "3 (low, acoustic grand piano), 5 (bell, acoustic grand piano); --track takes another"
+        "3 (low, acoustic grand piano), 5 (bell, acoustic grand piano); another can be chosen (track)"
     ]
 
 

@@ -158,7 +158,7 @@ def damaged() -> Iterator[Input]:
     for end in (b"\x05\x05", b"\xff\x03\x7fshort", b"\xff" * 7, b"\x90\x3c"):
         yield Input(kind, smf.smf(TRACK, smf.chunk([], end=end)), said=broken)
     kind = "programs and parts"
-    melody = "the melody is track 1 (violin) of 2, C4-C5; the file also has 2 (acoustic grand piano); --track takes another"
+    melody = "the melody is track 1 (violin) of 2, C4-C5; the file also has 2 (acoustic grand piano); another can be chosen (track)"
     change = [(0, b"\xc0\x28"), (900, b"\xc0\x49"), (1400, b"\xc0\x28")]
     yield Input(kind, smf.smf(smf.chunk(change + NOTES)))
     yield Input(kind, smf.smf(smf.chunk(change + NOTES + OTHER), kind=0), said=(melody,))

@@ -73,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
     from jasco_pl.app.serving import Serving
     from jasco_pl.app.store import Store
     from jasco_pl.generation.outline import Outline
+
+    Outline.of(args.checkpoint)  # what leads nowhere is refused before torch is imported
     from jasco_pl.interop.hub import checkpoint_folder
 
     folder = checkpoint_folder(args.checkpoint)

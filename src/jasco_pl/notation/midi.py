@@ -168,7 +168,7 @@ def _told(chosen: Part, found: Parts) -> str:
     others = _list([part for part in found.parts if part is not chosen])
     return (
         f"the melody is track {_called(chosen)} of {len(found.parts)}, {_range(chosen)}{sung}; "
-        f"the file also has {others}; --track takes another"
+        f"the file also has {others}; another can be chosen (track)"
     )
 
 
