@@ -102,7 +102,7 @@ def test_missing_permission_is_named(no_permission: Path) -> None:
         audio.write_audio(no_permission / "b.wav", tone(0.1), 32000)
 
 
-@pytest.mark.parametrize(("suffix", "accuracy"), [("wav", 1e-4), ("flac", 1e-4), ("ogg", 0.03)])
+@pytest.mark.parametrize(("suffix", "accuracy"), [("wav", 1e-4), ("flac", 1e-4), ("ogg", 0.03), ("mp3", 0.03)])
 def test_written_files_read_back(tmp_path: Path, suffix: str, accuracy: float) -> None:
     path = tmp_path / "new" / f"out.{suffix}"
     audio.write_audio(path, tone(3.0)[0], 32000)
@@ -120,6 +120,8 @@ def test_overloads_are_clipped_not_wrapped(tmp_path: Path) -> None:
 def test_refused_writing_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"\.wav, \.flac, \.ogg"):
         audio.write_audio(tmp_path / "out.xyz", tone(0.1), 32000)
+    with pytest.raises(UserError, match="mp3 cannot hold 1 channel at 96000 Hz"):
+        audio.write_audio(tmp_path / "out.mp3", tone(0.1), 96000)
     with pytest.raises(UserError, match="NaN or infinity"):
         audio.write_audio(tmp_path / "out.wav", torch.full((1, 10), float("nan")), 32000)
 
@@ -134,7 +136,7 @@ def test_refused_writing_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 def test_blocks_are_written_as_the_whole_is(tmp_path: Path, suffix: str) -> None:
     wav = 1.5 * tone(3.0, amplitude=0.8)
     audio.write_audio(tmp_path / f"whole.{suffix}", wav, 32000)

@@ -78,6 +78,16 @@ def test_an_untrained_vocoder_is_griffin_lim_but_for_the_silence() -> None:
     assert codec.decode(latents).shape == (1, 1, RATE)
 
 
+def test_a_vocoder_is_left_out_by_its_config(tmp_path: Path) -> None:
+    codec = taught(BandCodec(BandCodecConfig(decoder="vocoder", codebook_size=4, codebooks=1, **TINY)))
+    codec.save_pretrained(tmp_path)
+    told = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(told | {"decoder": "griffin_lim"}))
+    plain, latents = load_codec(tmp_path), codec.encode(music(1, 0)[None])
+    assert torch.equal(plain.decode(latents)[:, 0], GriffinLim(codec.analysis, TINY["iterations"])(latents))
+    assert not torch.allclose(plain.decode(latents), codec.decode(latents), atol=1e-3)
+
+
 def test_whatever_a_network_says_the_bands_hold() -> None:
     """A voice moved inside of its bands stays as loud as was asked for."""
     codec = taught(BandCodec(BandCodecConfig(decoder="vocoder", **TINY)))

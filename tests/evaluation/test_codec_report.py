@@ -4,9 +4,11 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import torch
+from matplotlib.image import imread
 from torch import Tensor
 
 from jasco_pl.audio.files import audio_files
@@ -72,12 +74,35 @@ def test_the_command_writes_the_figures(folder: Path, capsys: pytest.CaptureFixt
         str(folder / "report.json"),
     ]
     assert run(parser.parse_args(arguments)) == 0
-    report = json.loads((folder / "report.json").read_text())
+    (report,) = json.loads((folder / "report.json").read_text())
     assert report["per_clip"][0]["file"] == "a.wav"
     assert 0 < report["mib"] < 1
-    assert markdown(report, "codec") in capsys.readouterr().out
+    assert markdown({"codec": report}) in capsys.readouterr().out
     with pytest.raises(UserError, match="--limit 0"):
         run(parser.parse_args([*arguments, "--limit", "0"]))
+
+
+@needs_chordino
+def test_codecs_are_compared_and_drawn(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "audio").mkdir()
+    for name in "abcd":
+        soundfile.write(folder / "audio" / f"{name}.wav", progression(3).numpy(), RATE)
+    for iterations in (1, 8):
+        BandCodec(BandCodecConfig(codebook_size=4, codebooks=1, iterations=iterations)).save_pretrained(folder / f"rounds-{iterations}")
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    codecs = [str(folder / "rounds-1"), str(folder / "rounds-8")]
+    shared = ["report", "--audio", str(folder / "audio"), "--seconds", "2", "--limit", "2", "--image", str(folder / "spectra.png")]
+    assert run(parser.parse_args([*shared, "--codec", *codecs])) == 0
+    table = capsys.readouterr().out
+    assert table.index("rounds-1") < table.index("rounds-8")
+    picture = imread(folder / "spectra.png")
+    strips = (np.diff((picture[:, picture.shape[1] // 2, :3].sum(axis=-1) < 2.9).astype(int)) == 1).sum()
+    assert strips >= 6  # two files, each with what both codecs make of it
+    with pytest.raises(UserError, match="two folders of one name"):
+        run(parser.parse_args([*shared, "--codec", codecs[0], codecs[0]]))
+    with pytest.raises(UserError, match="too short to be drawn"):
+        run(parser.parse_args([*shared, "--codec", codecs[0], "--seconds", "5"]))
 
 
 def test_a_folder_of_short_files_is_an_error(folder: Path) -> None:

@@ -244,7 +244,7 @@ def test_a_folder_without_a_card_gets_one(
     report = {"codec": "x/mine", "clips": 1, "seconds": 10.0, "threads": 1, "figures": {"onset_f1": None}}
     codec = tmp_path / "codec"
     BandCodec.from_pretrained(tiny_codec_folder).save_pretrained(codec)
-    (tmp_path / "codec.json").write_text(json.dumps(report))
+    (tmp_path / "codec.json").write_text(json.dumps([report]))
     assert main(["card", str(codec), "--codec-report", str(tmp_path / "codec.json")]) == 0
     assert "| mine" in (codec / "README.md").read_text()
     empty = tmp_path / "empty"
@@ -257,7 +257,7 @@ def test_a_folder_without_a_card_gets_one(
 def test_the_configuration_for_a_gpu_goes_on_from_the_model_that_ships() -> None:
     """27 million parameters, under 60 MiB in half precision; the configurations are read by the command line's own parser.
 
-    It may have more controls than what ships, and more channels of them.
+    It may have more controls than what ships, and more channels of them; times are fitted to trained weights.
     """
     found = subprocess.run(
         [sys.executable, "-m", "jasco_pl.cli", "fit", "-c", "conf/mini.yaml", "-c", "conf/mini_gpu.yaml", "--print_config"],
@@ -270,7 +270,7 @@ def test_the_configuration_for_a_gpu_goes_on_from_the_model_that_ships() -> None
     assert config["trainer"]["max_steps"] == config["model"]["decay_steps"]
     trained = ModelConfig.from_dict({**config["model"]["config"], "seconds": config["data"]["seconds"]})
     shipped = read_config(Path(__file__).parents[2] / "checkpoints" / "jasco-mini")
-    assert replace(trained, controls=shipped.controls) == shipped
+    assert replace(trained, controls=shipped.controls, times=shipped.times) == shipped
     for name, options in shipped.controls.items():
         assert options.items() <= trained.controls[name].items()
         assert trained.controls[name].keys() - options.keys() <= CONTROLS[name].grows

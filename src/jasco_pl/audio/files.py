@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -29,6 +30,7 @@ SAMPLE_RATE = 32000
 _BLOCK = 1 << 16
 _LIMIT_DB = 6.0  # most that the limiter takes off a peak; beyond it limiting is heard
 _LIMIT_SECONDS = 0.04
+_MP3: dict[str, Any] = {"bitrate_mode": "CONSTANT", "compression_level": 0.3}  # 224 kbit/s, whatever is played
 
 
 def read_audio(
@@ -89,25 +91,24 @@ def resampled(blocks: Iterable[NDArray[np.float32]], source_rate: int, target_ra
 def write_audio(
     path: str | os.PathLike[str], wav: Tensor, sample_rate: int, subtype: str | None = None, compression: float | None = None
 ) -> None:
-    """Write a clip, whole or not at all; the extension decides between wav, flac and ogg.
+    """Write a clip, whole or not at all; the extension decides between wav, flac, ogg and mp3.
 
     Args:
         path: where to; the folder is made.
         wav: [S] or [channels, S]; what lies beyond [-1, 1] is clipped by integer formats.
         sample_rate: in Hz.
-        subtype: soundfile's name of the sample format; by default PCM_16 (VORBIS in ogg).
+        subtype: soundfile's name of the sample format; by default PCM_16 (VORBIS in ogg, MPEG_LAYER_III of a constant rate in mp3).
         compression: of flac and ogg, 0 to 1 (smallest); None is libsndfile's own.
 
     Raises:
-        UserError: unknown extension, NaN or infinity in the samples, no permission, disk full.
+        UserError: unknown extension, NaN or infinity in the samples, a rate that the format does not have, no permission, disk full.
     """
     suffix = check_suffix(path)
     data = np.atleast_2d(wav.detach().cpu().float().numpy()).T
     if not np.isfinite(data).all():
         raise UserError(f"cannot write audio to {os.fspath(path)!r}: the samples hold NaN or infinity.")
     encoded = io.BytesIO()  # so that Python does the writing and a full disk is reported as one
-    kind = {"subtype": subtype or SUBTYPES[suffix], "format": suffix[1:].upper(), "compression_level": compression}
-    with soundfile.SoundFile(encoded, "w", sample_rate, data.shape[1], **kind) as file:
+    with _opened(encoded, suffix, sample_rate, data.shape[1], subtype, compression) as file:
         for start in range(0, len(data), _BLOCK):  # libsndfile's Vorbis writer overflows its stack on long buffers
             file.write(data[start : start + _BLOCK])
     with atomic_path(path) as temporary:
@@ -115,15 +116,26 @@ def write_audio(
 
 
 def write_blocks(path: str | os.PathLike[str], blocks: Iterable[NDArray[np.float32]], sample_rate: int) -> None:
-    """The same for mono audio of any length, as blocks [n] of finite samples; 16 bits a sample (VORBIS in ogg)."""
+    """The same for mono audio of any length, as blocks [n] of finite samples; 16 bits a sample (VORBIS in ogg, a constant rate in mp3)."""
     suffix = check_suffix(path)
     with (
         atomic_path(path) as temporary,
-        soundfile.SoundFile(temporary, "w", sample_rate, 1, subtype=SUBTYPES[suffix], format=suffix[1:].upper()) as file,
+        _opened(temporary, suffix, sample_rate, 1) as file,
     ):
         for block in blocks:
             for start in range(0, len(block), _BLOCK):
                 file.write(block[start : start + _BLOCK])
+
+
+def _opened(
+    where: io.BytesIO | Path, suffix: str, sample_rate: int, channels: int, subtype: str | None = None, compression: float | None = None
+) -> soundfile.SoundFile:
+    kind = {"subtype": subtype or SUBTYPES[suffix], "format": suffix[1:].upper()}
+    kind |= _MP3 if suffix == ".mp3" else {"compression_level": compression}
+    try:
+        return soundfile.SoundFile(where, "w", sample_rate, channels, **kind)
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"{suffix[1:]} cannot hold {channels} channel{'s' * (channels > 1)} at {sample_rate} Hz: wav holds any.") from error
 
 
 def measure_loudness(wav: Tensor, sample_rate: int) -> float | None:

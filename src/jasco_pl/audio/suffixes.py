@@ -19,7 +19,7 @@ AUDIO_SUFFIXES = (
     ".aif",
     *FOREIGN_SUFFIXES,
 )  # what is taken for audio in folders
-SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}  # what is written, and in which sample format
+SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS", ".mp3": "MPEG_LAYER_III"}  # what is written, and in which sample format
 
 
 def check_suffix(path: str | os.PathLike[str]) -> str:

@@ -2,6 +2,7 @@
 
 jasco codec fit --pieces data/pieces/train --out checkpoints/codec-mini
 jasco codec report --codec checkpoints/codec-mini --audio data/pieces/test
+jasco codec report --codec checkpoints/codec-mini runs/other --audio data/pieces/test --image out/spectra.png
 jasco codec masking --codec checkpoints/codec-mini --audio data/pieces/test
 jasco codec remake --checkpoint checkpoints/jasco-mini --shards data/shards/train --out data/remade
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 from jasco_pl.audio.files import audio_files
 from jasco_pl.codec import load_codec
 from jasco_pl.codec.embedded import BandCodecConfig, fit_band_codec
-from jasco_pl.evaluation.codec_report import codec_report, markdown, masking_report
+from jasco_pl.evaluation.codec_report import codec_report, draw_round_trips, markdown, masking_report, spread_over
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import write_json
 
@@ -29,13 +30,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fit.add_argument("--codebooks", type=int, default=BandCodecConfig.codebooks, help="levels of quantisation (default %(default)s)")
     fit.add_argument("--seed", type=int, default=0, help="of the k-means (default %(default)s)")
     report = actions.add_parser("report", help="chord IoU, onset F1, mel distance, hum and clicks of reconstructions; speed")
+    shipped = "checkpoints/codec-mini"
     report.add_argument(
-        "--codec", default="checkpoints/codec-mini", help="folder of the codec, or a Hub id of EnCodec (default: %(default)s)"
+        "--codec",
+        nargs="+",
+        default=[shipped],
+        help=f"folder, or a Hub id of EnCodec; several are compared (default: {shipped})",
     )
     report.add_argument("--audio", required=True, help="folder of audio; of composed pieces the mixes are used")
     report.add_argument("--limit", type=int, default=None, help="number of files, spread evenly (default: all)")
     report.add_argument("--seconds", type=float, default=10.0, help="how much of each file, from its start (default: %(default)s)")
-    report.add_argument("--json", default=None, help="also write the figures there, clip by clip")
+    report.add_argument("--json", default=None, help="also write the figures there, codec by codec and clip by clip")
+    report.add_argument("--image", metavar="FILE", help="also draw there spectra of three of the files and of their round trips, as PNG")
     masking = actions.add_parser("masking", help="what in/outpainting loses by masking latents in place of the waveform")
     masking.add_argument("--codec", required=True, metavar="CODEC", help="folder or Hub id of the codec")
     masking.add_argument("--audio", required=True, metavar="DIR", help="folder of audio files; of composed pieces the mixes")
@@ -68,19 +74,28 @@ def _fit(args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace) -> int:
     if args.limit is not None and args.limit < 1:
         raise UserError(f"--limit {args.limit} leaves no file: it must be at least 1.")
-    codec = load_codec(args.codec).eval()
-    report = codec_report(codec, audio_files(args.audio), args.seconds, args.limit)
-    report["codec"] = str(args.codec)
-    report["parameters"] = sum(parameter.numel() for parameter in codec.parameters())
-    folder = Path(args.codec)
-    if folder.is_dir():
-        report["mib"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
-    print(markdown(report, folder.name))
-    size = f", {report['mib']:.2f} MiB on disk" if "mib" in report else ""
+    names = [Path(name).name for name in args.codec]
+    if len(set(names)) < len(names):
+        raise UserError("--codec names two folders of one name: rows of the table would be called the same.")
+    codecs = {name: load_codec(where).eval() for name, where in zip(names, args.codec, strict=True)}
+    files = audio_files(args.audio)
+    if args.image:
+        draw_round_trips(args.image, codecs, spread_over(files, min(3, args.limit or 3)), args.seconds)
+    reports = {}
+    for (name, codec), where in zip(codecs.items(), args.codec, strict=True):
+        report = codec_report(codec, files, args.seconds, args.limit)
+        report["codec"] = str(where)
+        report["parameters"] = sum(parameter.numel() for parameter in codec.parameters())
+        if (folder := Path(where)).is_dir():
+            report["mib"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
+        reports[name] = report
+    print(markdown(reports))
     print(f"{report['clips']} clips of {report['seconds']:g} s, {report['threads']} threads; ± is half of the 95 % bootstrap interval")
-    print(f"{report['parameters'] / 1e6:.2f}M parameters{size}")
+    for name, report in reports.items():
+        size = f", {report['mib']:.2f} MiB on disk" if "mib" in report else ""
+        print(f"{name}: {report['parameters'] / 1e6:.2f}M parameters{size}")
     if args.json:
-        write_json(args.json, report)
+        write_json(args.json, list(reports.values()))
     return 0
 
 

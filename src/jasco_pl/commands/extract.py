@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text, endings in (
         ("chords", "chords by Chordino", ".lab"),
         ("melody", "melody by deep salience", ".mid or .npy"),
-        ("drums", "the drums alone", ".wav, .flac or .ogg"),
+        ("drums", "the drums alone", ".wav, .flac, .ogg or .mp3"),
         ("latents", "latents and codes of a codec", ".safetensors"),
     ):
         action = actions.add_parser(name, help=text)

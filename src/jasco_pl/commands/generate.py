@@ -34,7 +34,7 @@ for open ends); elsewhere it says nothing, and the music is up to the model. Its
 cut.
 
 Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch. `-o song.wav`
-(or .flac, .ogg) names a single clip's file. Nothing is overwritten: a second take of a name is song-2.wav. Tempo, key, and the chords as
+(.flac, .ogg, .mp3) names a single clip's file. Nothing is overwritten: a second take of a name is song-2.wav. Tempo, key, and the chords as
 markers lie in the WAV itself, where DAWs read them; --midi writes them with the melody and the drum onsets as song.mid. --from song.json
 makes a clip again, and refuses where a part of it (checkpoint, codec, text encoder, a file) is another one by now.
 """

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--anchor", action="store_true", help="add a low anchor: the reference through a 3.5 kHz low-pass (MUSHRA)")
     build.add_argument("--seconds", type=float, metavar="S", help="cut every recording there")
     build.add_argument("--title", default="Listening test", help="heading of the page (default %(default)s)")
+    build.add_argument("--mp3", action="store_true", help="recordings as mp3 of a constant rate in place of wav: a third of the size")
     build.add_argument("--post", metavar="URL", help="send the results there when a rater is done; without it they are downloaded")
     build.add_argument("--seed", type=int, help="of names, choice and order (default: drawn, and kept in the key)")
     build.add_argument("--out", required=True, metavar="DIR", help="a new folder")
@@ -65,6 +66,7 @@ def _build(args: argparse.Namespace) -> int:
         post=args.post,
         title=args.title,
         seed=args.seed,
+        mp3=args.mp3,
     )
     for note in notes:
         print(f"note: {note}.")

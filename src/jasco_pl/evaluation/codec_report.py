@@ -9,8 +9,9 @@ The two differ where the encoder's reach crosses an edge of the mask.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from jasco_pl.extract.heard import Heard
 from jasco_pl.metrics.following import chord_iou, onset_f1
 from jasco_pl.metrics.reconstruction import click_rate, frame_rate_hum, mel_distance
 from jasco_pl.metrics.report import Column, Figure, Row, aligned_table, markdown_table
+from jasco_pl.pages.pictures import draw_spectra
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
 
@@ -72,12 +74,9 @@ def codec_report(codec: Codec, files: Sequence[Path], seconds: float = 10.0, lim
     Raises:
         UserError: a file cannot be read, none lasts a second, or Chordino is missing.
     """
-    if limit is not None and limit < len(files):
-        files = [files[index * len(files) // limit] for index in range(limit)]
     rows: list[dict[str, Any]] = []
-    for path in tqdm(files, desc="codec report", unit="clip"):
-        original = read_audio(path, codec.sample_rate, max_seconds=seconds)
-        original = original[:, : original.shape[1] // codec.hop * codec.hop]
+    for path in tqdm(spread_over(files, limit), desc="codec report", unit="clip"):
+        original = _beginning(path, codec, seconds)
         if original.shape[1] < codec.sample_rate:
             continue
         latents = codec.encode(original[None])
@@ -97,12 +96,57 @@ def codec_report(codec: Codec, files: Sequence[Path], seconds: float = 10.0, lim
     }
 
 
-def markdown(report: dict[str, Any], name: str) -> str:
-    """The report as a Markdown table of one row."""
-    figures = {
-        key: Figure(**figure) if figure else Figure.absent("no clip for which this is defined") for key, figure in report["figures"].items()
-    }
-    return markdown_table([Row(name, figures)], COLUMNS, first="codec")
+def spread_over(files: Sequence[Path], limit: int | None) -> Sequence[Path]:
+    """So many of the files, at equal distances; None is all."""
+    return files if limit is None or limit >= len(files) else [files[index * len(files) // limit] for index in range(limit)]
+
+
+def _beginning(path: Path, codec: Codec, seconds: float) -> Tensor:
+    """The first seconds of a file, in whole frames, [1, S]."""
+    wav = read_audio(path, codec.sample_rate, max_seconds=seconds)
+    return wav[:, : wav.shape[1] // codec.hop * codec.hop]
+
+
+@torch.inference_mode()
+def draw_round_trips(path: str | os.PathLike[str], codecs: Mapping[str, Codec], files: Sequence[Path], seconds: float) -> None:
+    """Draw the spectra of files and, below each, of what every codec makes of it.
+
+    Args:
+        path: where the PNG goes.
+        codecs: by name, in evaluation mode, of one sample rate.
+        files: audio files of which the first seconds are drawn.
+        seconds: how much.
+
+    Raises:
+        UserError: a file cannot be read or lasts less than that, or the picture cannot be written.
+    """
+    spectra = []
+    for file in files:
+        for name, codec in codecs.items():
+            original = _beginning(file, codec, seconds)
+            if original.shape[1] < int(seconds * codec.frame_rate) * codec.hop:
+                raise UserError(f"{str(file)!r} is too short to be drawn: {seconds:g} seconds are wanted.")
+            if name == next(iter(codecs)):
+                spectra.append((f"{file.parent.name}/{file.stem}"[-20:], original))
+            spectra.append((name, codec.decode(codec.encode(original[None]))[0]))
+    draw_spectra(
+        path, spectra, next(iter(codecs.values())).sample_rate, "Round trips: the recording, and below it what each codec makes of it"
+    )
+
+
+def markdown(reports: Mapping[str, dict[str, Any]]) -> str:
+    """Reports by the codec's name as a Markdown table."""
+    rows = [
+        Row(
+            name,
+            {
+                key: Figure(**told) if told else Figure.absent("no clip for which this is defined")
+                for key, told in report["figures"].items()
+            },
+        )
+        for name, report in reports.items()
+    ]
+    return markdown_table(rows, COLUMNS, first="codec")
 
 
 def masking_distances(wav: Tensor, codec: Codec, first: int, last: int) -> tuple[Tensor, Tensor]:

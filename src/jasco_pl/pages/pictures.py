@@ -84,6 +84,24 @@ def draw_clip(
     return figure
 
 
+def draw_spectra(path: str | os.PathLike[str], spectra: Sequence[tuple[str, Tensor]], sample_rate: int, title: str) -> None:
+    """Draw spectra of recordings one below the other on one time axis, and save them as PNG.
+
+    Args:
+        path: where to save.
+        spectra: names and audio, [1, S] each in [-1, 1], of one length.
+        sample_rate: in Hz.
+        title: shown over the picture.
+
+    Raises:
+        UserError: the picture cannot be written.
+    """
+    seconds = spectra[0][1].shape[1] / sample_rate
+    strips = [_Strip(name, 1.7, partial(_draw_spectrum, wav=wav, sample_rate=sample_rate, seconds=seconds)) for name, wav in spectra]
+    with atomic_path(path) as temporary:
+        _compose(strips, title, seconds).savefig(temporary, format="png", dpi=110)
+
+
 def draw_lane(
     lane: Lane, asked: Side | None, heard: Side | None, *, seconds: float, title: str, names: tuple[str, str] = ("asked", "heard")
 ) -> Figure:

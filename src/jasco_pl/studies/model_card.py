@@ -173,12 +173,12 @@ def codec_block(report: str | Path) -> str:
         UserError: the file cannot be read, or is something else.
     """
     try:
-        data = loads(Path(report).read_bytes())
-        table = markdown(data, Path(data["codec"]).name)
+        reports = {Path(data["codec"]).name: data for data in loads(Path(report).read_bytes())}
+        table, data = markdown(reports), next(iter(reports.values()))
         about = f"{data['clips']} clips of {data['seconds']:g} s, {data['threads']} threads"
     except OSError as error:
         raise UserError(f"cannot read {str(report)!r} ({error.strerror}); `jasco codec report --json {report}` writes it.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise UserError(f"{str(report)!r} is not what `jasco codec report --json` writes: {error}.") from error
     return f"Reconstruction against original: {about}; means with 95 % bootstrap intervals.\n\n{table.rstrip()}"
 

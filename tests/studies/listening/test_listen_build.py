@@ -53,6 +53,18 @@ def test_what_is_handed_out_tells_nothing(built: Path):
     assert not [path for path in files if "key" in path.name]
 
 
+def test_mp3_is_a_third_of_the_size_and_tells_as_little(recordings: Path, tmp_path: Path):
+    systems = [f"{name}={recordings / name}" for name in SYSTEMS]
+    arguments = ["--reference", str(recordings / "reference"), "--anchor", "--mp3", "--seed", "1"]
+    assert main(["listen", "build", "--systems", *systems, *arguments, "--out", str(tmp_path / "test")]) == 0
+    key = Key.load(tmp_path / "test/key.json")
+    assert study_of(tmp_path / "test")["suffix"] == ".mp3"
+    for clip in key.clips.values():
+        paths = [tmp_path / f"test/site/audio/{name}.mp3" for name in clip.stimuli]
+        assert len({(path.stat().st_size, path.stat().st_mtime) for path in paths}) == 1
+        assert {read_audio(path).shape[-1] for path in paths} == {round(clip.seconds * SAMPLE_RATE)}
+
+
 def test_versions_are_equally_long_and_loud_and_sounds_are_what_the_key_says(built: Path, recordings: Path):
     key = Key.load(built / "key.json")
     references = {clip["id"]: clip["reference"] for clip in study_of(built)["clips"]}

@@ -57,8 +57,9 @@ def build(
     post: str | None = None,
     title: str = TITLE,
     seed: int | None = None,
+    mp3: bool = False,
 ) -> tuple[Key, list[str]]:
-    """Write the test into the new folder `out`: `site/index.html`, `site/audio/*.wav`, and `key.json` beside `site`.
+    """Write the test into the new folder `out`: `site/index.html`, `site/audio/*.wav` (or mp3), and `key.json` beside `site`.
 
     Names in `site` are drawn at random and tell nothing, nor do sizes and dates. Clips are those whose file stem all folders hold.
 
@@ -76,6 +77,7 @@ def build(
         post: web address that the page sends the results to.
         title: heading of the page.
         seed: of names, choice and order; drawn when None.
+        mp3: a third of the size.
 
     Returns:
         The key, and what the builder of the test should know (clips left out, loudness not reached).
@@ -92,17 +94,18 @@ def build(
     folders = {REFERENCE: find_references(reference), **{name: find_clips(folder) for name, folder in systems.items()}}
     names, notes = _common(folders, clips, draw)
     texts = _captions(names, folders, captions) if "text" in questions else {}
+    suffix = ".mp3" if mp3 else ".wav"  # not flac or ogg: their sizes would tell how rich a recording is
     work = _work_folder(target)
     try:
         chosen, shown = {}, []
         for name in tqdm(names, desc="listening test", unit="clip"):
             paths = {system: found[name] for system, found in folders.items()}
-            clip, open_reference = _write_clip(work / "site/audio", name, texts.get(name), paths, anchor, seconds, questions, draw)
+            clip, open_reference = _write_clip(work / "site/audio", name, texts.get(name), paths, anchor, seconds, questions, draw, suffix)
             number = _random_name(draw)
             chosen[number] = clip
             shown.append(_shown(number, clip, open_reference))
         order = f"{stable_hash('order of a listening test', seed):x}"
-        study = _study(shown, questions, title, per_rater, post, order)
+        study = _study(shown, questions, title, per_rater, post, order, suffix)
         key = Key(study["version"], seed, tuple(questions), (*systems,), chosen)
         write_text(work / "site/index.html", write_page(study))
         key.save(work / "key.json")
@@ -187,18 +190,19 @@ def _write_clip(
     seconds: float | None,
     questions: Sequence[str],
     draw: random.Random,
+    suffix: str,
 ) -> tuple[Clip, str | None]:
     """Write one piece's recordings; return what the key keeps, and the name of the open reference where a question wants one."""
     versions = matched(paths, REFERENCE if anchor else None, seconds)
     stimuli = {}
     for system, (wav, loudness) in versions.items():
         stimulus = _random_name(draw)
-        write_audio(folder / f"{stimulus}.wav", wav, SAMPLE_RATE)  # not flac: its size would tell how rich a recording is
+        write_audio(folder / f"{stimulus}{suffix}", wav, SAMPLE_RATE)
         stimuli[stimulus] = Stimulus(system, str(paths.get(system, paths[REFERENCE])), None if loudness is None else round(loudness, 2))
     reference = None
     if any(QUESTIONS[question].beside for question in questions):
         reference = _random_name(draw)  # a copy, or its name would be found among the versions
-        write_audio(folder / f"{reference}.wav", versions[REFERENCE][0], SAMPLE_RATE)
+        write_audio(folder / f"{reference}{suffix}", versions[REFERENCE][0], SAMPLE_RATE)
     length = versions[REFERENCE][0].shape[-1] / SAMPLE_RATE
     return Clip(name, caption, round(length, 3), dict(sorted(stimuli.items()))), reference
 
@@ -209,7 +213,7 @@ def _shown(number: str, clip: Clip, reference: str | None) -> dict[str, Any]:
 
 
 def _study(
-    shown: list[dict[str, Any]], questions: Sequence[str], title: str, per_rater: int | None, post: str | None, order: str
+    shown: list[dict[str, Any]], questions: Sequence[str], title: str, per_rater: int | None, post: str | None, order: str, suffix: str
 ) -> dict[str, Any]:
     asked = [{name: getattr(QUESTIONS[key], name) for name in ("key", "title", "ask", "labels")} for key in questions]
     study = {
@@ -219,6 +223,7 @@ def _study(
         "clips": sorted(shown, key=lambda clip: clip["id"]),
         "per_rater": None if per_rater is None or per_rater >= len(shown) else per_rater,
         "finished": FINISHED,
+        "suffix": suffix,
         "post": post,
     }
     digest = hashlib.blake2b(json.dumps(study, sort_keys=True).encode() + script().encode(), digest_size=5)
@@ -250,7 +255,7 @@ def write_page(study: dict[str, Any]) -> str:
     """The page as HTML.
 
     Args:
-        study: what `listen.js` reads: version, seed, title, questions, clips, per_rater, finished, post.
+        study: what `listen.js` reads: version, seed, title, questions, clips, per_rater, finished, suffix, post.
     """
     clips = study["clips"]
     heard = study["per_rater"] or len(clips)

@@ -133,7 +133,7 @@ function clear(level, title) { // an empty screen with its heading
 // --- one recording: a play button, a line to seek on, and what of it was really played ---
 
 function makePlayer(id, clip, name, onheard = null) { // without onheard it is a sample: what is heard of it does not count
-  const audio = new Audio(`audio/${id}.wav`);
+  const audio = new Audio(`audio/${id}${STUDY.suffix}`);
   audio.preload = "auto";
   const button = el("button", { class: "play", type: "button", "aria-label": `Play ${name}`, onclick: toggle }, PLAY);
   const seek = el("input", {
