@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from matplotlib.image import imread
 from torch import Tensor
 
 from jasco_pl.cli import main
@@ -69,6 +71,32 @@ def test_the_command_writes_a_table_a_plot_and_all_figures(problem: None, tmp_pa
     assert {one["solver"] for one in json.loads(figures.read_text())["distances"]} >= {"euler, uniform", "dopri5"}
     assert main(["bench", "solvers", "--fit"]) == 0
     assert capsys.readouterr().out.startswith('"times": [0.0, ')
+
+
+def test_what_was_heard_is_drawn_beside_the_distances(problem: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def row(solver: str, chords: float, conditions: str = "all controls") -> dict[str, Any]:
+        figures = {"chord_iou": {"mean": chords, "low": chords - 0.1, "high": chords + 0.1, "count": 3}}
+        figures["frechet_musicnn"] = {"mean": 20 * chords, "low": None, "high": None, "count": 15}
+        return {"name": conditions, "conditions": conditions, "checkpoint": "any", "solver": solver, "figures": figures}
+
+    rows = [row("midpoint 10", 0.6), row("midpoint 4, fitted", 0.5), row("midpoint 6, fitted", 0.6), row("midpoint 9", 0.1, "no control")]
+    one = {"guidance": "all=2", "solver": {}, "seconds": 10.0, "seed": 0}
+    settings = {"source": "x", "about": "y", "clips": 3, "matrix": [one, one]}
+    results = {"settings": settings, "rows": rows, "columns": [{"key": "chord_iou", "title": "chord IoU", "digits": 3}]}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert {kind: sorted(counts) for kind, counts in module.heard_in(results).items()} == {
+        "midpoint, fitted": [8, 12],
+        "midpoint, uniform": [20],
+    }
+    plain, wide = tmp_path / "plain.png", tmp_path / "wide.png"
+    options = ["bench", "solvers", "--evaluations", "4", "--json", str(tmp_path / "all.json")]
+    assert main([*options, "--image", str(plain)]) == 0
+    assert main([*options, "--image", str(wide), "--evaluation", str(tmp_path)]) == 0
+    assert imread(wide).shape[1] == 2 * imread(plain).shape[1]
+    (tmp_path / "results.json").write_text(json.dumps(results | {"rows": rows[3:]}))
+    capsys.readouterr()
+    assert main([*options, "--image", str(wide), "--evaluation", str(tmp_path)]) == 2
+    assert "no row of all controls" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [["--evaluations", "5"], ["--evaluations", "0"], ["--limit", "0"], ["--reference-steps", "1"]])

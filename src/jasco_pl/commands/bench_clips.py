@@ -41,6 +41,9 @@ def add_arguments(actions: Any) -> None:
         help="instead: the times that equal parts of the velocity's bending lie between, for the model's config.json",
     )
     solvers.add_argument("--image", metavar="FILE", help="PNG of the plot")
+    solvers.add_argument(
+        "--evaluation", metavar="FILE", help="results.json of `jasco evaluate` with several --steps or --times: drawn beside the distances"
+    )
     solvers.add_argument("--json", default="out/bench-solvers.json", metavar="FILE", help="all figures (default %(default)s)")
 
 
@@ -77,7 +80,8 @@ def solvers(args: argparse.Namespace) -> int:
 
     from jasco_pl.generation.outline import DEFAULT_CHECKPOINT
     from jasco_pl.metrics.report import aligned_table
-    from jasco_pl.studies.solvers import SolverBench, described, draw, fit_times, solver_distances
+    from jasco_pl.studies.model_card import read_any_results
+    from jasco_pl.studies.solvers import SolverBench, described, draw, fit_times, heard_in, solver_distances
     from jasco_pl.system.errors import UserError
     from jasco_pl.system.files import write_json
 
@@ -98,6 +102,7 @@ def solvers(args: argparse.Namespace) -> int:
     if args.fit:
         print(f'"times": {fit_times(bench)}')
         return 0
+    heard = None if args.evaluation is None else heard_in(read_any_results(args.evaluation))
     found = []
     table = [["solver", "evaluations", "relative distance", "least", "most"]]
     for one in solver_distances(bench):
@@ -108,7 +113,7 @@ def solvers(args: argparse.Namespace) -> int:
     print(aligned_table(table), end="")
     write_json(args.json, described(bench, found))
     if args.image:
-        draw(found, args.image)
+        draw(found, args.image, heard)
         print(f"\nwrote {args.image}")
     print(f"\nwrote {args.json}")
     return 0

@@ -47,6 +47,18 @@ def read_results(folder: str | Path) -> dict[str, Any]:
     Raises:
         UserError: it cannot be read, is something else, or holds several settings.
     """
+    data = read_any_results(folder)
+    if len(matrix := data["settings"]["matrix"]) != 1:
+        raise UserError(f"{str(folder)!r} holds {len(matrix)} settings; a card describes one checkpoint under one guidance and solver.")
+    return data
+
+
+def read_any_results(folder: str | Path) -> dict[str, Any]:
+    """The same of an evaluation of any number of settings.
+
+    Raises:
+        UserError: it cannot be read or is something else.
+    """
     path = Path(folder)
     path = path / "results.json" if path.is_dir() else path
     try:
@@ -61,8 +73,8 @@ def read_results(folder: str | Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{str(path)!r} is not what `jasco evaluate` writes: {reason}.") from error
-    if len(matrix) != 1 or not rows or not columns or not known:
-        raise UserError(f"{str(path)!r} holds {len(matrix)} settings; a card describes one checkpoint under one guidance and solver.")
+    if not (matrix and rows and columns and known):
+        raise UserError(f"{str(path)!r} is not what `jasco evaluate` writes: nothing was measured in it.")
     return data  # type: ignore[no-any-return]
 
 

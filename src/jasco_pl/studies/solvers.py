@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -33,7 +34,11 @@ from jasco_pl.system.files import atomic_path
 from jasco_pl.system.seeding import item_noise, stable_hash
 
 GIVEN = ("chords", "melody", "drums")
+Heard = dict[str, dict[int, dict[str, Any]]]
+"""Figures of an evaluation's row by method and times, and by evaluations of the network."""
 PER_STEP = {"euler": 1, "midpoint": 2, "heun": 2}
+FOLLOWED = (("chord_iou", "chord IoU"), ("onset_f1", "onset F1"), ("melody_accuracy", "melody accuracy"))
+SOUND = ("frechet_musicnn", "FD[musicnn]")
 
 
 @dataclass(frozen=True)
@@ -157,23 +162,74 @@ def _relative(found: Tensor, target: Tensor) -> list[float]:
     return ((found - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1)).tolist()  # type: ignore[no-any-return]
 
 
-def draw(distances: Sequence[Distance], path: str | Path) -> None:
-    """Distance over evaluations, both logarithmic, a line a solver, as PNG."""
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+def draw(distances: Sequence[Distance], path: str | Path, heard: Heard | None = None) -> None:
+    """Distance over evaluations, both logarithmic, a line a solver, as PNG; beside it what was heard of clips with all controls.
+
+    Args:
+        distances: of `solver_distances`.
+        path: where the picture goes.
+        heard: of `heard_in`.
+
+    Raises:
+        UserError: the picture cannot be written.
+    """
+    panels = 1 if heard is None else 3
+    figure = Figure(figsize=(7 if panels == 1 else 14, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    first, *others = np.atleast_1d(figure.subplots(1, panels))
     for solver in dict.fromkeys(distance.solver for distance in distances):
         points = sorted((one.evaluations, one.mean) for one in distances if one.solver == solver)
-        axes.loglog(*zip(*points, strict=True), marker="o" if len(points) > 1 else "s", markersize=4, label=solver)
+        first.loglog(*zip(*points, strict=True), marker="o" if len(points) > 1 else "s", markersize=4, label=solver)
+    first.set_ylabel("relative distance to the converged latents")
+    _finish(first, sorted({one.evaluations for one in distances}))
+    if heard is not None:
+        _draw_figures(others[0], heard, FOLLOWED)
+        _draw_figures(others[1], heard, (SOUND,))
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def heard_in(evaluation: Mapping[str, Any]) -> Heard:
+    """Figures of clips with all controls, from what `jasco evaluate` wrote of several solvers or numbers of steps (results.json).
+
+    Raises:
+        UserError: there are none that could be drawn.
+    """
+    found: Heard = {}
+    for row in evaluation["rows"]:
+        method, steps, *times = str(row["solver"]).replace(",", "").split()
+        if row["conditions"] == "all controls" and method in PER_STEP:
+            kind = f"{method}, {times[0] if times else 'uniform'}"
+            found.setdefault(kind, {})[PER_STEP[method] * int(steps)] = row["figures"]
+    if not found:
+        raise UserError("the evaluation has no row of all controls by a solver with fixed steps, so that there is nothing to draw of it.")
+    return found
+
+
+def _draw_figures(axes: Axes, heard: Heard, figures: Sequence[tuple[str, str]]) -> None:
+    """A colour a figure, a style of line a kind of solver; bars are 95 % intervals where there are some."""
+    for colour, (key, title) in enumerate(figures):
+        for style, (kind, by_count) in zip(itertools.cycle(("-", "--", ":")), sorted(heard.items())):
+            points = [(count, told[key]) for count, told in sorted(by_count.items()) if told.get(key, {}).get("mean") is not None]
+            if points:
+                means = [told["mean"] for _, told in points]
+                away = [
+                    [abs(told[side] - told["mean"]) if told.get(side) is not None else 0.0 for _, told in points]
+                    for side in ("low", "high")
+                ]
+                counts = [count for count, _ in points]
+                axes.errorbar(counts, means, away, fmt=f"o{style}", color=f"C{colour}", markersize=4, capsize=2, label=f"{title} ({kind})")
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    _finish(axes, sorted({count for by_count in heard.values() for count in by_count}))
+
+
+def _finish(axes: Axes, ticks: Sequence[int]) -> None:
     axes.set_xlabel("evaluations of the network")
-    axes.set_ylabel("relative distance to the converged latents")
-    ticks = sorted({one.evaluations for one in distances})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.grid(True, which="both", alpha=0.3)
     axes.legend(fontsize=8)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
 
 
 def described(bench: SolverBench, distances: Sequence[Distance]) -> dict[str, Any]:
