@@ -9,7 +9,7 @@ from torch import Tensor
 
 from jasco_pl.network.flow.config import Quality
 from jasco_pl.network.flow.path import OptimalTransportPath, Path, VariancePreservingPath
-from jasco_pl.network.flow.solver import END, Field, SolverConfig, solve, step_times
+from jasco_pl.network.flow.solver import END, Field, SolverConfig, remaining, solve, step_times
 from jasco_pl.system.errors import UserError
 
 FIXED = ("euler", "midpoint", "heun")
@@ -240,3 +240,25 @@ def test_the_path_decides_what_auto_means() -> None:
     assert SolverConfig(steps=7).resolved(OptimalTransportPath()) == SolverConfig("midpoint", 7)
     assert SolverConfig(steps=7).resolved(VariancePreservingPath()) == SolverConfig("ddim", 7)
     assert SolverConfig("euler").resolved(VariancePreservingPath()).method == "euler"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_flow_that_begins_on_the_way(method: str) -> None:
+    """z' = 2 t z from t = s: z(1) = e^(1 - s^2) z(s)."""
+    config = SolverConfig(method, steps=1000 if method == "euler" else 40, tolerance=1e-6)  # type: ignore[arg-type]
+    point, shares = torch.ones(1, 1, 1, dtype=torch.float64), list[float]()
+    for start in (0.0, 0.123, 0.5, 0.97):
+        found = solve(growing, point, config, shares.append, start=start)
+        assert float(found.latents) == pytest.approx(math.exp(1 - start**2), rel=4e-3)
+        assert shares[-1] == pytest.approx(1.0)
+    ended = solve(growing, point, config, shares.append, start=1.0)
+    assert (float(ended.latents), ended.evaluations, shares[-1]) == (1.0, 0, 1.0)
+
+
+def test_times_that_are_left() -> None:
+    assert remaining(step_times(4), 0.0) == step_times(4)
+    assert remaining(step_times(4), 0.3) == [0.3, 0.5, 0.75, 1.0]
+    assert remaining(step_times(4), 0.5) == [0.5, 0.75, 1.0]
+    assert remaining(step_times(10), 1 - 0.7) == [1 - 0.7, *step_times(10)[4:]]  # not a step of 1e-17
+    assert remaining(FITTED, 0.2) == [0.2, 0.4, 1.0]
+    assert remaining(FITTED, 1.0) == [1.0]

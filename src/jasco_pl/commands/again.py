@@ -1,4 +1,4 @@
-"""`jasco generate --from clip.json`: the arguments that made a clip, out of the JSON beside it."""
+"""`jasco generate --from clip.json`, `--vary clip.json`: the arguments that made a clip, out of the JSON beside it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jasco_pl.audio.suffixes import AUDIO_SUFFIXES
+from jasco_pl.audio.suffixes import AUDIO_SUFFIXES, SUBTYPES
 from jasco_pl.controls import all_options
+from jasco_pl.controls.options import VARIATION, VARY
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import loads, or_beside
 
@@ -50,25 +51,46 @@ def arguments(args: argparse.Namespace, defaults: Mapping[str, Any]) -> tuple[ar
         flag = "-n" if given[0] == "count" else f"--{given[0].replace('_', '-')}"
         raise UserError(f"--from makes a clip again as it was made: leave out {flag}.")
     told = read_settings(args.again)
-    request, solver = told["request"], told["solver"]
+    solver = told["solver"]
+    made = _asked(told, args.again)
+    made |= {name: solver.get(name, defaults[name]) for name in ("steps", "tolerance", "times")}
+    made |= {"solver": solver.get("method", defaults["solver"]), "precision": told["precision"], "compat": told.get("compat")}
+    _check_types(made)
+    return argparse.Namespace(**{**vars(args), **made, "count": 1}), told
+
+
+def varied(args: argparse.Namespace, defaults: Mapping[str, Any]) -> argparse.Namespace:
+    """Those of a variation: where `args.vary` is the JSON of a take, its sound, and what was asked for where nothing else is now.
+
+    Args:
+        args: as they were given.
+        defaults: what they are where nothing is said.
+
+    Raises:
+        UserError: the settings cannot be used, or the sound does not lie beside them.
+    """
+    path = Path(args.vary)
+    if path.suffix.lower() != ".json":
+        return args
+    made = _asked(read_settings(args.vary), args.vary)
+    _check_types(made)
+    found = [sound for suffix in SUBTYPES if (sound := path.with_suffix(suffix)).exists()]
+    if not found:
+        raise UserError(f"beside {args.vary!r} lies no sound of that take ({', '.join(SUBTYPES)}) that could be varied.")
+    own = {name: value for name, value in made.items() if getattr(args, name) == defaults[name] and name not in ("seed", VARIATION.name)}
+    return argparse.Namespace(**{**vars(args), **own, VARY.name: str(found[0])})
+
+
+def _asked(told: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Arguments for the same request of the same length to the same model, files looked for where they were and beside the settings."""
+    request = told["request"]
     if unknown := [name for name in request if name not in {*all_options(), "text", "seed"}]:
         raise UserError(f"the clip was asked for {unknown[0]!r}, which this version does not know.")
     made = {name: request.get(name, option.default) for name, option in all_options().items()}
-    made |= {name: solver.get(name, defaults[name]) for name in ("steps", "tolerance", "times")}
-    made |= {
-        "text": request.get("text", ""),
-        "seed": request.get("seed", 0),
-        "seconds": told["seconds"],
-        "checkpoint": told["checkpoint"],
-        "guidance": told["guidance"].split(),
-        "solver": solver.get("method", defaults["solver"]),
-        "precision": told["precision"],
-        "compat": told.get("compat"),
-    }
-    _check_types(made)
-    files = [name for name, option in all_options().items() if option.kind == "file" and made[name] is not None]
-    made |= {name: or_beside(made[name], args.again) for name in files}
-    return argparse.Namespace(**{**vars(args), **made, "count": 1}), told
+    made |= {"text": request.get("text", ""), "seed": request.get("seed", 0), "seconds": told["seconds"]}
+    made |= {"checkpoint": told["checkpoint"], "guidance": told["guidance"].split()}
+    files = [name for name, option in all_options().items() if option.kind == "file" and isinstance(made[name], str)]
+    return made | {name: or_beside(made[name], path) for name in files}
 
 
 def _check_types(made: Mapping[str, Any]) -> None:

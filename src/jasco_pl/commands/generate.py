@@ -8,6 +8,7 @@
   jasco generate --text "0-5: solo piano; 5-: full rock band with drums" -o out/
   jasco generate --text "orchestral film music" --bpm 96 --meter 3/4 --dynamics build -o out/
   jasco generate --chords "C | G | Am | F" --bpm 96 --melody tune.mid --during chords=0-6,melody=4- -o out/
+  jasco generate --vary out/take.json --variation 0.6 -n 4 -o out/
 
 Text: one for the whole clip; or one after another, each with the seconds in which it holds, ';' between them. `5-:` holds to the end; where
 none holds, nothing is asked for; two must not overlap. A text is read so only where it begins with such a stretch: `Title: a song` and
@@ -33,6 +34,11 @@ Part of the time: --during chords=0-6,melody=4- lets a control hold for those se
 for open ends); elsewhere it says nothing, and the music is up to the model. Its timing stays: a chord line lies over the whole clip and is
 cut.
 
+Variations: --vary FILE begins not at noise but at a recording that is partly noised, and says nothing else about it. FILE is audio of any
+kind; or the JSON beside a take, whose text, controls, length, guidance and model hold where nothing else is said. --variation 0 is the
+recording itself (through the codec), 1 a clip of its own; docs/editing.md says how near what lies between is. The less it varies, the fewer
+steps it takes.
+
 Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch. `-o song.wav`
 (.flac, .ogg, .mp3) names a single clip's file. Nothing is overwritten: a second take of a name is song-2.wav. Tempo, key, and the chords as
 markers lie in the WAV itself, where DAWs read them; --midi writes them with the melody and the drum onsets as song.mid. --from song.json
@@ -53,10 +59,11 @@ from tqdm import tqdm
 
 from jasco_pl import __version__
 from jasco_pl.audio.suffixes import AUDIO_SUFFIXES, check_suffix
-from jasco_pl.commands.again import arguments, read_settings
+from jasco_pl.commands.again import arguments, read_settings, varied
 from jasco_pl.controls import all_options
 from jasco_pl.controls.inputs import previews
 from jasco_pl.generation.outline import DEFAULT_CHECKPOINT, Outline
+from jasco_pl.generation.whole import check_whole, clip_seconds
 from jasco_pl.interop.systems import Compat
 from jasco_pl.network.flow.config import Method, Quality, SolverConfig, Times
 from jasco_pl.notation.stretches import runs
@@ -221,7 +228,7 @@ def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[st
         "solver": asdict(solver_for(args, jasco).resolved(jasco.model.path)),
         "evaluations": clip.evaluations,
         "sample_rate": clip.sample_rate,
-        "seconds": round(clip.audio.shape[-1] / clip.sample_rate, 3),
+        "seconds": round(clip.audio.shape[-1] / clip.sample_rate, 6),
         "notes": clip.notes,
     }
 
@@ -241,13 +248,20 @@ def _names_a_file(out: str) -> bool:
     return Path(out).suffix.lower() in AUDIO_SUFFIXES and not Path(out).is_dir()
 
 
+def _defaults() -> dict[str, Any]:
+    """What the arguments are where nothing is said."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return vars(parser.parse_args([]))
+
+
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
     made = None
     if args.again is not None:
-        defaults = argparse.ArgumentParser()
-        add_arguments(defaults)
-        args, made = arguments(args, vars(defaults.parse_args([])))
+        args, made = arguments(args, _defaults())
+    elif args.vary is not None:
+        args = varied(args, _defaults())
     if not 1 <= args.count <= MOST:
         raise UserError(f"-n must be from 1 to {MOST}, not {args.count}.")
     if _names_a_file(args.out):
@@ -300,11 +314,12 @@ def read_early(args: argparse.Namespace, guidance: str | None) -> set[str]:
         UserError: something cannot be read, or the checkpoint cannot do it.
     """
     asked, told = asked_of(args), set[str]()
+    check_whole(asked)
     outline = Outline.of(args.checkpoint)
     if outline is None:  # its length is not known, and whoever loads it says the rest
         previews(asked, args.seconds or DEFAULT_SECONDS, listen=False)
         return told
-    length = outline.length(args.seconds)
+    length = outline.length(clip_seconds(asked, args.seconds, outline.learnt))
     read_prompt(args.text, length.frames, length.frame_rate)
     outline.check(asked, guidance, length)
     for name, preview in previews(asked, length.seconds, listen=False).items():

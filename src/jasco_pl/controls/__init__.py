@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jasco_pl.controls.inputs import INPUTS, Input
-from jasco_pl.controls.options import DURING, Option
+from jasco_pl.controls.options import WHOLE, Option
 
 if TYPE_CHECKING:
     from jasco_pl.controls.adherence import Adherence
@@ -61,12 +61,12 @@ def _controls() -> dict[str, type[Control]]:
 def all_options() -> dict[str, Option]:
     """What a request may say besides its text and seed, by name and in order; what several controls follow stands once.
 
-    At the end, for which seconds they hold. Where no control has been imported yet, none is, but for one that has no `Input`.
+    At the end what belongs to the clip as a whole. Where no control has been imported yet, none is, but for one that has no `Input`.
     """
     known: Mapping[str, type[Control] | type[Input]] = globals().get("CONTROLS") or {
         name: INPUTS[name] if name in INPUTS else _controls()[name] for name in _CLASSES
     }
-    return {option.name: option for options in (*(control.options() for control in known.values()), (DURING,)) for option in options}
+    return {option.name: option for options in (*(control.options() for control in known.values()), WHOLE) for option in options}
 
 
 def stored_fields(names: Iterable[str]) -> list[str]:

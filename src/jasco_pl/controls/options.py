@@ -71,3 +71,9 @@ DURING = Option(
     "seconds for which controls hold, as chords=0-6,melody=4- or chords=0-2+6-8; elsewhere they say nothing",
     metavar="NAME=SECONDS",
 )
+VARY = Option("vary", "recording to vary, a take or any other; or a take's JSON, whose settings hold too", kind="file", metavar="FILE")
+VARIATION = Option(
+    "variation", "of --vary: how far from it, from 0 (as it is) to 1 (independent of it) (default %(default)s)", kind="number", default=0.7
+)
+WHOLE = (DURING, VARY, VARIATION)
+"""What belongs to no control, but to the clip as a whole."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
 import torch
 
 from jasco_pl.network.flow.solver import Progress
@@ -10,6 +14,8 @@ from jasco_pl.network.model import JascoModel
 CPU_BYTES = 2 << 30
 GPU_SHARE = 0.25  # of its memory
 MOST = 128  # more are no quicker
+
+_Item = TypeVar("_Item")
 
 
 def clips_at_once(model: JascoModel, frames: int, rows: int) -> int:
@@ -23,6 +29,13 @@ def clips_at_once(model: JascoModel, frames: int, rows: int) -> int:
     device = model.latent_mean.device
     room = CPU_BYTES if device.type != "cuda" else GPU_SHARE * torch.cuda.get_device_properties(device).total_memory
     return max(1, min(MOST, int(room / bytes_a_clip(model, frames, rows))))
+
+
+def in_batches(items: Sequence[_Item], most: int, alike: Callable[[_Item], Any]) -> Iterator[list[_Item]]:
+    """Items in their order, up to `most` neighbours together of which `alike` says the same."""
+    for _, together in itertools.groupby(items, alike):
+        same = list(together)
+        yield from (same[start : start + most] for start in range(0, len(same), max(most, 1)))
 
 
 def bytes_a_clip(model: JascoModel, frames: int, rows: int) -> int:

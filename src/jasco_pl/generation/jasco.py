@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,19 @@ import torch
 from torch import Tensor
 
 from jasco_pl.codec import Codec, load_codec
-from jasco_pl.controls import CONTROLS, Adherence, Control, Painting, all_options
+from jasco_pl.controls import CONTROLS, Control, Painting, all_options
 from jasco_pl.controls.base import FrameGrid, Option
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.controls.contradictions import contradictions
 from jasco_pl.controls.during import read_during, said
-from jasco_pl.controls.options import DURING
-from jasco_pl.extract.heard import Part
-from jasco_pl.generation.batches import clips_at_once, part_of
+from jasco_pl.controls.options import DURING, VARY, WHOLE
+from jasco_pl.generation.batches import clips_at_once, in_batches, part_of
 from jasco_pl.generation.outline import DEFAULT_CHECKPOINT, lacking, whole_frames
 from jasco_pl.generation.painting import paint, splice
+from jasco_pl.generation.request import Clip, Request
+from jasco_pl.generation.variation import begin, read_source
 from jasco_pl.generation.velocity import Velocity
+from jasco_pl.generation.whole import check_whole, clip_seconds
 from jasco_pl.interop.compat import Audiocraft, Compat, check_compat
 from jasco_pl.interop.hub import checkpoint_folder, publish
 from jasco_pl.interop.saving import read_card, save_whole
@@ -32,73 +34,10 @@ from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
 from jasco_pl.network.flow.solver import Field, Progress, Solution, SolverConfig, solve
 from jasco_pl.network.model import JascoModel
 from jasco_pl.network.text import TextEncoder
-from jasco_pl.notation.chord_text import ChordChange
 from jasco_pl.notation.timed_text import Prompt, is_timed, read_prompt
 from jasco_pl.system.device import Precision, pick_device, pick_dtype
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import is_unicode
 from jasco_pl.system.seeding import item_noise, stable_hash
-
-
-class Request(SimpleNamespace):
-    """What one clip shall be. Everything may be left out.
-
-    `Request("slow jazz", chords="Dm7 | G7", bpm=80, drums="loop.wav", seed=3)`: each argument is an attribute too; what was left out has
-    its default.
-
-    Args:
-        text: description of style, instruments, mood, tempo; or several with the seconds in which they hold, as in
-            "0-5: calm piano; 5-: full band" or [(0, 5, "calm piano"), (5, None, "full band")].
-        seed: of this clip's noise; the same request and seed give the same clip in any batch.
-        asked: what the controls shall follow, by the names of their options: those of `jasco generate` and of `all_options()`. A control's
-            `read` says what it takes besides what can be written on a command line, as arrays and waveforms. None is not asked for.
-            `during` says for which seconds they hold: `chords=0-6,melody=4-`, or {"chords": [(0, 6)]}; elsewhere they say nothing.
-
-    Raises:
-        UserError: no control has an option of such a name.
-    """
-
-    text: Prompt
-    seed: int
-
-    def __init__(self, text: Prompt = "", *, seed: int = 0, **asked: Any) -> None:
-        options = all_options()
-        if unknown := [name for name in asked if name not in options]:
-            raise UserError(f"a request has nothing called {unknown[0]!r}; it may have: {', '.join(['text', *options, 'seed'])}.")
-        if isinstance(text, str) and not is_unicode(text):  # what a shell hands over may be bytes of any kind
-            raise UserError(f"the text {text!r} is not UTF-8: write it in that encoding.")
-        super().__init__(text=text, **{name: asked.get(name, option.default) for name, option in options.items()}, seed=seed)
-
-
-@dataclass
-class Clip:
-    """One generated clip.
-
-    Attributes:
-        audio: [1, S] at `sample_rate`, as the codec gave it (not loudness-normalised); kept stretches are the recording itself.
-        asked: raw conditions by name, [T] or [T, C] each; only those that were given, null outside of `during`.
-        during: frames in which a condition holds by its control's name, [T] each; those that are not here hold throughout.
-        changes: the chords as they were read.
-        notes: what was done to the request on the way (spellings mapped, loops repeated).
-        evaluations: times the network was evaluated.
-        recording: what was read to lay over the clip (`paint`), [1, S].
-    """
-
-    audio: Tensor
-    sample_rate: int
-    latents: Tensor
-    request: Request
-    asked: dict[str, np.ndarray]
-    changes: list[ChordChange] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    evaluations: int = 0
-    recording: Tensor | None = None
-    during: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def part(self, adherence: Adherence) -> Part | None:
-        """The frames in which the clip was to follow what an adherence measures, by all controls that ask for it; None is all of them."""
-        masks = [mask for name, mask in self.during.items() if CONTROLS[name].adherence is adherence]
-        return Part.of(np.logical_and.reduce(masks)) if masks else None
 
 
 def _noise(seeds: Sequence[int], frames: int, channels: int) -> Tensor:
@@ -219,6 +158,7 @@ class Jasco:
         Raises:
             UserError: a control that the model lacks, or one that cannot be read.
         """
+        check_whole(vars(request))
         clip = Clip(torch.zeros(1, 0), self.codec.sample_rate, torch.zeros(0), request, {})
         spans, told = read_prompt(request.text, frames, self.codec.frame_rate)
         clip.notes += [*told, *self.text_encoder.remarks(spans), *contradictions(request.text, vars(request))]
@@ -229,7 +169,7 @@ class Jasco:
             if asked[kind.option.name] is not None and kind.option.name not in self.accepts and not shared:
                 raise lacking(kind.name, self.model.controls.names)
             kind.check(asked)
-        used = {DURING.name}
+        used = {option.name for option in WHOLE}
         options = list(dict.fromkeys(kind.option.name for kind in CONTROLS.values()))
         asking = [name for name in options if name in self.accepts and getattr(request, name) is not None]
         written = getattr(request, DURING.name)
@@ -249,6 +189,10 @@ class Jasco:
         if idle := [name for name, option in all_options().items() if name not in used and _said(request, option)]:
             clip.notes.append(f"nothing in this model follows {' and '.join(idle)} here: {_followers(idle)}")
         clip.notes += [said(during, asking, grid.frame_rate)] if during else []
+        if getattr(request, VARY.name) is not None:
+            if self.compat:
+                raise UserError("audiocraft has no variations: leave out compat='audiocraft', or what is to be varied.")
+            clip.source = read_source(vars(request), grid, clip.notes)
         if frames > grid.learnt and Painting.name not in self.model.controls:
             learnt = f"{self.model.config.seconds:g} s that the model has learnt"
             clip.notes.append(f"made in one piece beyond the {learnt}; with the control 'painting' it could go on")
@@ -279,17 +223,23 @@ class Jasco:
         progress: Progress | None = None,
         frames: int | None = None,
         check: Callable[[], None] | None = None,
+        sources: Tensor | None = None,
+        variation: float = 1.0,
     ) -> tuple[Tensor, int]:
         """Latents [B, T, C] in the codec's scale, and the number of network evaluations (of the item that took most).
 
         What the control `painting` keeps comes back as it is. With that control, clips longer than those of the training are made window by
         window (`plan_windows`); without it, in one piece. `frames` is needed by a model without local controls alone; otherwise the
-        conditions tell it. `check` is called before every evaluation; what it raises ends the work.
+        conditions tell it. `check` is called before every evaluation; what it raises ends the work. `sources` are normalised latents
+        [B, T, C] to start from, as far on the way to noise as `variation` says.
         """
         terms = parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
         frames = next((raw.shape[1] for raw in conditions.local.values()), frames or self.frames(self.model.config.seconds))
         draw = self.compat.noise if self.compat else _noise
-        noise = draw(seeds, frames, self.model.config.latent_dim).to(self.device)
+        if sources is None:
+            noise, start = draw(seeds, frames, self.model.config.latent_dim).to(self.device), 0.0
+        else:
+            noise, start = begin(sources.to(self.device), variation, seeds, self.model.path)
 
         def flow(seen: Conditions, noise: Tensor, progress: Progress | None) -> Solution:
             def field_of(items: slice) -> Field:
@@ -303,10 +253,10 @@ class Jasco:
 
                 return guided_velocity(evaluated, terms, noise.device)
 
-            integrate = self.compat.solve if self.compat else solve
+            integrate = self.compat.solve if self.compat else partial(solve, start=start)
             solution = integrate(field_of, noise, solver or SolverConfig(), progress, self.model.path, self.model.config.times)
             limit = self.model.config.latent_limit
-            return solution if limit is None else replace(solution, latents=solution.latents.clamp(max=limit))
+            return solution if limit is None or not solution.evaluations else replace(solution, latents=solution.latents.clamp(max=limit))
 
         if Painting.name in self.model.controls:
             solution = paint(conditions, noise, self.frames(self.model.config.seconds), flow, progress)
@@ -328,7 +278,7 @@ class Jasco:
 
         Args:
             requests: a clip depends on its own request and seed alone.
-            seconds: length of the clips; None is the length that the model was trained on.
+            seconds: length of the clips; None is that of the recording that they vary, else the one that the model was trained on.
             guidance: weighted sets of conditions, as in `all=1.5 text=0.5`; None is the checkpoint's own default.
             solver: method, steps, tolerance.
             progress: told the share that is done.
@@ -352,17 +302,26 @@ class Jasco:
     ) -> Iterator[Clip]:
         """The same, each clip as soon as it is made; all requests are read first."""
         requests = [requests] if isinstance(requests, Request) else list(requests)
-        frames = self.frames(self.model.config.seconds if seconds is None else seconds)
+        frames = self.frames(self._seconds(requests, seconds))
         terms = parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
         clips = self._read_all(requests, frames)
         learnt = self.frames(self.model.config.seconds)
         painting = Painting.name in self.model.controls
         if at_once is None:  # audiocraft draws the noise of a batch at once
             at_once = len(clips) if self.compat else clips_at_once(self.model, min(frames, learnt) if painting else frames, len(terms))
-        for start in range(0, len(clips), max(at_once, 1)):
-            part = clips[start : start + at_once]
-            share = part_of(progress, start / len(clips), len(part) / len(clips))
+        made = 0
+        for part in in_batches(clips, at_once, lambda clip: None if clip.source is None else clip.request.variation):
+            share = part_of(progress, made / len(clips), len(part) / len(clips))
             yield from self._make(part, frames, guidance, solver, share, check)
+            made += len(part)
+
+    def _seconds(self, requests: Sequence[Request], seconds: float | None) -> float:
+        """Length of all of them."""
+        learnt, rate = self.model.config.seconds, self.codec.sample_rate
+        lengths = list(dict.fromkeys(clip_seconds(vars(request), seconds, learnt, rate) for request in requests))
+        if len(lengths) > 1:
+            raise UserError(f"clips that are made together are equally long, and these are {lengths[0]:g} and {lengths[1]:g} s: say which.")
+        return lengths[0] if lengths else learnt
 
     def _read_all(self, requests: Sequence[Request], frames: int) -> list[Clip]:
         """`read`, once for all that ask for the same but for the seed."""
@@ -387,7 +346,9 @@ class Jasco:
     ) -> Iterator[Clip]:
         """One batch; a clip is decoded when it is asked for."""
         conditions = self.conditions([clip.request.text for clip in clips], [clip.asked for clip in clips], frames)
-        latents, evaluations = self.sample(conditions, [clip.request.seed for clip in clips], guidance, solver, progress, frames, check)
+        seeds, sources = [clip.request.seed for clip in clips], [clip.source for clip in clips if clip.source is not None]
+        start = (torch.stack(sources), clips[0].request.variation) if sources else ()
+        latents, evaluations = self.sample(conditions, seeds, guidance, solver, progress, frames, check, *start)
         for clip, item in zip(clips, latents, strict=True):
             audio = self.decode(item[None])[0]
             if clip.recording is not None:

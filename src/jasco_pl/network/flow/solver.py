@@ -18,6 +18,7 @@ Field = Callable[[Tensor, Tensor], Tensor]
 Progress = Callable[[float], None]
 """Called with the share of the work that is done, rising to 1."""
 
+_ALIKE = 1e-6  # times that are one: a step between them would be paid for nothing
 END = 1.0 - 1e-5  # the path's own sigma_min keeps the adaptive solver off t = 1
 
 
@@ -36,6 +37,7 @@ def solve(
     progress: Progress | None = None,
     path: Path | None = None,
     fitted: Sequence[float] | None = None,
+    start: float = 0.0,
 ) -> Solution:
     """Integrate a velocity field from `noise` [B, T, C].
 
@@ -44,11 +46,12 @@ def solve(
 
     Args:
         field_of: from a slice of the batch to the field (z, t) -> the network's (guided) output for those items.
-        noise: [B, T, C] at t = 0.
+        noise: [B, T, C] at t = 0, or a point of the path at `start`.
         config: method, steps, tolerance.
         progress: told the share that is done.
         path: what the network was trained on; None is the optimal-transport path, whose velocity is the output itself.
         fitted: the model's `ModelConfig.times`, for a configuration that takes them.
+        start: where on the path it begins, from 0 to 1; of the steps those that lie behind it are taken, the first one in part.
 
     Raises:
         UserError: dopri5 cannot keep the tolerance, because it is too small for single precision or the field is not finite; DDIM for a
@@ -56,29 +59,32 @@ def solve(
     """
     path = path or OptimalTransportPath()
     config = config.resolved(path)
+    if start >= END:
+        if progress is not None:
+            progress(1.0)
+        return Solution(noise, 0)
 
     def velocity_of(items: slice) -> Field:
         output = field_of(items)
         return lambda z, t: path.speed * output(z, t)
 
     if config.method == "dopri5":
-        return _adaptive(velocity_of, noise, config, progress)
+        return _adaptive(velocity_of, noise, config, progress, start)
+    times = remaining(step_times(config.steps, fitted if config.times == "fitted" and config.method != "ddim" else None), start)
     if config.method == "ddim":
-        return _ddim(field_of(slice(None)), noise, config, progress, path.speed)
-    times = step_times(config.steps, fitted if config.times == "fitted" else None)
+        return _ddim(field_of(slice(None)), noise, times, progress, path.speed)
     return _fixed(velocity_of(slice(None)), noise, config.method, times, progress)
 
 
-def _ddim(field: Field, noise: Tensor, config: SolverConfig, progress: Progress | None, speed: float) -> Solution:
+def _ddim(field: Field, noise: Tensor, times: Sequence[float], progress: Progress | None, speed: float) -> Solution:
     """DDIM without noise, in its angular form (Salimans and Ho 2022, appendix D): hold the predicted data and noise, move on the circle."""
-    z, step = noise, 1.0 / config.steps
-    times = torch.tensor(step_times(config.steps)[:-1], device=z.device, dtype=torch.float32)
-    for index, t in enumerate(times):
-        output = field(z, t)
-        z = math.cos(step * speed) * z + math.sin(step * speed) * output
+    z, places = noise, torch.tensor(times, device=noise.device, dtype=torch.float32)
+    for index, (start, end) in enumerate(itertools.pairwise(times)):
+        output, angle = field(z, places[index]), (end - start) * speed
+        z = math.cos(angle) * z + math.sin(angle) * output
         if progress is not None:
-            progress((index + 1) / config.steps)
-    return Solution(z, config.steps)
+            progress((index + 1) / (len(times) - 1))
+    return Solution(z, len(times) - 1)
 
 
 def step_times(steps: int, fitted: Sequence[float] | None = None) -> list[float]:
@@ -90,6 +96,11 @@ def step_times(steps: int, fitted: Sequence[float] | None = None) -> list[float]
     last = len(fitted) - 1
     parts = [(min(int(place * last), last - 1), place * last) for place in even]
     return [fitted[part] + (place - part) * (fitted[part + 1] - fitted[part]) for part, place in parts]
+
+
+def remaining(times: Sequence[float], start: float) -> list[float]:
+    """Of times that rise to 1 those that are left where the path begins at `start`, and that itself."""
+    return [start, *(time for time in times if time > start + _ALIKE)]
 
 
 def _fixed(field: Field, noise: Tensor, method: str, times: Sequence[float], progress: Progress | None) -> Solution:
@@ -108,12 +119,12 @@ def _fixed(field: Field, noise: Tensor, method: str, times: Sequence[float], pro
     return Solution(z, (len(times) - 1) * (1 if method == "euler" else 2))
 
 
-def _adaptive(field_of: Callable[[slice], Field], noise: Tensor, config: SolverConfig, progress: Progress | None) -> Solution:
+def _adaptive(field_of: Callable[[slice], Field], noise: Tensor, config: SolverConfig, progress: Progress | None, start: float) -> Solution:
     import torchdiffeq  # here: no other method needs it
 
     latents, most, done = [], 0, 0.0
     items = noise.shape[0]
-    span = torch.tensor([0.0, END], device=noise.device, dtype=torch.float32)
+    span = torch.tensor([start, END], device=noise.device, dtype=torch.float32)
     # a step must end at END: otherwise the last one goes beyond t = 1, where the network has learnt nothing, and is interpolated back
     options = {"step_t": span[1:], "dtype": torch.float32 if noise.device.type == "mps" else torch.float64}  # MPS has no doubles
     for index in range(items):
@@ -123,13 +134,13 @@ def _adaptive(field_of: Callable[[slice], Field], noise: Tensor, config: SolverC
             nonlocal count, done
             count += 1
             if progress is not None:
-                done = max(done, (index + float(t)) / items)  # a step that is refused goes back in t
+                done = max(done, (index + (float(t) - start) / (END - start)) / items)  # a step that is refused goes back in t
                 progress(done)
             return item_field(z, t.float())
 
-        start, tolerance = noise[index : index + 1], config.tolerance
+        point, tolerance = noise[index : index + 1], config.tolerance
         try:
-            path = torchdiffeq.odeint(counted, start, span, method="dopri5", rtol=tolerance, atol=tolerance, options=options)
+            path = torchdiffeq.odeint(counted, point, span, method="dopri5", rtol=tolerance, atol=tolerance, options=options)
         except AssertionError as error:  # how torchdiffeq says that its step shrank to nothing
             raise UserError(f"dopri5 cannot keep tolerance {tolerance:g} ({error}); a larger one or a fixed-step solver may do.") from error
         latents.append(path[-1])
