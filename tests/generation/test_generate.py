@@ -474,7 +474,7 @@ def test_a_single_clip_may_name_its_file(painter: Jasco, tmp_path: Path, capsys:
     assert read_audio(tmp_path / "new" / "song.flac", RATE).abs().max() > 0
     assert main([*common, "-o", str(tmp_path / "songs.wav"), "-n", "2"]) == 2
     assert "-n asks for 2 clips: name a folder" in capsys.readouterr().err
-    assert main([*common, "-o", str(tmp_path / "song.mp3")]) == 2
+    assert main([*common, "-o", str(tmp_path / "song.m4a")]) == 2
     assert "must end in one of .wav, .flac, .ogg, .mp3" in capsys.readouterr().err
     assert not list(tmp_path.glob("song*"))
 
