@@ -43,7 +43,9 @@ def seconds_of(make: Make, learnt: float) -> float:
 def solver_of(make: Make, fitted: bool) -> SolverConfig:
     """The quality's, for models with or without fitted times, or what is said in its place."""
     usual = SolverConfig.of(make.quality, fitted)
-    return replace(usual, method=make.solver or usual.method, steps=make.steps or usual.steps, tolerance=make.tolerance or usual.tolerance)
+    said = {"method": make.solver, "steps": make.steps, "tolerance": make.tolerance}
+    said = {name: value for name, value in said.items() if value}
+    return replace(usual, **said, student=False) if said else usual
 
 
 def guidance_of(make: Make, controls: Sequence[str], default: str) -> str | None:

@@ -55,6 +55,8 @@ def arguments(args: argparse.Namespace, defaults: Mapping[str, Any]) -> tuple[ar
     made = _asked(told, args.again)
     made |= {name: solver.get(name, defaults[name]) for name in ("steps", "tolerance", "times")}
     made |= {"solver": solver.get("method", defaults["solver"]), "precision": told["precision"], "compat": told.get("compat")}
+    if solver.get("student"):  # whose steps are its own
+        made |= {"quality": "fast", **{name: defaults[name] for name in ("solver", "steps", "tolerance", "times")}}
     _check_types(made)
     return argparse.Namespace(**{**vars(args), **made, "count": 1}), told
 

@@ -30,6 +30,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -44,8 +45,11 @@ from jasco_pl.evaluation.settings import Finished, Settings
 from jasco_pl.generation.outline import DEFAULT_CHECKPOINT
 from jasco_pl.interop.hub import checkpoint_folder
 from jasco_pl.network.flow.config import Method, SolverConfig, Times
+from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.flow.path import make_path
 from jasco_pl.network.model import read_config
+from jasco_pl.network.student import single_weight
+from jasco_pl.network.student_file import read_student
 from jasco_pl.system.device import Precision, pick_device, pick_dtype, precision_name
 from jasco_pl.system.errors import UserError
 
@@ -79,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     matrix.add_argument("--steps", action="append", type=int, help=f"steps of the fixed-step solvers (default {default.steps})")
     matrix.add_argument("--times", action="append", choices=get_args(Times), help=f"where they lie (default {default.times})")
     matrix.add_argument("--tolerance", type=float, default=default.tolerance, help="of dopri5 (default %(default)s)")
+    matrix.add_argument("--student", action="store_true", help="also each checkpoint's student, in its own steps, under each guidance")
     how = parser.add_argument_group("how")
     how.add_argument(
         "--salience", metavar="FILE", help="weights of deep salience, 7 CPU seconds a clip (default: where they may lie; none)"
@@ -154,4 +159,20 @@ def settings_of(args: argparse.Namespace, device: torch.device) -> list[Settings
             if resolved.method == "dopri5":  # which has no steps
                 resolved = SolverConfig("dopri5", tolerance=args.tolerance)
             found[Settings(folder, guidance, resolved, args.seconds, args.seed, precision)] = None
+        for guidance in guidances if args.student else []:
+            found[Settings(folder, guidance, student_solver(folder, guidance), args.seconds, args.seed, precision)] = None
     return list(found)
+
+
+def student_solver(folder: str, guidance: str) -> SolverConfig:
+    """How the student of a checkpoint is sampled.
+
+    Raises:
+        UserError: it has none, or one that does not know the guidance.
+    """
+    student, controls = read_student(folder), read_config(Path(folder)).controls
+    weight = single_weight(parse_guidance(guidance, controls), controls)
+    if weight is None or not student.knows(weight):
+        least, most = student.weights
+        raise UserError(f"--student: the student in {folder!r} knows all=W alone, with W from {least:g} to {most:g}, not {guidance!r}.")
+    return replace(student.solver, student=True)

@@ -7,6 +7,8 @@ stages of one training, or trainings that began at the same weights:
 
 jasco export kept/step=11200.ckpt runs/mini/checkpoints/last.ckpt -o checkpoints/jasco-mini --dtype float16
 
+Of a distillation (conf/distill.yaml) the folder holds the teacher as it was and its student, which `--quality fast` then takes.
+
 A checkpoint of a training with --trainer.strategy fsdp is a folder of shards; it becomes one file all the same, on one process.
 """
 
@@ -19,6 +21,7 @@ import torch
 
 from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.model import JascoModel
+from jasco_pl.network.student_file import save_student
 from jasco_pl.system.errors import UserError
 from jasco_pl.training.checkpoint_io import load_checkpoint
 
@@ -63,5 +66,7 @@ def run(args: argparse.Namespace) -> int:
         parse_guidance(args.guidance, model.controls.names)
         model.config.guidance = args.guidance
     model.save_pretrained(args.out, getattr(torch, args.dtype))
+    if model.config.student is not None:
+        save_student(model, args.out)
     print(f"wrote {args.out}")
     return 0

@@ -109,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quality",
         choices=get_args(Quality),
         help="in place of solver and steps: 8, 12 or 64 evaluations of the network on steps that were fitted to the model; "
-        "12, 20 or 128 where none were (docs/performance.md)",
+        "12, 20 or 128 where none were; fast takes the checkpoint's student where it has one (docs/performance.md)",
     )
     add_sampling_arguments(how)
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default %(default)s: the NVIDIA GPU where there is one)")
@@ -225,7 +225,7 @@ def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[st
         "during": {name: [[a / rate, b / rate] for a, b in runs(mask)] for name, mask in clip.during.items()},
         "chords_read": [[change.label, round(change.start, 4)] for change in clip.changes],
         "guidance": guidance_text(args) or jasco.model.config.guidance,
-        "solver": asdict(solver_for(args, jasco).resolved(jasco.model.path)),
+        "solver": asdict(jasco.sampler(guidance_text(args), solver_for(args, jasco)).solver),
         "evaluations": clip.evaluations,
         "sample_rate": clip.sample_rate,
         "seconds": round(clip.audio.shape[-1] / clip.sample_rate, 6),

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     with TemporaryDirectory() as temporary:
         whole = Path(temporary) / args.repository.rpartition("/")[2]
         inside = load_codec(codec) if Path(codec).is_dir() else None  # one of the Hub stays there
-        save_whole(model, inside, whole, read_card(folder), getattr(torch, args.dtype))
+        save_whole(model, inside, whole, read_card(folder), getattr(torch, args.dtype), folder)
         if args.eval:
             command = shlex.join(["jasco", "push", args.checkpoint, args.repository, "--eval", args.eval])
             refresh(whole / CARD, {"figures": figures}, command)

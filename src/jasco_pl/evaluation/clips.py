@@ -29,7 +29,6 @@ from jasco_pl.evaluation.settings import CEILING, CROSSED, FORM, OTHER_AUDIO, RE
 from jasco_pl.extract.heard import Heard, Part
 from jasco_pl.generation.jasco import Jasco, Request
 from jasco_pl.generation.painting import splice
-from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.model import read_config
 from jasco_pl.notation.timed_text import Passage, Prompt, written
 from jasco_pl.system.device import Precision
@@ -180,7 +179,7 @@ def _generate(task: Task, references: Sequence[Reference]) -> list[dict[str, Any
         latents, evaluations = jasco.sample(conditions, seeds, settings.guidance, settings.solver, frames=frames)
         audios = list(jasco.decode(latents))
         seconds = (time.perf_counter() - started) / len(references)
-        branches = len(parse_guidance(settings.guidance, jasco.model.controls.names))
+        branches = len(jasco.sampler(settings.guidance, settings.solver).terms)
         costs = [{"real_time_factor": seconds / settings.seconds, "evaluations": evaluations * branches} for _ in references]
         if Painting.name in task.given:
             kept = [~np.isnan(item[Painting.name]).any(axis=1) for item in asked]

@@ -54,6 +54,8 @@ class Settings:
             del given["precision"]
         if self.solver.times == "uniform":  # likewise
             del given["solver"]["times"]
+        if not self.solver.student:  # likewise
+            del given["solver"]["student"]
         digest = hashlib.blake2b(json.dumps(given, sort_keys=True).encode(), digest_size=4)
         folder = Path(self.checkpoint)
         for part in (folder, Path(locate(read_config(folder).codec, folder))):  # nothing is hashed of a codec from the Hub but its name
@@ -63,7 +65,9 @@ class Settings:
 
     @property
     def solver_name(self) -> str:
-        """`midpoint 10`, `midpoint 6, fitted`, or `dopri5 1e-05`."""
+        """`midpoint 10`, `midpoint 6, fitted`, `dopri5 1e-05`, or `student, euler 8`."""
+        if self.solver.student:
+            return f"student, {self.solver.method} {self.solver.steps}"
         if self.solver.method == "dopri5":
             return f"{self.solver.method} {self.solver.tolerance:g}"
         return f"{self.solver.method} {self.solver.steps}" + (", fitted" if self.solver.times == "fitted" else "")

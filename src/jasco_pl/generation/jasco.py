@@ -24,6 +24,7 @@ from jasco_pl.generation.batches import clips_at_once, in_batches, part_of
 from jasco_pl.generation.outline import DEFAULT_CHECKPOINT, lacking, whole_frames
 from jasco_pl.generation.painting import paint, splice
 from jasco_pl.generation.request import Clip, Request
+from jasco_pl.generation.sampler import Sampler, Student
 from jasco_pl.generation.variation import begin, read_source
 from jasco_pl.generation.velocity import Velocity
 from jasco_pl.generation.whole import check_whole, clip_seconds
@@ -69,6 +70,7 @@ class Jasco:
         graphs: evaluate the network through CUDA graphs (`Velocity`).
         compat: "audiocraft" makes clips as audiocraft does, its defects included; for models that were imported from there.
         card: text of the model card, for `save_pretrained`.
+        folder: of the checkpoint, in which its student may lie.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Jasco:
         graphs: bool = False,
         compat: Compat | None = None,
         card: str | None = None,
+        folder: str | Path | None = None,
     ) -> None:
         if codec.dim != model.config.latent_dim:
             raise UserError(f"the codec has {codec.dim} channels, the model wants {model.config.latent_dim}.")
@@ -90,6 +93,8 @@ class Jasco:
             )
         self.model, self.codec, self.text_encoder = model.eval(), codec.eval(), text_encoder
         self.velocity, self.card = Velocity(self.model, graphs), card
+        self._folder = folder
+        self.student = None if folder is None else Student.find(folder, self.model, graphs)
         self.compat = Audiocraft(self.model, self.codec) if check_compat(compat) else None
 
     @classmethod
@@ -121,7 +126,7 @@ class Jasco:
         model = JascoModel.from_pretrained(folder).to(device).cast(dtype)
         codec = load_codec(model.config.codec, beside=folder).to(device)
         encoder = TextEncoder(model.config.text_encoder, device)
-        return cls(model, codec, encoder, graphs=device.type == "cuda", compat=compat, card=read_card(folder))
+        return cls(model, codec, encoder, graphs=device.type == "cuda", compat=compat, card=read_card(folder), folder=folder)
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Write a folder for `from_pretrained`: config.json, model.safetensors, the codec in `codec/`, and the model card.
@@ -131,7 +136,7 @@ class Jasco:
         Raises:
             UserError: it cannot be written.
         """
-        save_whole(self.model, self.codec, folder, self.card, dtype)
+        save_whole(self.model, self.codec, folder, self.card, dtype, self._folder)
 
     def push_to_hub(self, repository: str, private: bool | None = None, dtype: torch.dtype = torch.float32) -> str:
         """Publish what `save_pretrained` writes in a repository on the Hub, such as `someone/model`; its address.
@@ -140,8 +145,13 @@ class Jasco:
             UserError: there is no token that may write there, or the Hub cannot be reached.
         """
         with TemporaryDirectory() as folder:
-            save_whole(self.model, self.codec, Path(folder) / repository.rpartition("/")[2], self.card, dtype)
+            save_whole(self.model, self.codec, Path(folder) / repository.rpartition("/")[2], self.card, dtype, self._folder)
             return publish(Path(folder) / repository.rpartition("/")[2], repository, private)
+
+    def sampler(self, guidance: str | None = None, solver: SolverConfig | None = None) -> Sampler:
+        """What makes clips under a guidance, by default the checkpoint's own: the model, or its student."""
+        terms = parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
+        return Sampler.of(self.velocity, self.student, terms, solver or SolverConfig(), whole=self.compat is not None)
 
     @property
     def device(self) -> torch.device:
@@ -233,7 +243,7 @@ class Jasco:
         conditions tell it. `check` is called before every evaluation; what it raises ends the work. `sources` are normalised latents
         [B, T, C] to start from, as far on the way to noise as `variation` says.
         """
-        terms = parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
+        sampler = self.sampler(guidance, solver)
         frames = next((raw.shape[1] for raw in conditions.local.values()), frames or self.frames(self.model.config.seconds))
         draw = self.compat.noise if self.compat else _noise
         if sources is None:
@@ -244,17 +254,20 @@ class Jasco:
         def flow(seen: Conditions, noise: Tensor, progress: Progress | None) -> Solution:
             def field_of(items: slice) -> Field:
                 only = self.compat.only if self.compat else None
-                velocity = self.velocity.under(self.model.context(seen.items(items), terms, noise.shape[1], only))
+                asked = seen.items(items)
+                weight = None if sampler.weight is None else torch.full((len(asked.text),), sampler.weight, device=noise.device)
+                context = sampler.velocity.model.context(asked, sampler.terms, noise.shape[1], only, weight)
+                velocity = sampler.velocity.under(context)
 
                 def evaluated(z: Tensor, t: Tensor, count: int) -> Tensor:
                     if check is not None:
                         check()
                     return velocity(z, t)
 
-                return guided_velocity(evaluated, terms, noise.device)
+                return guided_velocity(evaluated, sampler.terms, noise.device)
 
             integrate = self.compat.solve if self.compat else partial(solve, start=start)
-            solution = integrate(field_of, noise, solver or SolverConfig(), progress, self.model.path, self.model.config.times)
+            solution = integrate(field_of, noise, sampler.solver, progress, self.model.path, sampler.times)
             limit = self.model.config.latent_limit
             return solution if limit is None or not solution.evaluations else replace(solution, latents=solution.latents.clamp(max=limit))
 
@@ -303,12 +316,15 @@ class Jasco:
         """The same, each clip as soon as it is made; all requests are read first."""
         requests = [requests] if isinstance(requests, Request) else list(requests)
         frames = self.frames(self._seconds(requests, seconds))
-        terms = parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
+        sampler = self.sampler(guidance, solver)
         clips = self._read_all(requests, frames)
+        for clip in clips:
+            clip.notes += [] if sampler.note is None else [sampler.note]
         learnt = self.frames(self.model.config.seconds)
         painting = Painting.name in self.model.controls
         if at_once is None:  # audiocraft draws the noise of a batch at once
-            at_once = len(clips) if self.compat else clips_at_once(self.model, min(frames, learnt) if painting else frames, len(terms))
+            window = min(frames, learnt) if painting else frames
+            at_once = len(clips) if self.compat else clips_at_once(self.model, window, len(sampler.terms))
         made = 0
         for part in in_batches(clips, at_once, lambda clip: None if clip.source is None else clip.request.variation):
             share = part_of(progress, made / len(clips), len(part) / len(clips))

@@ -14,11 +14,12 @@ from filelock import FileLock
 
 from jasco_pl.interop.released import CODEC_FILE, MODEL_FILE, is_released
 from jasco_pl.network.model import CONFIG_NAME
+from jasco_pl.network.student import CONFIG_FILE
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_folder, user_cache
 from jasco_pl.system.resources import is_hub_id, locate
 
-_FILES = [CONFIG_NAME, "*.safetensors", "README.md", "*/config.json", MODEL_FILE, CODEC_FILE]
+_FILES = [CONFIG_NAME, CONFIG_FILE, "*.safetensors", "README.md", "*/config.json", MODEL_FILE, CODEC_FILE]
 _CONVERSION = 1  # counts up when a conversion would write something else
 
 

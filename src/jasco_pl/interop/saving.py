@@ -10,6 +10,7 @@ import torch
 from jasco_pl.codec import Codec
 from jasco_pl.codec.embedded import is_band_codec
 from jasco_pl.network.model import JascoModel, read_config
+from jasco_pl.network.student_file import copy_student
 from jasco_pl.system.files import write_text
 
 CARD = "README.md"
@@ -23,9 +24,14 @@ def read_card(folder: str | Path) -> str | None:
 
 
 def save_whole(
-    model: JascoModel, codec: Codec | None, folder: str | Path, card: str | None = None, dtype: torch.dtype = torch.float32
+    model: JascoModel,
+    codec: Codec | None,
+    folder: str | Path,
+    card: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    student_in: str | Path | None = None,
 ) -> None:
-    """Write a model, its codec in the folder `codec` inside, and a card; each file whole or not at all.
+    """Write a model, its codec in the folder `codec` inside, its student, and a card; each file whole or not at all.
 
     Args:
         model: what is written.
@@ -33,6 +39,7 @@ def save_whole(
         folder: where to.
         card: what becomes of README.md; None: one with what the configuration says and places for figures, unless there is one.
         dtype: of the model's weights.
+        student_in: the folder that they come from, whose student, if there is one, comes along.
     """
     folder, config = Path(folder), model.config
     try:
@@ -42,6 +49,8 @@ def save_whole(
         model.save_pretrained(folder, dtype)
     finally:
         model.config = config
+    if student_in is not None:
+        copy_student(student_in, folder)
     if card is not None:
         write_text(folder / CARD, card)
     elif not (folder / CARD).exists():

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -16,6 +15,7 @@ from jasco_pl.controls import CONTROLS, Control
 from jasco_pl.controls.conditions import Conditions, ControlSet
 from jasco_pl.network.flow import path as flow
 from jasco_pl.network.flow.guidance import Term
+from jasco_pl.network.student import STUDENT_FILES, StudentConfig, add_student, check_times, is_student_weight
 from jasco_pl.network.text import OFFLINE_ENCODER
 from jasco_pl.network.transformer import Context, Transformer, TransformerConfig
 from jasco_pl.system.checksums import has_checksum, load_tensors, save_tensors
@@ -70,6 +70,8 @@ class ModelConfig:
     finds them); null: none were fitted."""
     guidance: str = "all=1.5 text=0.5"
     """Guidance when none is asked for; the default is the paper's best, a checkpoint may know better."""
+    student: StudentConfig | None = None
+    """What makes it the student of a model that is all the rest (`network.student`); null: it is no student."""
 
     def __post_init__(self) -> None:
         require("[1, 65536]", text_dim=self.text_dim, latent_dim=self.latent_dim)
@@ -77,9 +79,7 @@ class ModelConfig:
         require("(0, 1e4]", frame_rate=self.frame_rate, seconds=self.seconds)
         require("(0, 1e6]", control_gain=self.control_gain, latent_limit=self.latent_limit)
         if self.times is not None:
-            ascending = all(first < second for first, second in itertools.pairwise(self.times))
-            if len(self.times) < 2 or (self.times[0], self.times[-1]) != (0, 1) or not ascending:
-                raise UserError(f"times must ascend from 0 to 1, not {self.times}.")
+            check_times(self.times)
         if self.objective not in get_args(flow.Objective):
             raise UserError(f"the objective {self.objective!r} is unknown: {', '.join(get_args(flow.Objective))} are accepted.")
         if self.preconditioning and self.objective != "flow_matching":
@@ -127,6 +127,9 @@ class JascoModel(nn.Module):
         if self.transformer.branch is not None:  # the text-only network stays as it is; the copy and the controls learn
             self.transformer.requires_grad_(False)
             self.transformer.branch.requires_grad_(True)
+        if config.student is not None:
+            self.requires_grad_(False)
+            add_student(self.transformer, config.student)
         shape = (config.latent_dim,)
         self.register_buffer("latent_mean", torch.as_tensor(latent_mean, dtype=torch.float32).expand(shape).clone())
         self.register_buffer("latent_std", torch.as_tensor(latent_std, dtype=torch.float32).expand(shape).clone())
@@ -191,16 +194,17 @@ class JascoModel(nn.Module):
         terms: Sequence[Term],
         frames: int,
         only: Callable[[Conditions, frozenset[str]], Conditions] | None = None,
+        weight: Tensor | None = None,
     ) -> Context:
         """What the conditions say, for every term of the guidance, rows stacked along the batch: constant over a solver's steps.
 
-        `only` gives the batch as a term sees it, where that is not `ControlSet.only`.
+        `only` gives the batch as a term sees it, where that is not `ControlSet.only`; `weight` [rows] is a student's guidance.
         """
         rows = [(only or self.controls.only)(conditions, term.conditions) for term in terms]
         projected = torch.cat([self.controls(row) for row in rows]).expand(-1, frames, -1)
         text, mask = torch.cat([row.text for row in rows]), torch.cat([row.text_mask for row in rows])
         seen = [row.text_frames for row in rows if row.text_frames is not None]
-        return self.transformer.context(text, mask, frames, projected, torch.cat(seen) if seen else None)
+        return replace(self.transformer.context(text, mask, frames, projected, torch.cat(seen) if seen else None), weight=weight)
 
     def velocity(self, z: Tensor, t: Tensor, context: Context) -> Tensor:
         """`forward` with what `context` gave, in the type of z [B, T, C] whatever that of the weights."""
@@ -219,14 +223,21 @@ class JascoModel(nn.Module):
         return Conditions(local, torch.zeros(batch, 1, self.config.text_dim), torch.ones(batch, 1, dtype=torch.bool))
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
-        """Write config.json and model.safetensors, each whole or not at all."""
+        """Write config.json and model.safetensors, each whole or not at all; of a student its teacher (`student_file` writes the rest).
+
+        A student that lies in the folder is of other weights, and is taken away.
+        """
         folder = Path(folder)
         tensors = {
             name: tensor.to(dtype) if tensor.is_floating_point() and not name.startswith("latent_") else tensor
             for name, tensor in self.state_dict().items()
+            if not is_student_weight(name)
         }
+        for name in STUDENT_FILES:
+            (folder / name).unlink(missing_ok=True)
         save_tensors(folder / WEIGHTS_NAME, tensors)
-        write_json(folder / CONFIG_NAME, {"format": "jasco-pl/1", **asdict(self.config)})
+        config = {name: value for name, value in asdict(self.config).items() if name != "student"}
+        write_json(folder / CONFIG_NAME, {"format": "jasco-pl/1", **config})
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> JascoModel:
@@ -290,7 +301,10 @@ def check_state(tensors: Mapping[str, Tensor], model: nn.Module, path: str | Pat
             raise UserError(f"the weights {str(path)!r} belong to another configuration: {name} is {have}, the model wants {want}.")
 
 
-MAY_DIFFER = {"controls", "control_gain", "guidance", "times", "latent_limit", "codec", "seconds", "transformer", "injection", "dropout"}
+MAY_DIFFER = {
+    *("controls", "control_gain", "guidance", "times", "latent_limit", "codec", "seconds", "transformer", "injection", "dropout"),
+    "student",
+}
 
 
 @torch.no_grad()

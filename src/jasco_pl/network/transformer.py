@@ -177,6 +177,7 @@ class Context:
         bias: of self-attention, [1, H, N, keys], or None.
         controls: frames of the controls [B, T, channels], or None.
         heard: the memory's keys and values for every layer, those of the branch behind; None where each layer computes its own.
+        weight: of the guidance, [B], for a student (`network.student`); None: not asked for.
     """
 
     memory: Tensor
@@ -184,12 +185,14 @@ class Context:
     bias: Tensor | None
     controls: Tensor | None
     heard: tuple[KeysAndValues, ...] | None = None
+    weight: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Context:
         """The same with every tensor changed."""
-        memory_bias, bias, controls = (None if it is None else change(it) for it in (self.memory_bias, self.bias, self.controls))
+        rest = (self.memory_bias, self.bias, self.controls, self.weight)
+        memory_bias, bias, controls, weight = (None if it is None else change(it) for it in rest)
         heard = None if self.heard is None else tuple((change(key), change(value)) for key, value in self.heard)
-        return Context(change(self.memory), memory_bias, bias, controls, heard)
+        return Context(change(self.memory), memory_bias, bias, controls, heard, weight)
 
     def tensors(self) -> list[Tensor]:
         """All of them, in an order that `map` keeps."""
@@ -217,6 +220,7 @@ class Transformer(nn.Module):
         self.text_projection = nn.Linear(text_dim, width)
         self.time_embedding = TimeEmbedding(width, config.time_scale, config.time_features, 4 * config.time_features)
         self.time_modulation = nn.Linear(width, 6 * width) if config.time == "adaptive_norm" else None
+        self.guidance: nn.Module | None = None  # of a student: guidance weight [B] -> [B, width]
         self.positions = (
             ConvolutionalPositions(width, config.convolution_kernel, config.convolution_groups)
             if config.positions == "convolution"
@@ -342,6 +346,8 @@ class Transformer(nn.Module):
         else:
             x = x + sinusoid(torch.arange(x.shape[1], device=x.device), self.config.width).to(x.dtype)
         memory, time, modulation = context.memory, self.time_embedding(t), None
+        if self.guidance is not None and context.weight is not None:
+            time = time + self.guidance(context.weight)
         if self.time_modulation is None:
             memory = memory + time[:, None]
         else:

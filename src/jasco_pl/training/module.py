@@ -28,6 +28,7 @@ from jasco_pl.system.errors import UserError
 from jasco_pl.system.intervals import require
 from jasco_pl.system.seeding import stable_hash
 from jasco_pl.training.checkpoint_io import network_weights
+from jasco_pl.training.distill import Distillation, DistillConfig, check_distillation
 from jasco_pl.training.ema import WeightAverage
 from jasco_pl.training.guard import GradientGuard, listed
 from jasco_pl.training.only import train_only
@@ -57,6 +58,7 @@ class JascoModule(lightning.LightningModule):
         start_from: folder of a checkpoint whose weights training begins with: of the same controls or others, or of none, which
             zero_convolution needs.
         train_only: controls that alone are trained, of a model that otherwise stays bit for bit what `start_from` names.
+        distill: teach a student of what `start_from` names (`config.student`), which stays as it is, too (conf/distill.yaml).
         compile: compile the layers by torch.compile while training: the first steps take a minute. Dropout in the network draws otherwise.
         checkpointing: keep only what enters each layer and compute the rest again in the backward pass: less memory, a third more work.
         graph: take every optimiser step as one function of its batch, on a GPU as one CUDA graph: auto, where there is a GPU and nothing
@@ -80,6 +82,7 @@ class JascoModule(lightning.LightningModule):
         ema_decay: float = 0.999,
         start_from: str | None = None,
         train_only: Sequence[str] = (),
+        distill: DistillConfig | None = None,
         compile: bool = False,
         checkpointing: bool = False,
         graph: Literal["auto"] | bool = "auto",
@@ -95,7 +98,10 @@ class JascoModule(lightning.LightningModule):
         parse_guidance(config.guidance, config.controls)
         if train_only and start_from is None:
             raise UserError("model.train_only leaves all else as it is: name what it is by model.start_from.")
+        if distill is not None or config.student is not None:
+            check_distillation(config, start_from, distill)
         self.config, self.weighting, self.start_from, self.train_only = config, weighting, start_from, train_only
+        self.distill, self.distillation = distill, cast(Distillation | None, None)
         self.compiled, self.checkpointing, self.fused, self.matmul_precision = compile, checkpointing, fused, matmul_precision
         self.condition_dropout = ConditionDropout.of_the_paper(list(config.controls)) if dropout is None else dropout
         self.condition_dropout.check(["text", *config.controls])
@@ -145,6 +151,8 @@ class JascoModule(lightning.LightningModule):
         conditions = self.conditions(batch, latents)
         if dropout is not None:
             conditions = self.model.controls.keep(conditions, dropout.draw(["text", *self.model.controls.names], keys, batch["mask"]))
+        if self.distillation is not None:
+            return self.distillation.losses(self.model, self.path, latents, noise, conditions, keys, batch["mask"])
         predicted = self.model(self.path.point(noise, latents, t), t, conditions)
         return flow_matching_loss(predicted, self.path.target(noise, latents, t), batch["mask"]), t
 
@@ -218,6 +226,8 @@ class JascoModule(lightning.LightningModule):
         Raises:
             UserError: the checkpoint is missing or does not fit; zero_convolution without one.
         """
+        if self.distill is not None and self.start_from is not None:
+            self.distillation = Distillation(self.distill, self.config, checkpoint_folder(self.start_from))
         if stage != "fit":
             return
         if self.start_from is not None:
@@ -230,8 +240,8 @@ class JascoModule(lightning.LightningModule):
     def configure_model(self) -> None:
         """Compile and checkpoint as asked; spread the weights over the processes where the strategy does so."""
         self.model.transformer.speed_up(self.compiled, self.checkpointing)
-        if self.device_mesh is not None and self.train_only:
-            raise UserError("model.train_only does not go with sharded weights: leave out the strategy, or take ddp.")
+        if self.device_mesh is not None and (self.train_only or self.distill is not None):
+            raise UserError("model.train_only and model.distill do not go with sharded weights: leave out the strategy, or take ddp.")
         if self.device_mesh is not None and not is_sharded(self.model):
             shard(self.model, self.device_mesh["data_parallel"], self.device)
 
@@ -251,7 +261,9 @@ class JascoModule(lightning.LightningModule):
     @property
     def wants_graph(self) -> bool:
         """Whether steps are to be taken whole, if nothing forbids it."""
-        return not self.train_only and (self.graph is True or (self.graph == "auto" and self.device.type == "cuda"))
+        return (
+            not self.train_only and self.distill is None and (self.graph is True or (self.graph == "auto" and self.device.type == "cuda"))
+        )
 
     @property
     def captures(self) -> bool:

@@ -32,6 +32,9 @@ class SolverConfig:
     times: Times = "uniform"
     """Where the steps of euler, midpoint and heun lie: equally long, or as they were fitted to the model (`ModelConfig.times`), which one
     without such times has equally long too."""
+    student: bool = False
+    """Take the checkpoint's student, its own steps and one row of guidance, where it has one and the guidance is `all=w` alone: all else
+    here is for where it does not."""
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
@@ -48,7 +51,7 @@ class SolverConfig:
         """What a quality stands for, by the model's own sampler, for models with or without fitted times (docs/performance.md)."""
         if quality not in QUALITIES:
             raise UserError(f"the quality {quality!r} is unknown: {', '.join(QUALITIES)} are accepted.")
-        return cls(steps=QUALITIES[quality][0 if fitted else 1], times="fitted")
+        return cls(steps=QUALITIES[quality][0 if fitted else 1], times="fitted", student=quality == "fast")
 
     def resolved(self, path: Path) -> SolverConfig:
         """The same with "auto" replaced by the path's own sampler.

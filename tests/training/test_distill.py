@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
+from jasco_pl.network.model import JascoModel
+from jasco_pl.network.student import StudentConfig, is_student_weight
+from jasco_pl.system.errors import UserError
+from jasco_pl.training.distill import DistillConfig
+
+TIMES = [0.0, 0.3, 1.0]
+
+
+@pytest.fixture
+def taught(make_module, tmp_path):
+    """taught(target, **how) -> a module that is to learn, and the folder of its teacher."""
+
+    def make(target="mean_velocity", **how):
+        module = make_module()
+        config = replace(module.config, guidance="all=2")
+        module.model.config = config
+        module.model.save_pretrained(tmp_path / "teacher")
+        config = replace(config, student=StudentConfig(times=TIMES, rank=8, target=target))
+        options = {"start_from": str(tmp_path / "teacher"), "distill": DistillConfig(**how), "weighting": "uniform", "lr": 3e-3}
+        module = make_module(config=config, **options)
+        module.setup("fit")
+        return module, tmp_path / "teacher"
+
+    return make
+
+
+def test_the_target_is_the_guided_velocity_and_its_mean_over_a_step(taught, tiny_batch) -> None:
+    module, folder = taught(substeps=100)
+    teacher = JascoModel.from_pretrained(folder)
+    batch = tiny_batch(0, 1)
+    latents = teacher.normalize(batch["latents"])
+    conditions = module.conditions(batch, latents)
+    terms = parse_guidance("all=3", teacher.controls.names)
+    context = teacher.context(conditions, terms, latents.shape[1])
+    field = guided_velocity(lambda z, t, count: teacher.velocity(z, t, context), terms)
+    z, weight, start, end = torch.randn_like(latents), torch.tensor([3.0, 3.0]), torch.tensor([0.3, 0.3]), torch.tensor([0.4, 0.4])
+    with torch.inference_mode():
+        many = module.distillation.target(conditions, weight, z, start, end)
+        moved = z
+        for part in range(100):
+            moved = moved + 0.1 / 100 * field(moved, torch.tensor(0.3 + (part + 0.5) * 0.1 / 100))
+        torch.testing.assert_close(many, (moved - z) / 0.1, atol=2e-3, rtol=2e-3)
+        module.distillation.student.target = "velocity"
+        said = module.distillation.target(conditions, weight, z, start, end)
+        torch.testing.assert_close(said, field(z, torch.tensor(0.3)), atol=1e-5, rtol=1e-5)
+    assert (many - said).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("how", [{}, {"points": "student"}, {"target": "velocity"}], ids=lambda how: "-".join(how.values()) or "data")
+def test_a_student_comes_nearer_to_its_guided_teacher_which_stays_as_it_is(taught, tiny_batch, how) -> None:
+    module, folder = taught(**how)
+    batch = tiny_batch(*range(8))
+    before = JascoModel.from_pretrained(folder).state_dict()
+    optimizer = module.configure_optimizers()["optimizer"]
+
+    def distance():
+        with torch.no_grad():
+            return float(module.item_losses(batch, None)[0].mean())
+
+    first = distance()
+    assert first > 0.01
+    for group in optimizer.param_groups:
+        group["lr"] = 3e-3
+    for _ in range(40):
+        optimizer.zero_grad()
+        module.weighted_loss(batch, None)[0].backward()
+        optimizer.step()
+    assert distance() < 0.6 * first
+    after = module.model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert {name for name in after if name not in before} == {name for name in after if is_student_weight(name)}
+
+
+def test_weights_and_times_are_drawn_from_what_the_student_is_to_know(taught) -> None:
+    module, _ = taught()
+    keys = torch.arange(4000)
+    weights = module.distillation.weights(keys)
+    assert 0.45 < (weights == 2).double().mean() < 0.55
+    assert weights.min() >= 1
+    assert weights.max() <= 4
+    t, end, share = module.distillation.steps(keys)
+    torch.testing.assert_close(share, 2 * (end - t))
+    assert set(zip(t.tolist(), end.tolist(), strict=True)) == set(zip(*torch.tensor([TIMES[:-1], TIMES[1:]]).tolist(), strict=True))
+
+
+def test_what_cannot_be_taught_is_said(make_module, taught) -> None:
+    module, folder = taught()
+    with pytest.raises(UserError, match=r"model\.distill, model\.config\.student"):
+        make_module(distill=DistillConfig())
+    with pytest.raises(UserError, match=r"model\.distill, model\.config\.student"):
+        make_module(config=module.config)
+    options = {"distill": DistillConfig(), "start_from": str(folder)}
+    with pytest.raises(UserError, match="one weight of all conditions"):
+        make_module(config=replace(module.config, guidance="all=2 text=1"), **options)
+    with pytest.raises(UserError, match="outside of"):
+        make_module(config=replace(module.config, guidance="all=9"), **options)
+    with pytest.raises(UserError, match=r"model\.config\.guidance is all=3, where the teacher .* has all=2"):
+        make_module(config=replace(module.config, guidance="all=3"), **options).setup("fit")
+    for wrong in ({"usual": 2.0}, {"points": "noise"}, {"substeps": 0}):
+        with pytest.raises(UserError):
+            DistillConfig(**wrong)
