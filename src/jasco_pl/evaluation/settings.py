@@ -18,6 +18,7 @@ from jasco_pl.controls import CONTROLS, AudioControl, Painting
 from jasco_pl.evaluation.references import Reference
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import read_config
+from jasco_pl.network.student import STUDENT_FILES
 from jasco_pl.system.device import Precision
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import locate
@@ -60,7 +61,8 @@ class Settings:
         folder = Path(self.checkpoint)
         for part in (folder, Path(locate(read_config(folder).codec, folder))):  # nothing is hashed of a codec from the Hub but its name
             for path in sorted(file for file in part.glob("*") if file.suffix in (".json", ".safetensors")):
-                digest.update(path.read_bytes())
+                if self.solver.student or path.name not in STUDENT_FILES:
+                    digest.update(path.read_bytes())
         return digest.hexdigest()
 
     @property

@@ -228,6 +228,7 @@ class JascoModule(lightning.LightningModule):
         """
         if self.distill is not None and self.start_from is not None:
             self.distillation = Distillation(self.distill, self.config, checkpoint_folder(self.start_from))
+            self.config.seconds = self.distillation.teacher.config.seconds  # crops may be shorter
         if stage != "fit":
             return
         if self.start_from is not None:
