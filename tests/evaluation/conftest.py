@@ -36,7 +36,7 @@ def tiny_settings(tiny_model_config: ModelConfig, tiny_codec_folder: Path, tiny_
     model = JascoModel(config, codec.latent_mean, codec.latent_std, codec.normalized_codebook, codec.normalized_silence)
     stir(model)
     model.save_pretrained(tmp_path / "model")
-    return Settings(str(tmp_path / "model"), "all=1.5 text=0.5", SolverConfig("euler", steps=2), seconds=2.0)
+    return Settings(str(tmp_path / "model"), "all=1.5 text=0.5", SolverConfig("euler", steps=2, times="uniform"), seconds=2.0)
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_a_request_without_anything_is_a_clip(jasco: Jasco) -> None:
     (clip,) = jasco.generate(Request(), progress=shares.append)
     assert clip.audio.shape == (1, 32000)  # the second that the model's config names
     assert torch.isfinite(clip.audio).all()
-    assert (clip.sample_rate, clip.evaluations, clip.asked, clip.notes, clip.changes) == (RATE, 2 * SolverConfig().steps, {}, [], [])
+    assert (clip.sample_rate, clip.evaluations, clip.asked, clip.notes, clip.changes) == (RATE, 20, {}, [], [])
     assert clip.latents.shape == (50, 128)
     assert shares[-1] == 1.0
     torch.testing.assert_close(clip.audio, jasco.decode(clip.latents[None])[0])
@@ -481,14 +481,14 @@ def test_a_single_clip_may_name_its_file(painter: Jasco, tmp_path: Path, capsys:
 
 def test_a_quality_stands_for_steps_that_were_fitted_to_the_model(jasco: Jasco, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["generate", "--checkpoint", str(tmp_path), "--seconds", "0.4", "-o", str(tmp_path / "clip.wav")]
-    for times, evaluations in (([0.0, 0.1, 0.3, 1.0], 8), (None, 12)):
+    for times, made in (([0.0, 0.1, 0.3, 1.0], (8, "fitted")), (None, (12, "uniform"))):
         jasco.model.config.times = times
         jasco.model.save_pretrained(tmp_path)
         (tmp_path / "clip.wav").unlink(missing_ok=True)
         (tmp_path / "clip.json").unlink(missing_ok=True)
         assert main([*common, "--quality", "fast"]) == 0
         settings = json.loads((tmp_path / "clip.json").read_text())
-        assert (settings["evaluations"], settings["solver"]["times"]) == (evaluations, "fitted")
+        assert (settings["evaluations"], settings["solver"]["times"]) == made
     capsys.readouterr()
     assert main([*common, "--quality", "fast", "--steps", "3"]) == 2
     assert "--quality stands for a solver and its steps: leave out" in capsys.readouterr().err

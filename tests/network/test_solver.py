@@ -86,9 +86,9 @@ def test_steps_lie_where_they_were_fitted_if_that_is_asked_for() -> None:
         solve(lambda items: lambda z, t: (seen.append(float(t)), z)[1], torch.ones(1, 1, 1), config, fitted=fitted)
         return seen
 
-    assert asked(SolverConfig("midpoint", 4, times="fitted"), FITTED) == pytest.approx([0, 0.01, 0.02, 0.06, 0.1, 0.25, 0.4, 0.7])
-    uniform = asked(SolverConfig("midpoint", 4), FITTED)
-    assert uniform == asked(SolverConfig("midpoint", 4, times="fitted"), None) == [0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875]
+    assert asked(SolverConfig("midpoint", 4), FITTED) == pytest.approx([0, 0.01, 0.02, 0.06, 0.1, 0.25, 0.4, 0.7])
+    uniform = asked(SolverConfig("midpoint", 4, times="uniform"), FITTED)
+    assert uniform == asked(SolverConfig("midpoint", 4), None) == [0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875]
 
 
 @pytest.mark.parametrize("method", ["euler", "midpoint"])
@@ -101,7 +101,7 @@ def test_short_steps_where_the_field_bends_come_nearer(method: str) -> None:
         found = solve(lambda items: lambda z, t: 20 * torch.exp(-20 * t) * z, torch.ones(1, 1, 1), config, fitted=times).latents
         return abs(float(found) - exact)
 
-    assert error(SolverConfig(method, 16, times="fitted")) < error(SolverConfig(method, 16)) / 2  # type: ignore[arg-type]
+    assert error(SolverConfig(method, 16)) < error(SolverConfig(method, 16, times="uniform")) / 2  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("quality", ["fast", "balanced", "reference"])
@@ -237,9 +237,26 @@ def test_ddim_is_refused_where_flow_was_matched() -> None:
 
 
 def test_the_path_decides_what_auto_means() -> None:
-    assert SolverConfig(steps=7).resolved(OptimalTransportPath()) == SolverConfig("midpoint", 7)
-    assert SolverConfig(steps=7).resolved(VariancePreservingPath()) == SolverConfig("ddim", 7)
-    assert SolverConfig("euler").resolved(VariancePreservingPath()).method == "euler"
+    straight, curved = OptimalTransportPath(), VariancePreservingPath()
+    assert SolverConfig(steps=7).resolved(straight, fitted=False) == SolverConfig("midpoint", 7, times="uniform")
+    assert SolverConfig(steps=7).resolved(curved, fitted=True) == SolverConfig("ddim", 7, times="uniform")
+    assert SolverConfig("euler").resolved(curved, fitted=False).method == "euler"
+
+
+def test_what_is_not_said_depends_on_whether_times_were_fitted() -> None:
+    def steps(config: SolverConfig, fitted: bool) -> tuple[int | None, str]:
+        found = config.resolved(OptimalTransportPath(), fitted)
+        return found.steps, found.times
+
+    assert steps(SolverConfig(), True) == (6, "fitted")
+    assert steps(SolverConfig("euler"), True) == (12, "fitted")  # as many evaluations
+    assert steps(SolverConfig(), False) == (10, "uniform")
+    assert steps(SolverConfig(times="uniform"), True) == (10, "uniform")
+    assert steps(SolverConfig(steps=3), True) == (3, "fitted")
+    assert steps(SolverConfig("dopri5"), True)[1] == "uniform"
+    assert SolverConfig.of("balanced", fitted=True).resolved(OptimalTransportPath(), True) == SolverConfig().resolved(
+        OptimalTransportPath(), True
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)

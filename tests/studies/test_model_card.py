@@ -115,7 +115,7 @@ def test_shares_are_of_the_way_from_no_control_to_the_ceiling(results: dict[str,
 def test_finished_audio_is_named_in_the_command_and_compared_with(results: dict[str, Any]) -> None:
     theirs = {"name": "theirs", "checkpoint": "clips/theirs", "finished": True, "figures": {"chord_iou": figure(0.6)}}
     results["rows"].insert(0, theirs)
-    assert evaluate_command(results) == "jasco evaluate --pieces data/pieces/test --limit 3 --audio theirs=clips/theirs"
+    assert evaluate_command(results) == "jasco evaluate --pieces data/pieces/test --limit 3 --times uniform --audio theirs=clips/theirs"
     lines = figures_block(results).splitlines()
     assert next(line for line in lines if line.startswith("| figure")).endswith("| with all, of theirs |")
     cells = [cell.strip() for cell in next(line for line in lines if line.startswith("| chord iou")).split("|")]
@@ -124,11 +124,11 @@ def test_finished_audio_is_named_in_the_command_and_compared_with(results: dict[
 
 def test_rows_of_finished_audio_alone_have_a_command(results: dict[str, Any]) -> None:
     results["rows"] = [results["rows"][-1] | {"name": "theirs", "finished": True, "checkpoint": "clips/theirs"}]
-    assert evaluate_command(results).endswith("--limit 3 --audio theirs=clips/theirs")
+    assert evaluate_command(results).endswith("--limit 3 --times uniform --audio theirs=clips/theirs")
 
 
 def test_the_command_names_what_is_not_the_default(results: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert evaluate_command(results) == "jasco evaluate --pieces data/pieces/test --limit 3"
+    assert evaluate_command(results) == "jasco evaluate --pieces data/pieces/test --limit 3 --times uniform"
     setting = results["settings"]["matrix"][0]
     setting |= {"guidance": "all=2 text=1", "seed": 4, "seconds": 5.0, "solver": {"method": "euler", "steps": 7, "tolerance": 1e-5}}
     setting["precision"] = "bf16"

@@ -84,7 +84,7 @@ def test_what_was_heard_is_drawn_beside_the_distances(problem: None, tmp_path: P
     settings = {"source": "x", "about": "y", "clips": 3, "matrix": [one, one]}
     results = {"settings": settings, "rows": rows, "columns": [{"key": "chord_iou", "title": "chord IoU", "digits": 3}]}
     (tmp_path / "results.json").write_text(json.dumps(results))
-    assert {kind: sorted(counts) for kind, counts in module.heard_in(results).items()} == {
+    assert {kind: sorted(counts) for kind, counts in module.heard_in([results]).items()} == {
         "midpoint, fitted": [8, 12],
         "midpoint, uniform": [20],
     }

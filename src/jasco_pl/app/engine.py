@@ -60,7 +60,7 @@ class Work:
     def size(self) -> float:
         """What it costs, in seconds of sound times evaluations."""
         solver = self.solver
-        each = 40 if solver.method == "dopri5" else solver.steps * (1 if solver.method in ("euler", "ddim") else 2)
+        each = 40 if solver.method == "dopri5" else (solver.steps or 10) * (1 if solver.method in ("euler", "ddim") else 2)
         return len(self.job.seeds) * self.length.seconds * (each + 4)
 
 

@@ -130,7 +130,7 @@ def write_blocks(path: str | os.PathLike[str], blocks: Iterable[NDArray[np.float
 def _opened(
     where: io.BytesIO | Path, suffix: str, sample_rate: int, channels: int, subtype: str | None = None, compression: float | None = None
 ) -> soundfile.SoundFile:
-    kind = {"subtype": subtype or SUBTYPES[suffix], "format": suffix[1:].upper()}
+    kind: dict[str, Any] = {"subtype": subtype or SUBTYPES[suffix], "format": suffix[1:].upper()}
     kind |= _MP3 if suffix == ".mp3" else {"compression_level": compression}
     try:
         return soundfile.SoundFile(where, "w", sample_rate, channels, **kind)

@@ -53,7 +53,8 @@ def arguments(args: argparse.Namespace, defaults: Mapping[str, Any]) -> tuple[ar
     told = read_settings(args.again)
     solver = told["solver"]
     made = _asked(told, args.again)
-    made |= {name: solver.get(name, defaults[name]) for name in ("steps", "tolerance", "times")}
+    made |= {name: solver.get(name, defaults[name]) for name in ("steps", "tolerance")}
+    made["times"] = solver.get("times", "uniform")  # as it was before there were others
     made |= {"solver": solver.get("method", defaults["solver"]), "precision": told["precision"], "compat": told.get("compat")}
     if solver.get("student"):  # whose steps are its own
         made |= {"quality": "fast", **{name: defaults[name] for name in ("solver", "steps", "tolerance", "times")}}

@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     generate.add_argument("--seconds", type=float, metavar="S", help="length of a clip (default: the model's)")
     generate.add_argument("--guidance", nargs="+", metavar="SET=WEIGHT", help="as for jasco generate (default: the model's own)")
     generate.add_argument("--solver", metavar="NAME", help="as for jasco generate (default auto)")
-    generate.add_argument("--steps", type=int, metavar="N", help="of a fixed-step solver (default 10)")
+    generate.add_argument("--steps", type=int, metavar="N", help="of a fixed-step solver (default: as `jasco generate`)")
     generate.add_argument("--tolerance", type=float, metavar="X", help="of dopri5 (default 1e-5)")
     generate.add_argument("--repeats", type=int, default=5, metavar="N", help="turns that count (default %(default)s)")
     generate.add_argument("--warmup", type=int, default=1, metavar="N", help="turns before them (default %(default)s)")

@@ -42,7 +42,7 @@ def add_arguments(actions: Any) -> None:
     )
     solvers.add_argument("--image", metavar="FILE", help="PNG of the plot")
     solvers.add_argument(
-        "--evaluation", metavar="FILE", help="results.json of `jasco evaluate` with several --steps or --times: drawn beside the distances"
+        "--evaluation", nargs="+", metavar="DIR", help="of `jasco evaluate`, of several --steps or --times: drawn beside the distances"
     )
     solvers.add_argument("--json", default="out/bench-solvers.json", metavar="FILE", help="all figures (default %(default)s)")
 
@@ -102,7 +102,7 @@ def solvers(args: argparse.Namespace) -> int:
     if args.fit:
         print(f'"times": {fit_times(bench)}')
         return 0
-    heard = None if args.evaluation is None else heard_in(read_any_results(args.evaluation))
+    heard = None if args.evaluation is None else heard_in([read_any_results(folder) for folder in args.evaluation])
     found = []
     table = [["solver", "evaluations", "relative distance", "least", "most"]]
     for one in solver_distances(bench):

@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     matrix.add_argument("--guidance-grid", action="store_true", help="the paper's eight combinations of guidance weights instead")
     matrix.add_argument("--solver", action="append", choices=get_args(Method), help="default auto: midpoint, or ddim for v-diffusion")
     default = SolverConfig()
-    matrix.add_argument("--steps", action="append", type=int, help=f"steps of the fixed-step solvers (default {default.steps})")
+    matrix.add_argument("--steps", action="append", type=int, help="steps of the fixed-step solvers (default: as `jasco generate`)")
     matrix.add_argument("--times", action="append", choices=get_args(Times), help=f"where they lie (default {default.times})")
     matrix.add_argument("--tolerance", type=float, default=default.tolerance, help="of dopri5 (default %(default)s)")
     matrix.add_argument("--student", action="store_true", help="also each checkpoint's student, in its own steps, under each guidance")
@@ -155,9 +155,9 @@ def settings_of(args: argparse.Namespace, device: torch.device) -> list[Settings
             )
         ]
         for guidance, solver in itertools.product(guidances, solvers):
-            resolved = solver.resolved(make_path(config.objective))
+            resolved = solver.resolved(make_path(config.objective), config.times is not None)
             if resolved.method == "dopri5":  # which has no steps
-                resolved = SolverConfig("dopri5", tolerance=args.tolerance)
+                resolved = SolverConfig("dopri5", 10, args.tolerance, "uniform")
             found[Settings(folder, guidance, resolved, args.seconds, args.seed, precision)] = None
         for guidance in guidances if args.student else []:
             found[Settings(folder, guidance, student_solver(folder, guidance), args.seconds, args.seed, precision)] = None

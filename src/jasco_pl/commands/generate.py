@@ -155,12 +155,12 @@ def add_sampling_arguments(parser: Any) -> None:
         default=default.method,
         help="default %(default)s: midpoint, or ddim for v-diffusion; dopri5 is the paper's",
     )
-    parser.add_argument("--steps", type=int, default=default.steps, help="steps of the fixed-step solvers (default %(default)s)")
+    parser.add_argument("--steps", type=int, help="of the fixed-step solvers (default: 12 evaluations on fitted times, else 10 steps)")
     parser.add_argument(
         "--times",
         choices=get_args(Times),
         default=default.times,
-        help="where these steps lie: uniform, or as fitted to the model, where it has such times (default %(default)s)",
+        help="where these steps lie: as fitted to the model, where it has such times, or uniform (default %(default)s)",
     )
     parser.add_argument("--tolerance", type=float, default=default.tolerance, help="of dopri5 (default %(default)s)")
 

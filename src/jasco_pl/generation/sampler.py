@@ -78,13 +78,13 @@ class Sampler:
         if config.student is not None:  # a student as it is trained
             return cls._student(velocity, config, config.student, single_weight(terms, config.controls) or 1.0)
         if student is None or not solver.student or whole:
-            return cls(velocity, terms, alone.resolved(velocity.model.path), config.times)
+            return cls(velocity, terms, alone.resolved(velocity.model.path, config.times is not None), config.times)
         weight = single_weight(terms, config.controls)
         if weight is not None and student.config.knows(weight):
             return cls._student(student.velocity, config, student.config, weight)
         least, most = student.config.weights
         note = f"made by the model with its own guidance: its quicker student knows all=W alone, with W from {least:g} to {most:g}"
-        return cls(velocity, terms, alone.resolved(velocity.model.path), config.times, note=note)
+        return cls(velocity, terms, alone.resolved(velocity.model.path, config.times is not None), config.times, note=note)
 
     @classmethod
     def _student(cls, velocity: Velocity, config: ModelConfig, student: StudentConfig, weight: float) -> Sampler:

@@ -19,7 +19,7 @@ from jasco_pl.evaluation.codec_report import markdown
 from jasco_pl.evaluation.settings import ALL, CEILING, NO_CONTROL
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT
 from jasco_pl.metrics.report import Column, Figure, Row, aligned_table, markdown_table
-from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.network.flow.config import PER_STEP, SolverConfig, usual_steps
 from jasco_pl.network.model import JascoModel, ModelConfig, read_config
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import loads, write_text
@@ -89,7 +89,7 @@ def figures_block(results: Mapping[str, Any], font: Mapping[str, Any] | None = N
 def _evaluation(results: Mapping[str, Any]) -> list[str]:
     settings = results["settings"]
     (setting,) = settings["matrix"]
-    solver, precision = SolverConfig(**setting["solver"]), setting.get("precision", "fp32")
+    solver, precision = _solver(setting), setting.get("precision", "fp32")
     times = " on fitted times" if solver.times == "fitted" else ""
     about = (
         f"`{evaluate_command(results)}`: {settings['clips']} clips of {setting['seconds']:g} s; {settings['about']}. "
@@ -113,6 +113,11 @@ def _evaluation(results: Mapping[str, Any]) -> list[str]:
     return [textwrap.fill(about, 150, break_long_words=False, break_on_hyphens=False), table.rstrip(), *_shares(figures, columns, finished)]
 
 
+def _solver(setting: Mapping[str, Any]) -> SolverConfig:
+    """Of a setting, from when times were not yet written down, too."""
+    return SolverConfig(**{"times": "uniform", **setting["solver"]})
+
+
 def _figure(found: Mapping[str, Any]) -> Figure:
     mean, low, high = (math.nan if found.get(key) is None else float(found[key]) for key in ("mean", "low", "high"))
     return Figure(mean, low, high, int(found.get("count") or 0), found.get("missing"))
@@ -123,14 +128,16 @@ def evaluate_command(results: Mapping[str, Any]) -> str:
     settings = results["settings"]
     (setting,) = settings["matrix"]
     checkpoint = next((row["checkpoint"] for row in results["rows"] if not row.get("finished")), DEFAULT_CHECKPOINT)
+    config = _config_of(checkpoint)
     words = ["jasco evaluate", f"--{'shards' if settings['about'].startswith('a prepared set') else 'pieces'} {settings['source']}"]
     words += [f"--limit {settings['clips']}"]
     words += [f"--checkpoint {checkpoint}"] if checkpoint != DEFAULT_CHECKPOINT else []
-    words += [f"--guidance {setting['guidance']}"] if setting["guidance"] != _own_guidance(checkpoint) else []
-    solver, default = SolverConfig(**setting["solver"]), SolverConfig()
+    words += [f"--guidance {setting['guidance']}"] if config is None or setting["guidance"] != config.guidance else []
+    solver, default = _solver(setting), SolverConfig()
     words += [f"--solver {solver.method}"] if solver.method != "midpoint" else []
-    words += [f"--steps {solver.steps}"] if solver.steps != default.steps and solver.method != "dopri5" else []
-    words += [f"--times {solver.times}"] if solver.times != default.times else []
+    words += [f"--steps {solver.steps}"] if solver.method != "dopri5" and solver.steps != usual_steps(solver.method, solver.times) else []
+    chosen = config is not None and config.times is not None and solver.method in PER_STEP
+    words += [f"--times {solver.times}"] if chosen and solver.times != default.times else []
     words += [f"--tolerance {solver.tolerance:g}"] if solver.tolerance != default.tolerance else []
     words += [f"--seconds {setting['seconds']:g}"] if setting["seconds"] != 10 else []
     words += [f"--seed {setting['seed']}"] if setting["seed"] else []
@@ -139,9 +146,9 @@ def evaluate_command(results: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-def _own_guidance(checkpoint: str) -> str | None:
+def _config_of(checkpoint: str) -> ModelConfig | None:
     try:
-        return read_config(Path(locate(checkpoint))).guidance
+        return read_config(Path(locate(checkpoint)))
     except UserError:  # it was moved since
         return None
 

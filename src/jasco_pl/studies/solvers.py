@@ -25,7 +25,7 @@ from torch import Tensor
 from jasco_pl.evaluation.clips import conditions_of
 from jasco_pl.evaluation.references import ComposedPieces
 from jasco_pl.generation.jasco import Jasco
-from jasco_pl.network.flow.config import SolverConfig, Times
+from jasco_pl.network.flow.config import PER_STEP, SolverConfig, Times
 from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
 from jasco_pl.network.flow.path import OptimalTransportPath
 from jasco_pl.network.flow.solver import END, Field, solve
@@ -36,7 +36,6 @@ from jasco_pl.system.seeding import item_noise, stable_hash
 GIVEN = ("chords", "melody", "drums")
 Heard = dict[str, dict[int, dict[str, Any]]]
 """Figures of an evaluation's row by method and times, and by evaluations of the network."""
-PER_STEP = {"euler": 1, "midpoint": 2, "heun": 2}
 FOLLOWED = (("chord_iou", "chord IoU"), ("onset_f1", "onset F1"), ("melody_accuracy", "melody accuracy"))
 SOUND = ("frechet_musicnn", "FD[musicnn]")
 
@@ -89,7 +88,7 @@ def solver_distances(bench: SolverBench) -> Iterator[Distance]:
         yield Distance("Runge-Kutta 4, half of its steps", 4 * (bench.reference_steps // 2), _relative(half, target))
         for count in bench.evaluations:
             for method, times in itertools.product(bench.methods, get_args(Times) if fitted else get_args(Times)[:1]):
-                config = SolverConfig(method, count // PER_STEP[method], times=times)  # type: ignore[arg-type]
+                config = SolverConfig(method, count // PER_STEP[method], times=times)  # type: ignore[arg-type,index]
                 solution = solve(field_of, noise, config, fitted=fitted)
                 yield Distance(f"{method}, {times}", solution.evaluations, _relative(solution.latents, target))
         for tolerance in bench.tolerances:
@@ -189,20 +188,20 @@ def draw(distances: Sequence[Distance], path: str | Path, heard: Heard | None = 
         figure.savefig(temporary, format="png", dpi=110)
 
 
-def heard_in(evaluation: Mapping[str, Any]) -> Heard:
-    """Figures of clips with all controls, from what `jasco evaluate` wrote of several solvers or numbers of steps (results.json).
+def heard_in(evaluations: Sequence[Mapping[str, Any]]) -> Heard:
+    """Figures of clips with all controls, from what `jasco evaluate` wrote of several solvers or numbers of steps (results.json each).
 
     Raises:
         UserError: there are none that could be drawn.
     """
     found: Heard = {}
-    for row in evaluation["rows"]:
+    for row in itertools.chain.from_iterable(evaluation["rows"] for evaluation in evaluations):
         method, steps, *times = str(row["solver"]).replace(",", "").split()
         if row["conditions"] == "all controls" and method in PER_STEP:
             kind = f"{method}, {times[0] if times else 'uniform'}"
             found.setdefault(kind, {})[PER_STEP[method] * int(steps)] = row["figures"]
     if not found:
-        raise UserError("the evaluation has no row of all controls by a solver with fixed steps, so that there is nothing to draw of it.")
+        raise UserError("no evaluation has a row of all controls by a solver with fixed steps, so that there is nothing to draw of it.")
     return found
 
 

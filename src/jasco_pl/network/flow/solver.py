@@ -58,7 +58,8 @@ def solve(
             model of flow matching.
     """
     path = path or OptimalTransportPath()
-    config = config.resolved(path)
+    config = config.resolved(path, fitted is not None)
+    assert config.steps is not None
     if start >= END:
         if progress is not None:
             progress(1.0)
@@ -70,7 +71,7 @@ def solve(
 
     if config.method == "dopri5":
         return _adaptive(velocity_of, noise, config, progress, start)
-    times = remaining(step_times(config.steps, fitted if config.times == "fitted" and config.method != "ddim" else None), start)
+    times = remaining(step_times(config.steps, fitted if config.times == "fitted" else None), start)
     if config.method == "ddim":
         return _ddim(field_of(slice(None)), noise, times, progress, path.speed)
     return _fixed(velocity_of(slice(None)), noise, config.method, times, progress)

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -151,9 +151,9 @@ class Job:
 
     def settings(self) -> Settings:
         """How its clips are made: as many evaluations of the network for every objective."""
-        sampler = SolverConfig().resolved(make_path(read_config(self.model).objective))
+        sampler = SolverConfig().resolved(make_path(read_config(self.model).objective), fitted=False)
         steps = self.budget.evaluations if sampler.method == "ddim" else self.budget.evaluations // 2
-        return Settings(str(self.model), self.budget.guidance, SolverConfig(sampler.method, steps))
+        return Settings(str(self.model), self.budget.guidance, replace(sampler, steps=steps))
 
     def train(self) -> None:
         """Train and export, going on from where a former run was stopped; a folder of another recipe is emptied first.
