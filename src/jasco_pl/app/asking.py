@@ -43,9 +43,9 @@ def seconds_of(make: Make, learnt: float) -> float:
 def solver_of(make: Make, fitted: bool) -> SolverConfig:
     """The quality's, for models with or without fitted times, or what is said in its place."""
     usual = SolverConfig.of(make.quality, fitted)
-    said = {"method": make.solver, "steps": make.steps, "tolerance": make.tolerance}
-    said = {name: value for name, value in said.items() if value}
-    return replace(usual, **said, student=False) if said else usual
+    said = bool(make.solver or make.steps or make.tolerance)
+    method, steps, tolerance = make.solver or usual.method, make.steps or usual.steps, make.tolerance or usual.tolerance
+    return replace(usual, method=method, steps=steps, tolerance=tolerance, student=usual.student and not said)
 
 
 def guidance_of(make: Make, controls: Sequence[str], default: str) -> str | None:

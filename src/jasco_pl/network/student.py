@@ -48,7 +48,8 @@ class StudentConfig:
         require("[1, 4096]", rank__of__the__student=self.rank)
         if self.target not in get_args(Target):
             raise UserError(f"the student's target {self.target!r} is unknown: {', '.join(get_args(Target))} are accepted.")
-        least, most = self.weights = tuple(self.weights)  # a list where it was read
+        least, most = self.weights
+        self.weights = (least, most)  # a list where it was read from YAML
         if not 0 < least <= most < math.inf:
             raise UserError(f"the guidance weights of a student are two positive numbers, the least first, not {list(self.weights)}.")
 
@@ -136,7 +137,7 @@ def add_student(transformer: nn.Module, config: StudentConfig) -> None:
 def merge_student(transformer: nn.Module) -> None:
     """Let the additions become part of the weights, which costs nothing at each evaluation."""
     for parent, name, layer in linear_layers(transformer, LowRank):
-        setattr(parent, name, layer.merged())  # type: ignore[attr-defined]
+        setattr(parent, name, layer.merged())  # type: ignore[operator]
 
 
 def is_student_weight(name: str) -> bool:

@@ -65,7 +65,7 @@ def load_student(folder: str | Path) -> JascoModel:
     """
     folder = Path(folder)
     config, path = replace(read_config(folder), student=read_student(folder)), folder / WEIGHTS_FILE
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for part in (folder / WEIGHTS_NAME, path):
         try:
             tensors |= load_tensors(part)
