@@ -8,6 +8,7 @@ the way, (z_s - z_t) / (s - t). Where it learns the velocity of the point, t is 
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -25,8 +26,10 @@ from jasco_pl.network.transformer import Context
 from jasco_pl.system.draws import uniform
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.intervals import require
+from jasco_pl.system.seeding import stable_hash
 
 Points = Literal["data", "student"]
+KEPT = 64  # batches that may be asked again
 NOT_THE_TEACHERS = {"student", "codec", "seconds"}  # of a configuration: what may differ
 
 
@@ -41,10 +44,12 @@ class DistillConfig:
     """Where the student is taught: at noised data, or at points that its own steps from noise lead to, where its errors lead it too."""
     substeps: int = 1
     """Midpoint steps of the teacher in one of the student's."""
+    reuse: int = 1
+    """Batches of a process for each that its teacher answers, which costs more than the student: the others repeat one of the last 64."""
 
     def __post_init__(self) -> None:
         require("[0, 1]", model__distill__usual=self.usual)
-        require("[1, 100]", model__distill__substeps=self.substeps)
+        require("[1, 100]", model__distill__substeps=self.substeps, model__distill__reuse=self.reuse)
         if self.points not in get_args(Points):
             raise UserError(f"model.distill.points is {self.points!r}: {', '.join(get_args(Points))} are accepted.")
 
@@ -66,6 +71,21 @@ def usual_weight(config: ModelConfig) -> float:
     if config.student is not None and not config.student.knows(weight):
         raise UserError(f"the model's guidance {config.guidance!r} lies outside of model.config.student.weights.")
     return weight
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the student of B samples is asked: its `conditions`, `point` [B, T, C], flow time `t` and guidance `weight` [B]; and the
+    teacher's answer, `target` [B, T, C], in the frames of `mask` [B, T]. `share` [B] is the length of the step over the mean one.
+    """
+
+    conditions: Conditions
+    point: Tensor
+    t: Tensor
+    weight: Tensor
+    target: Tensor
+    mask: Tensor
+    share: Tensor
 
 
 class Distillation:
@@ -92,13 +112,23 @@ class Distillation:
         self.times = torch.tensor(config.student.times, dtype=torch.float32)
         everything = frozenset({"text", *self.teacher.controls.names})
         self.rows = (Term(everything, 1.0), Term(frozenset(), 0.0))
+        self._kept: deque[Asked] = deque(maxlen=KEPT)
+        self._turns = 0
 
-    def losses(
-        self, model: JascoModel, path: FlowPath, latents: Tensor, noise: Tensor, conditions: Conditions, keys: Tensor, mask: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def losses(self, model: JascoModel, asked: Asked) -> tuple[Tensor, Tensor]:
         """Squared error of the student [B], meaned over channels and frames, and the flow time [B] at which it was asked.
 
         It is weighed by the length of the step over the mean one: an error of a long step moves the sample farther.
+        """
+        context = model.context(asked.conditions, self.rows[:1], asked.point.shape[1], weight=asked.weight)
+        errors = flow_matching_loss(model.velocity(asked.point, asked.t, context), asked.target, asked.mask)
+        return asked.share * errors, asked.t
+
+    @torch.no_grad()
+    def ask(
+        self, model: JascoModel, path: FlowPath, latents: Tensor, noise: Tensor, conditions: Conditions, keys: Tensor, mask: Tensor
+    ) -> Asked:
+        """What the student is asked, and the teacher's answers.
 
         Args:
             model: the student.
@@ -111,14 +141,23 @@ class Distillation:
         self._follow(latents)
         weight = self.weights(keys)
         t, end, share = self.steps(keys)
-        context = model.context(conditions, self.rows[:1], latents.shape[1], weight=weight)
         if self.options.points == "data" or self.student.target == "velocity":
             point = path.point(noise, latents, t)
         else:
-            point = self._walked(model, noise, context, t)
-        with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):  # the teacher's weights are in that type
+            point = self._walked(model, noise, model.context(conditions, self.rows[:1], latents.shape[1], weight=weight), t)
+        with torch.autocast(latents.device.type, enabled=False):  # the teacher's weights are in that type
             target = self.target(conditions, weight, point, t, end)
-        return share * flow_matching_loss(model.velocity(point, t, context), target, mask), t
+        return Asked(conditions, point, t, weight, target, mask, share)
+
+    def repeated(self) -> Asked | None:
+        """What was asked before, where this batch is not to be answered by the teacher; call it once a batch."""
+        turn, self._turns = self._turns, self._turns + 1
+        return self._kept[stable_hash("reuse", turn) % len(self._kept)] if self._kept and turn % self.options.reuse else None
+
+    def keep(self, asked: Asked) -> None:
+        """Have it asked again, where that is done."""
+        if self.options.reuse > 1:
+            self._kept.append(asked)
 
     def weights(self, keys: Tensor) -> Tensor:
         """Guidance weight of every sample, [B]."""

@@ -144,6 +144,9 @@ class JascoModule(lightning.LightningModule):
 
     def item_losses(self, batch: Batch, dropout: ConditionDropout | None) -> tuple[Tensor, Tensor]:
         """Unweighted loss [B] and flow time [B] of every sample; `dropout` None keeps all conditions."""
+        teaching = self.distillation if dropout is not None else None
+        if teaching is not None and (asked := teaching.repeated()) is not None:
+            return teaching.losses(self.model, asked)
         latents = self.model.normalize(batch["latents"])
         keys = batch["key"]
         t = uniform(keys, "flow time")[:, 0]
@@ -152,7 +155,10 @@ class JascoModule(lightning.LightningModule):
         if dropout is not None:
             conditions = self.model.controls.keep(conditions, dropout.draw(["text", *self.model.controls.names], keys, batch["mask"]))
         if self.distillation is not None:
-            return self.distillation.losses(self.model, self.path, latents, noise, conditions, keys, batch["mask"])
+            asked = self.distillation.ask(self.model, self.path, latents, noise, conditions, keys, batch["mask"])
+            if teaching is not None:
+                teaching.keep(asked)
+            return self.distillation.losses(self.model, asked)
         predicted = self.model(self.path.point(noise, latents, t), t, conditions)
         return flow_matching_loss(predicted, self.path.target(noise, latents, t), batch["mask"]), t
 
