@@ -79,6 +79,16 @@ def test_under_another_guidance_fast_is_what_it_was_with_a_note(folder: Path, gu
     assert not expected.notes
 
 
+def test_a_variation_begins_where_no_student_does(folder: Path) -> None:
+    jasco = Jasco.from_pretrained(folder, precision="fp32")
+    sound = 0.3 * torch.sin(2 * torch.pi * 440 * torch.arange(32000) / 32000)[None]
+    asked = Request("piano", seed=1, vary=sound, variation=0.5)
+    (clip,) = jasco.generate(asked, solver=FAST)
+    assert any("student begins at noise alone" in note for note in clip.notes)
+    (expected,) = jasco.generate(asked, solver=replace(FAST, student=False))
+    assert torch.equal(clip.latents, expected.latents)
+
+
 def test_a_checkpoint_without_a_student_is_fast_as_before(folder: Path) -> None:
     (folder / "student.json").unlink()
     jasco = Jasco.from_pretrained(folder, precision="fp32")

@@ -225,7 +225,7 @@ def clip_settings(clip: Clip, args: argparse.Namespace, jasco: Jasco) -> dict[st
         "during": {name: [[a / rate, b / rate] for a, b in runs(mask)] for name, mask in clip.during.items()},
         "chords_read": [[change.label, round(change.start, 4)] for change in clip.changes],
         "guidance": guidance_text(args) or jasco.model.config.guidance,
-        "solver": asdict(jasco.sampler(guidance_text(args), solver_for(args, jasco)).solver),
+        "solver": asdict(jasco.sampler(guidance_text(args), solver_for(args, jasco), clip.source is not None).solver),
         "evaluations": clip.evaluations,
         "sample_rate": clip.sample_rate,
         "seconds": round(clip.audio.shape[-1] / clip.sample_rate, 6),

@@ -148,10 +148,10 @@ class Jasco:
             save_whole(self.model, self.codec, Path(folder) / repository.rpartition("/")[2], self.card, dtype, self._folder)
             return publish(Path(folder) / repository.rpartition("/")[2], repository, private)
 
-    def sampler(self, guidance: str | None = None, solver: SolverConfig | None = None) -> Sampler:
-        """What makes clips under a guidance, by default the checkpoint's own: the model, or its student."""
+    def sampler(self, guidance: str | None = None, solver: SolverConfig | None = None, varied: bool = False) -> Sampler:
+        """What makes clips, or variations, under a guidance, by default the checkpoint's own: the model, or its student."""
         terms = parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
-        return Sampler.of(self.velocity, self.student, terms, solver or SolverConfig(), whole=self.compat is not None)
+        return Sampler.of(self.velocity, None if self.compat else self.student, terms, solver or SolverConfig(), varied)
 
     @property
     def device(self) -> torch.device:
@@ -243,7 +243,7 @@ class Jasco:
         conditions tell it. `check` is called before every evaluation; what it raises ends the work. `sources` are normalised latents
         [B, T, C] to start from, as far on the way to noise as `variation` says.
         """
-        sampler = self.sampler(guidance, solver)
+        sampler = self.sampler(guidance, solver, sources is not None)
         frames = next((raw.shape[1] for raw in conditions.local.values()), frames or self.frames(self.model.config.seconds))
         draw = self.compat.noise if self.compat else _noise
         if sources is None:
@@ -319,7 +319,7 @@ class Jasco:
         sampler = self.sampler(guidance, solver)
         clips = self._read_all(requests, frames)
         for clip in clips:
-            clip.notes += [] if sampler.note is None else [sampler.note]
+            clip.notes += filter(None, [self.sampler(guidance, solver, clip.source is not None).note])
         learnt = self.frames(self.model.config.seconds)
         painting = Painting.name in self.model.controls
         if at_once is None:  # audiocraft draws the noise of a batch at once

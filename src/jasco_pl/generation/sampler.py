@@ -64,7 +64,9 @@ class Sampler:
     note: str | None = None
 
     @classmethod
-    def of(cls, velocity: Velocity, student: Student | None, terms: tuple[Term, ...], solver: SolverConfig, whole: bool = False) -> Sampler:
+    def of(
+        cls, velocity: Velocity, student: Student | None, terms: tuple[Term, ...], solver: SolverConfig, varied: bool = False
+    ) -> Sampler:
         """The one for a guidance and a solver.
 
         Args:
@@ -72,18 +74,19 @@ class Sampler:
             student: of its checkpoint, if it has one.
             terms: the guidance.
             solver: what was asked for.
-            whole: leave the student out, whatever the solver says.
+            varied: the clips begin at recordings, and so at a time that is none of a student's.
         """
         config, alone = velocity.model.config, replace(solver, student=False)
         if config.student is not None:  # a student as it is trained
             return cls._student(velocity, config, config.student, single_weight(terms, config.controls) or 1.0)
-        if student is None or not solver.student or whole:
+        if student is None or not solver.student:
             return cls(velocity, terms, alone.resolved(velocity.model.path, config.times is not None), config.times)
         weight = single_weight(terms, config.controls)
-        if weight is not None and student.config.knows(weight):
+        if weight is not None and student.config.knows(weight) and not varied:
             return cls._student(student.velocity, config, student.config, weight)
         least, most = student.config.weights
-        note = f"made by the model with its own guidance: its quicker student knows all=W alone, with W from {least:g} to {most:g}"
+        why = "begins at noise alone" if varied else f"knows all=W alone, with W from {least:g} to {most:g}"
+        note = f"made by the model with its own guidance: its quicker student {why}"
         return cls(velocity, terms, alone.resolved(velocity.model.path, config.times is not None), config.times, note=note)
 
     @classmethod
