@@ -1,4 +1,5 @@
-"""What DAWs read of a WAV besides its sound: tempo, meter and root (acid), markers (cue, LIST adtl), title and comment (LIST INFO).
+"""What DAWs read of a WAV besides its sound: tempo, meter and root (acid), a loop (smpl), markers (cue, LIST adtl), title and comment (LIST
+INFO).
 
 The layout of RIFF chunks is Microsoft's "Multimedia Programming Interface and Data Specifications 1.0"; that of acid, which Sony never
 published, is as ACID, Reaper, Live and libsndfile read it.
@@ -15,6 +16,7 @@ from pathlib import Path
 from jasco_pl.system.files import write_bytes
 
 _HAS_ROOT, _STRETCHES = 2, 4
+_MIDDLE_C = 60
 _ROOT_OCTAVE = 48  # C3 in MIDI's count from C-1: the octave in which ACID writes roots
 
 
@@ -28,6 +30,7 @@ class Tags:
         root: pitch class of the tonic; is written with a tempo only.
         markers: (name, seconds).
         info: by RIFF's names of four letters: INAM (title), ICMT (comment), ISFT (software), ...
+        loop: whether all of it is to be played over and over.
     """
 
     bpm: float | None = None
@@ -35,6 +38,7 @@ class Tags:
     root: int | None = None
     markers: Sequence[tuple[str, float]] = ()
     info: Sequence[tuple[str, str]] = ()
+    loop: bool = False
 
 
 def write_tags(path: str | os.PathLike[str], tags: Tags) -> None:
@@ -76,6 +80,9 @@ def _chunks(tags: Tags, rate: int, frames: int) -> bytes:
         flags = _STRETCHES | (0 if tags.root is None else _HAS_ROOT)
         root = _ROOT_OCTAVE + (tags.root or 0)
         written += _chunk(b"acid", struct.pack("<IHHfIHHf", flags, root, 0x8000, 0.0, beats, tags.meter[1], tags.meter[0], tags.bpm))
+    if tags.loop:  # one forward loop without end over all frames, of a sample that plays as it is at middle C
+        header = struct.pack("<9I", 0, 0, round(1e9 / rate), _MIDDLE_C, 0, 0, 0, 1, 0)
+        written += _chunk(b"smpl", header + struct.pack("<6I", 0, 0, 0, frames - 1, 0, 0))
     if tags.markers:
         points, names = b"", b""
         for number, (name, seconds) in enumerate(tags.markers, 1):

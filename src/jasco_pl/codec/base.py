@@ -44,8 +44,12 @@ class Codec(nn.Module, ABC):
         """[B, 1, S] -> continuous latents before quantisation, [B, T, dim]."""
 
     @abstractmethod
-    def decode(self, latents: Tensor) -> Tensor:
-        """[B, T, dim] -> [B, 1, T * hop]; the latents need not be quantised."""
+    def decode(self, latents: Tensor, around: int = 0) -> Tensor:
+        """[B, T, dim] -> [B, 1, T * hop]; the latents need not be quantised.
+
+        So many frames `around` a loop, at either end, are those that come before its beginning and behind its end: where a codec has to
+        choose phases, what lies between them is a loop too.
+        """
 
     @abstractmethod
     def codes(self, latents: Tensor) -> Tensor:

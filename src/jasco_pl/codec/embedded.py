@@ -98,8 +98,8 @@ class BandCodec(Codec):
     def encode(self, wav: Tensor) -> Tensor:
         return self.analysis(self.padded(wav)[:, 0])
 
-    def decode(self, latents: Tensor) -> Tensor:
-        return self.decoder(latents)[:, None]
+    def decode(self, latents: Tensor, around: int = 0) -> Tensor:
+        return self.decoder(latents, around)[:, None]
 
     def codes(self, latents: Tensor) -> Tensor:
         return nearest((latents - self.latent_mean) / self.latent_std, self.codebooks[0])

@@ -60,7 +60,7 @@ class EncodecCodec(Codec):
     def encode(self, wav: Tensor) -> Tensor:
         return self.model.encoder(self.padded(wav)).transpose(1, 2)
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, around: int = 0) -> Tensor:
         return self.model.decoder(latents.transpose(1, 2))[..., : latents.shape[1] * self.hop]
 
     def codes(self, latents: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jasco_pl.audio.suffixes import AUDIO_SUFFIXES, SUBTYPES
 from jasco_pl.controls import all_options
-from jasco_pl.controls.options import VARIATION, VARY
+from jasco_pl.controls.options import BARS, VARIATION, VARY
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import loads, or_beside
 
@@ -90,7 +90,7 @@ def _asked(told: Mapping[str, Any], path: str) -> dict[str, Any]:
     if unknown := [name for name in request if name not in {*all_options(), "text", "seed"}]:
         raise UserError(f"the clip was asked for {unknown[0]!r}, which this version does not know.")
     made = {name: request.get(name, option.default) for name, option in all_options().items()}
-    made |= {"text": request.get("text", ""), "seed": request.get("seed", 0), "seconds": told["seconds"]}
+    made |= {"text": request.get("text", ""), "seed": request.get("seed", 0), "seconds": None if made[BARS.name] else told["seconds"]}
     made |= {"checkpoint": told["checkpoint"], "guidance": told["guidance"].split()}
     files = [name for name, option in all_options().items() if option.kind == "file" and isinstance(made[name], str)]
     return made | {name: or_beside(made[name], path) for name in files}

@@ -8,6 +8,7 @@
   jasco generate --text "0-5: solo piano; 5-: full rock band with drums" -o out/
   jasco generate --text "orchestral film music" --bpm 96 --meter 3/4 --dynamics build -o out/
   jasco generate --chords "C | G | Am | F" --bpm 96 --melody tune.mid --during chords=0-6,melody=4- -o out/
+  jasco generate --chords "Em | C | G | D" --bpm 96 --bars 8 --loop -o out/
   jasco generate --vary out/take.json --variation 0.6 -n 4 -o out/
 
 Text: one for the whole clip; or one after another, each with the seconds in which it holds, ';' between them. `5-:` holds to the end; where
@@ -33,6 +34,9 @@ to ten minutes, window by window.
 Part of the time: --during chords=0-6,melody=4- lets a control hold for those seconds alone (chords=0-2+6-8 for several stretches, -2 and 8-
 for open ends); elsewhere it says nothing, and the music is up to the model. Its timing stays: a chord line lies over the whole clip and is
 cut.
+
+Loops: with --loop the end of the clip runs into its beginning. --bars 8 makes it eight bars of --bpm and --meter, exact to the sample;
+--seconds makes it as long as that. With --paint, --redo 9-10 makes a recording's tenth second run into its first.
 
 Variations: --vary FILE begins not at noise but at a recording that is partly noised, and says nothing else about it. FILE is audio of any
 kind; or the JSON beside a take, whose text, controls, length, guidance and model hold where nothing else is said. --variation 0 is the

@@ -48,6 +48,17 @@ class Conditions:
         frames = None if self.text_frames is None else self.text_frames - first
         return Conditions({name: raw[:, first:last] for name, raw in self.local.items()}, self.text, self.text_mask, frames)
 
+    def around(self, first: int, last: int, frames: int) -> Conditions:
+        """The same for a stretch of a loop of so many frames, which may run over its end into its beginning."""
+        index = torch.arange(first, last) % frames
+        local = {name: raw[:, index.to(raw.device)] for name, raw in self.local.items()}
+        if self.text_frames is None:
+            return Conditions(local, self.text, self.text_mask)
+        turns = range(first // frames, -(-last // frames))  # a state is seen in each of them
+        seen = [self.text_frames.clamp(max=frames) + turn * frames - first for turn in turns]
+        text, mask = (torch.cat([tensor] * len(turns), dim=1) for tensor in (self.text, self.text_mask))
+        return Conditions(local, text, mask, torch.cat(seen, dim=1))
+
     def to(self, device: torch.device | str) -> Conditions:
         """The same on another device."""
         frames = None if self.text_frames is None else self.text_frames.to(device)

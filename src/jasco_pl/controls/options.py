@@ -75,5 +75,7 @@ VARY = Option("vary", "recording to vary, a take or any other; or a take's JSON,
 VARIATION = Option(
     "variation", "of --vary: how far from it, from 0 (as it is) to 1 (independent of it) (default %(default)s)", kind="number", default=0.7
 )
-WHOLE = (DURING, VARY, VARIATION)
+LOOP = Option("loop", "the clip's end runs into its beginning; the WAV says so to samplers and DAWs", kind="flag")
+BARS = Option("bars", "length of the clip in bars of --bpm and --meter, in place of --seconds", kind="number", metavar="N")
+WHOLE = (DURING, VARY, VARIATION, LOOP, BARS)
 """What belongs to no control, but to the clip as a whole."""

@@ -19,15 +19,16 @@ from jasco_pl.controls.base import FrameGrid, Option
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.controls.contradictions import contradictions
 from jasco_pl.controls.during import read_during, said
-from jasco_pl.controls.options import DURING, VARY, WHOLE
+from jasco_pl.controls.options import DURING, LOOP, VARY, WHOLE
 from jasco_pl.generation.batches import clips_at_once, in_batches, part_of
+from jasco_pl.generation.loop import OVERLAP, circular, decode_circle, fit_circle, plan_circle, splice_circle
 from jasco_pl.generation.outline import DEFAULT_CHECKPOINT, lacking, whole_frames
 from jasco_pl.generation.painting import paint, splice
 from jasco_pl.generation.request import Clip, Request
 from jasco_pl.generation.sampler import Sampler, Student
 from jasco_pl.generation.variation import begin, read_source
 from jasco_pl.generation.velocity import Velocity
-from jasco_pl.generation.whole import check_whole, clip_seconds
+from jasco_pl.generation.whole import check_whole, clip_seconds, loop_notes
 from jasco_pl.interop.compat import Audiocraft, Compat, check_compat
 from jasco_pl.interop.hub import checkpoint_folder, publish
 from jasco_pl.interop.saving import read_card, save_whole
@@ -60,6 +61,11 @@ def _said(request: Request, option: Option) -> bool:
 def _followers(options: Sequence[str]) -> str:
     """Which controls would follow some options of a request, in words."""
     return ", ".join(kind.name for kind in CONTROLS.values() if {option.name for option in kind.options()} & set(options)) + " would"
+
+
+def _way(clip: Clip) -> tuple[float | None, bool]:
+    """How a clip is made, in which those of a batch agree."""
+    return None if clip.source is None else clip.request.variation, bool(clip.request.loop)
 
 
 class Jasco:
@@ -198,12 +204,14 @@ class Jasco:
                 clip.recording = clip.recording if reading.recording is None else reading.recording
         if idle := [name for name, option in all_options().items() if name not in used and _said(request, option)]:
             clip.notes.append(f"nothing in this model follows {' and '.join(idle)} here: {_followers(idle)}")
+        clip.notes += loop_notes(vars(request), grid.seconds)
         clip.notes += [said(during, asking, grid.frame_rate)] if during else []
-        if getattr(request, VARY.name) is not None:
-            if self.compat:
-                raise UserError("audiocraft has no variations: leave out compat='audiocraft', or what is to be varied.")
+        vary, loop = getattr(request, VARY.name), getattr(request, LOOP.name)
+        if self.compat and (vary is not None or loop):
+            raise UserError(f"audiocraft has no {'loops' if loop else 'variations'}: leave out compat='audiocraft', or what asks for that.")
+        if vary is not None:
             clip.source = read_source(vars(request), grid, clip.notes)
-        if frames > grid.learnt and Painting.name not in self.model.controls:
+        if frames > grid.learnt and not loop and Painting.name not in self.model.controls:
             learnt = f"{self.model.config.seconds:g} s that the model has learnt"
             clip.notes.append(f"made in one piece beyond the {learnt}; with the control 'painting' it could go on")
         return clip
@@ -235,13 +243,14 @@ class Jasco:
         check: Callable[[], None] | None = None,
         sources: Tensor | None = None,
         variation: float = 1.0,
+        loop: bool = False,
     ) -> tuple[Tensor, int]:
         """Latents [B, T, C] in the codec's scale, and the number of network evaluations (of the item that took most).
 
         What the control `painting` keeps comes back as it is. With that control, clips longer than those of the training are made window by
         window (`plan_windows`); without it, in one piece. `frames` is needed by a model without local controls alone; otherwise the
         conditions tell it. `check` is called before every evaluation; what it raises ends the work. `sources` are normalised latents
-        [B, T, C] to start from, as far on the way to noise as `variation` says.
+        [B, T, C] to start from, as far on the way to noise as `variation` says. The end of a `loop` runs into its beginning.
         """
         sampler = self.sampler(guidance, solver, sources is not None)
         frames = next((raw.shape[1] for raw in conditions.local.values()), frames or self.frames(self.model.config.seconds))
@@ -251,28 +260,35 @@ class Jasco:
         else:
             noise, start = begin(sources.to(self.device), variation, seeds, self.model.path)
 
+        only, learnt = self.compat.only if self.compat else None, self.frames(self.model.config.seconds)
+        firsts, width = self._circle(frames)
+
+        def field(seen: Conditions, frames: int) -> Field:
+            weight = None if sampler.weight is None else torch.full((len(seen.text),), sampler.weight, device=noise.device)
+            velocity = sampler.velocity.under(sampler.velocity.model.context(seen, sampler.terms, frames, only, weight))
+
+            def evaluated(z: Tensor, t: Tensor, count: int) -> Tensor:
+                if check is not None:
+                    check()
+                return velocity(z, t)
+
+            return guided_velocity(evaluated, sampler.terms, noise.device)
+
         def flow(seen: Conditions, noise: Tensor, progress: Progress | None) -> Solution:
             def field_of(items: slice) -> Field:
-                only = self.compat.only if self.compat else None
-                asked = seen.items(items)
-                weight = None if sampler.weight is None else torch.full((len(asked.text),), sampler.weight, device=noise.device)
-                context = sampler.velocity.model.context(asked, sampler.terms, noise.shape[1], only, weight)
-                velocity = sampler.velocity.under(context)
-
-                def evaluated(z: Tensor, t: Tensor, count: int) -> Tensor:
-                    if check is not None:
-                        check()
-                    return velocity(z, t)
-
-                return guided_velocity(evaluated, sampler.terms, noise.device)
+                own = seen.items(items)
+                if not loop:
+                    return field(own, noise.shape[1])
+                return circular([(first, field(own.around(first, first + width, frames), width)) for first in firsts], frames, width)
 
             integrate = self.compat.solve if self.compat else partial(solve, start=start)
             solution = integrate(field_of, noise, sampler.solver, progress, self.model.path, sampler.times)
             limit = self.model.config.latent_limit
-            return solution if limit is None or not solution.evaluations else replace(solution, latents=solution.latents.clamp(max=limit))
+            made = solution.latents if limit is None or not solution.evaluations else solution.latents.clamp(max=limit)
+            return Solution(made, solution.evaluations * (len(firsts) if loop else 1))
 
         if Painting.name in self.model.controls:
-            solution = paint(conditions, noise, self.frames(self.model.config.seconds), flow, progress)
+            solution = paint(conditions, noise, max(frames, learnt) if loop else learnt, flow, progress)
         else:
             solution = flow(conditions, noise, progress)
         return self.model.denormalize(solution.latents), solution.evaluations
@@ -315,21 +331,27 @@ class Jasco:
     ) -> Iterator[Clip]:
         """The same, each clip as soon as it is made; all requests are read first."""
         requests = [requests] if isinstance(requests, Request) else list(requests)
-        frames = self.frames(self._seconds(requests, seconds))
+        seconds = self._seconds(requests, seconds)
+        frames = self.frames(seconds)
         sampler = self.sampler(guidance, solver)
         clips = self._read_all(requests, frames)
         for clip in clips:
             clip.notes += filter(None, [self.sampler(guidance, solver, clip.source is not None).note])
         learnt = self.frames(self.model.config.seconds)
-        painting = Painting.name in self.model.controls
+        windows = Painting.name in self.model.controls or any(getattr(request, LOOP.name) for request in requests)
         if at_once is None:  # audiocraft draws the noise of a batch at once
-            window = min(frames, learnt) if painting else frames
+            window = min(frames, learnt) if windows else frames
             at_once = len(clips) if self.compat else clips_at_once(self.model, window, len(sampler.terms))
-        made = 0
-        for part in in_batches(clips, at_once, lambda clip: None if clip.source is None else clip.request.variation):
+        made, samples = 0, round(seconds * self.codec.sample_rate)
+        for part in in_batches(clips, at_once, _way):
             share = part_of(progress, made / len(clips), len(part) / len(clips))
-            yield from self._make(part, frames, guidance, solver, share, check)
+            for clip in self._make(part, frames, guidance, solver, share, check):
+                yield replace(clip, audio=fit_circle(clip.audio, samples)) if clip.request.loop else clip
             made += len(part)
+
+    def _circle(self, frames: int) -> tuple[list[int], int]:
+        """Windows of a loop of so many frames (`plan_circle`)."""
+        return plan_circle(frames, self.frames(self.model.config.seconds), round(OVERLAP * self.codec.frame_rate))
 
     def _seconds(self, requests: Sequence[Request], seconds: float | None) -> float:
         """Length of all of them."""
@@ -363,19 +385,21 @@ class Jasco:
         """One batch; a clip is decoded when it is asked for."""
         conditions = self.conditions([clip.request.text for clip in clips], [clip.asked for clip in clips], frames)
         seeds, sources = [clip.request.seed for clip in clips], [clip.source for clip in clips if clip.source is not None]
-        start = (torch.stack(sources), clips[0].request.variation) if sources else ()
-        latents, evaluations = self.sample(conditions, seeds, guidance, solver, progress, frames, check, *start)
+        start: dict[str, Any] = {"sources": torch.stack(sources), "variation": clips[0].request.variation} if sources else {}
+        loop = bool(getattr(clips[0].request, LOOP.name))
+        latents, evaluations = self.sample(conditions, seeds, guidance, solver, progress, frames, check, loop=loop, **start)
         for clip, item in zip(clips, latents, strict=True):
-            audio = self.decode(item[None])[0]
+            hop, rate = self.codec.hop, self.codec.sample_rate
+            audio = decode_circle(self.decode, item, hop, rate) if loop else self.decode(item[None])[0]
             if clip.recording is not None:
                 kept = ~np.isnan(clip.asked[Painting.name]).any(axis=1)
-                audio = splice(audio, clip.recording, kept, self.codec.hop, self.codec.sample_rate)
+                audio = (splice_circle if loop else splice)(audio, clip.recording, kept, hop, rate)
             yield replace(clip, audio=audio, latents=item.cpu(), evaluations=evaluations)
 
     @torch.inference_mode()
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents [B, T, C] -> audio [B, 1, S] on the CPU."""
-        return self.codec.decode(latents.to(self.device)).cpu()
+    def decode(self, latents: Tensor, around: int = 0) -> Tensor:
+        """Latents [B, T, C] -> audio [B, 1, S] on the CPU; `around` as for `Codec.decode`."""
+        return self.codec.decode(latents.to(self.device), around).cpu()
 
     def describe(self) -> dict[str, Any]:
         """What made a clip, for its metadata."""

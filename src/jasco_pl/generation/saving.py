@@ -27,7 +27,10 @@ def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: flo
     A recording that is painted stays at its level, unless full scale is too little for it.
     """
     if clip.recording is None:
-        audio, loudness = loudness_normalize(clip.audio, clip.sample_rate)
+        reach = clip.sample_rate // 10 if clip.request.loop else 0  # the limiter hears what comes before and after
+        before, after = clip.audio[:, clip.audio.shape[-1] - reach :], clip.audio[:, :reach]
+        audio, loudness = loudness_normalize(torch.cat([before, clip.audio, after], dim=1), clip.sample_rate)
+        audio = audio[:, before.shape[-1] : audio.shape[-1] - after.shape[-1]]
     else:
         audio = clip.audio / clip.audio.abs().max().clamp(min=1.0)
         loudness = measure_loudness(audio, clip.sample_rate)

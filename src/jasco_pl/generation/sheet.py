@@ -82,6 +82,7 @@ def tags_of(clip: Clip) -> Tags:
             ("ICMT", "; ".join(f"{name}: {said}" for name, said in asked.items() if said)),
             ("ISFT", f"JASCO-PL {__version__}"),
         ),
+        bool(request.loop),
     )
 
 

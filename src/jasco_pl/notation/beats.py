@@ -43,6 +43,16 @@ def read_meter(meter: str) -> tuple[float, float]:
     return 4 * count / unit, 1.5 if unit == 8 and count % 3 == 0 else 1.0
 
 
+def bar_seconds(bpm: float, meter: str) -> float:
+    """Length of a bar.
+
+    Raises:
+        UserError: the tempo lies outside 20 to 400, or the meter is not understood.
+    """
+    quarters, per_beat = read_meter(meter)
+    return quarters / per_beat * 60 / read_tempo(bpm)
+
+
 def steady_beats(bpm: float, meter: str, seconds: float) -> list[Beat]:
     """Beats of a steady tempo, the first downbeat at 0, up to the first at or after the end.
 

@@ -26,7 +26,7 @@ import numpy as np
 import yaml
 
 from jasco_pl.controls import ADHERENCES, CONTROLS, Control, Option, all_options
-from jasco_pl.controls.options import DURING
+from jasco_pl.controls.options import DURING, WHOLE
 from jasco_pl.generation.jasco import Request
 from jasco_pl.metrics.report import aligned_table
 from jasco_pl.notation.timed_text import written
@@ -173,8 +173,9 @@ def generate_command(request: Request, sampling: Sequence[str] = ()) -> str:
         said = [option for option in control.options() if getattr(request, option.name) != option.default]
         words = " ".join(option.flag if option.kind == "flag" else f"{option.flag} {_quoted(_written(request, option))}" for option in said)
         (last if control.option.kind == "file" else lines).append(words)
-    if getattr(request, DURING.name) is not None:
-        lines.append(f"{DURING.flag} {_quoted(getattr(request, DURING.name))}")
+    for option in WHOLE:
+        if getattr(request, option.name) != option.default:
+            lines.append(option.flag if option.kind == "flag" else f"{option.flag} {_quoted(_written(request, option))}")
     lines.append(" ".join([*last, f"--seed {request.seed}", *map(_quoted, sampling), "-o out/"]))
     return " \\\n  ".join(lines)
 
