@@ -18,6 +18,7 @@ from jasco_pl.system.files import REASONS
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("jasco_pl.commands.generate", "make music from a prompt, chords, a melody, drums"),
+    "edit": ("jasco_pl.commands.edit", "make a stretch of a song anew, and leave the rest as it is"),
     "serve": ("jasco_pl.commands.serve", "open a web page to make music with, and its HTTP API"),
     "read": ("jasco_pl.commands.read", "print how chords, a melody, drums are read, without making anything"),
     "demo": ("jasco_pl.commands.demo", "make the three prepared requests and show asked against heard"),

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
+from typing import Any, Literal
 
 import numpy as np
 import soundfile
@@ -34,6 +35,7 @@ class AudioFile:
         claimed_seconds: the length by the file's header (wav, aiff, flac, mp3), which a truncated file does not keep. Ogg's headers
             give none: it is then the length that was found. An mp3 without a table of contents is estimated from its bit rate. 0 where
             nothing is known.
+        subtype: the sample format, by libsndfile's name; of what it does not read, empty.
         floating: samples are floating-point numbers, for which full scale is no limit.
 
     Raises:
@@ -57,7 +59,8 @@ class AudioFile:
                 accepted = f"{_LOWEST_RATE} to {_HIGHEST_RATE} are accepted"
                 raise UserError(f"audio file {self.name!r} says it has {self.rate} samples a second, where {accepted}.")
             self.claimed_seconds = _claimed_frames(file) / self.rate
-            self.floating = file.subtype in ("FLOAT", "DOUBLE")
+            self.subtype = str(getattr(file, "subtype", None) or "")
+            self.floating = self.subtype in ("FLOAT", "DOUBLE")
 
     def _open(self) -> soundfile.SoundFile | ForeignFile:
         path = os.fsencode(self.name)  # as bytes: it may be no UTF-8
@@ -75,12 +78,13 @@ class AudioFile:
                 why = f": {foreign}" if str(foreign) else _reason(error)
                 raise UserError(f"{self.name!r} is not an audio file that can be read (wav, flac, ogg, mp3){why}.") from None
 
-    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.float32]]:
-        """The samples in order, float32 [n, channels] with n <= 65536 (fewer of very many channels), all of them finite.
+    def blocks(self, start: int = 0, stop: int | None = None, dtype: Literal["float32", "float64"] = "float32") -> Iterator[NDArray[Any]]:
+        """The samples in order, [n, channels] with n <= 65536 (fewer of very many channels), all of them finite.
 
         Args:
             start: the first sample.
             stop: where to end before; None goes to the end.
+            dtype: float64 holds samples of any format exactly.
 
         Raises:
             UserError: the file breaks off, or holds NaN or infinity (met when they are reached), or no samples at all.
@@ -92,7 +96,7 @@ class AudioFile:
             # Not `file.blocks`: where a truncated file ends it gives its last block again, until the claimed length is reached.
             while (not file.frames or start <= file.frames) and (wanted := most if stop is None else min(most, stop - at)) > 0:
                 try:
-                    block = file.read(wanted, dtype="float32", always_2d=True)
+                    block = file.read(wanted, dtype=dtype, always_2d=True)
                 except (soundfile.LibsndfileError, RuntimeError) as error:
                     raise UserError(
                         f"audio file {self.name!r} breaks off at {at / self.rate:.1f} s"

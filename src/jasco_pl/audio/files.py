@@ -115,12 +115,14 @@ def write_audio(
         temporary.write_bytes(encoded.getvalue())
 
 
-def write_blocks(path: str | os.PathLike[str], blocks: Iterable[NDArray[np.float32]], sample_rate: int) -> None:
-    """The same for mono audio of any length, as blocks [n] of finite samples; 16 bits a sample (VORBIS in ogg, a constant rate in mp3)."""
+def write_blocks(
+    path: str | os.PathLike[str], blocks: Iterable[NDArray[Any]], sample_rate: int, channels: int = 1, subtype: str | None = None
+) -> None:
+    """The same for audio of any length, as blocks [n] or [n, channels] of finite samples."""
     suffix = check_suffix(path)
     with (
         atomic_path(path) as temporary,
-        _opened(temporary, suffix, sample_rate, 1) as file,
+        _opened(temporary, suffix, sample_rate, channels, subtype) as file,
     ):
         for block in blocks:
             for start in range(0, len(block), _BLOCK):

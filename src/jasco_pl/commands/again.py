@@ -51,6 +51,8 @@ def arguments(args: argparse.Namespace, defaults: Mapping[str, Any]) -> tuple[ar
         flag = "-n" if given[0] == "count" else f"--{given[0].replace('_', '-')}"
         raise UserError(f"--from makes a clip again as it was made: leave out {flag}.")
     told = read_settings(args.again)
+    if ("edit" in told) != ("song" in defaults):
+        raise UserError(f"{args.again!r} is {'of' if 'edit' in told else 'not of'} an edit, which `jasco edit --again` makes again.")
     solver = told["solver"]
     made = _asked(told, args.again)
     made |= {name: solver.get(name, defaults[name]) for name in ("steps", "tolerance")}

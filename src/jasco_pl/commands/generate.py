@@ -54,7 +54,7 @@ from __future__ import annotations
 import argparse
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -103,6 +103,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="make a clip again from the JSON beside it, if checkpoint, codec, text encoder and files are those that made it",
     )
     how = parser.add_argument_group("how")
+    add_making_arguments(how)
+    how.add_argument(
+        "--compat",
+        choices=get_args(Compat),
+        help="clips of an imported checkpoint as audiocraft makes them, its defects included (docs/released-checkpoints.md)",
+    )
+    how.add_argument(
+        "--midi", action="store_true", help="also write what was asked for (chords, melody, drum onsets) as MIDI beside each clip"
+    )
+    how.add_argument("-o", "--out", default="out", metavar="DIR", help="folder of WAV and JSON, or one clip's file (default %(default)s)")
+
+
+def add_making_arguments(how: Any) -> None:
+    """Of what and how, shared by commands that make music."""
     how.add_argument(
         "--checkpoint",
         default=DEFAULT_CHECKPOINT,
@@ -123,20 +137,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="of the network's weights (default %(default)s: bf16 on a GPU and on CPUs with AMX or AVX-512 BF16, else fp32)",
     )
-    how.add_argument(
-        "--compat",
-        choices=get_args(Compat),
-        help="clips of an imported checkpoint as audiocraft makes them, its defects included (docs/released-checkpoints.md)",
-    )
-    how.add_argument(
-        "--midi", action="store_true", help="also write what was asked for (chords, melody, drum onsets) as MIDI beside each clip"
-    )
-    how.add_argument("-o", "--out", default="out", metavar="DIR", help="folder of WAV and JSON, or one clip's file (default %(default)s)")
 
 
-def add_control_arguments(parser: Any) -> None:
-    """What a request may say to the controls, shared by every command that reads requests."""
-    for option in all_options().values():
+def add_control_arguments(parser: Any, without: Collection[str] = ()) -> None:
+    """What a request may say to the controls and of the clip as a whole, shared by every command that reads requests."""
+    for option in (option for name, option in all_options().items() if name not in without):
         if option.kind == "flag":
             parser.add_argument(option.flag, action="store_true", default=None, help=option.help)
             continue
@@ -194,7 +199,7 @@ def request_of(args: argparse.Namespace, seed: int) -> Request:
 
 def asked_of(args: argparse.Namespace) -> dict[str, Any]:
     """What the arguments say to the controls, by the names of their options."""
-    return {name: getattr(args, name) for name in all_options()}
+    return {name: getattr(args, name, option.default) for name, option in all_options().items()}
 
 
 def progress_bar(description: str) -> Callable[[float], None]:
@@ -245,10 +250,11 @@ def slug(text: str) -> str:
 
 def clip_path(args: argparse.Namespace, seed: int) -> Path:
     """Where the clip of a seed goes, if nothing is there."""
-    return Path(args.out) if _names_a_file(args.out) else Path(args.out) / f"{slug(args.text)}-seed{seed}.wav"
+    return Path(args.out) if names_a_file(args.out) else Path(args.out) / f"{slug(args.text)}-seed{seed}.wav"
 
 
-def _names_a_file(out: str) -> bool:
+def names_a_file(out: str) -> bool:
+    """Whether -o names one clip's file."""
     return Path(out).suffix.lower() in AUDIO_SUFFIXES and not Path(out).is_dir()
 
 
@@ -268,7 +274,7 @@ def run(args: argparse.Namespace) -> int:
         args = varied(args, _defaults())
     if not 1 <= args.count <= MOST:
         raise UserError(f"-n must be from 1 to {MOST}, not {args.count}.")
-    if _names_a_file(args.out):
+    if names_a_file(args.out):
         check_suffix(args.out)
         if args.count > 1:
             raise UserError(f"-o {args.out} is one file, and -n asks for {args.count} clips: name a folder.")

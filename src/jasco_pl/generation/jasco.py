@@ -19,7 +19,7 @@ from jasco_pl.controls.base import FrameGrid, Option
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.controls.contradictions import contradictions
 from jasco_pl.controls.during import read_during, said
-from jasco_pl.controls.options import DURING, LOOP, VARY, WHOLE
+from jasco_pl.controls.options import DURING, WHOLE
 from jasco_pl.generation.batches import clips_at_once, in_batches, part_of
 from jasco_pl.generation.loop import OVERLAP, circular, decode_circle, fit_circle, plan_circle, splice_circle
 from jasco_pl.generation.outline import DEFAULT_CHECKPOINT, lacking, whole_frames
@@ -206,7 +206,7 @@ class Jasco:
             clip.notes.append(f"nothing in this model follows {' and '.join(idle)} here: {_followers(idle)}")
         clip.notes += loop_notes(vars(request), grid.seconds)
         clip.notes += [said(during, asking, grid.frame_rate)] if during else []
-        vary, loop = getattr(request, VARY.name), getattr(request, LOOP.name)
+        vary, loop = request.vary, request.loop
         if self.compat and (vary is not None or loop):
             raise UserError(f"audiocraft has no {'loops' if loop else 'variations'}: leave out compat='audiocraft', or what asks for that.")
         if vary is not None:
@@ -332,13 +332,24 @@ class Jasco:
         """The same, each clip as soon as it is made; all requests are read first."""
         requests = [requests] if isinstance(requests, Request) else list(requests)
         seconds = self._seconds(requests, seconds)
-        frames = self.frames(seconds)
-        sampler = self.sampler(guidance, solver)
-        clips = self._read_all(requests, frames)
+        yield from self.make(self._read_all(requests, self.frames(seconds)), seconds, guidance, solver, progress, at_once, check)
+
+    def make(
+        self,
+        clips: Sequence[Clip],
+        seconds: float,
+        guidance: str | None = None,
+        solver: SolverConfig | None = None,
+        progress: Progress | None = None,
+        at_once: int | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> Iterator[Clip]:
+        """The same for clips as `read` gives them, of so many seconds."""
+        frames, sampler = self.frames(seconds), self.sampler(guidance, solver)
         for clip in clips:
             clip.notes += filter(None, [self.sampler(guidance, solver, clip.source is not None).note])
         learnt = self.frames(self.model.config.seconds)
-        windows = Painting.name in self.model.controls or any(getattr(request, LOOP.name) for request in requests)
+        windows = Painting.name in self.model.controls or any(clip.request.loop for clip in clips)
         if at_once is None:  # audiocraft draws the noise of a batch at once
             window = min(frames, learnt) if windows else frames
             at_once = len(clips) if self.compat else clips_at_once(self.model, window, len(sampler.terms))
@@ -386,7 +397,7 @@ class Jasco:
         conditions = self.conditions([clip.request.text for clip in clips], [clip.asked for clip in clips], frames)
         seeds, sources = [clip.request.seed for clip in clips], [clip.source for clip in clips if clip.source is not None]
         start: dict[str, Any] = {"sources": torch.stack(sources), "variation": clips[0].request.variation} if sources else {}
-        loop = bool(getattr(clips[0].request, LOOP.name))
+        loop = bool(clips[0].request.loop)
         latents, evaluations = self.sample(conditions, seeds, guidance, solver, progress, frames, check, loop=loop, **start)
         for clip, item in zip(clips, latents, strict=True):
             hop, rate = self.codec.hop, self.codec.sample_rate

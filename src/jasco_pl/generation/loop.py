@@ -1,8 +1,8 @@
 """Loops: clips whose end runs into their beginning, in their latents, in their sound, and to the sample.
 
-The clip is a circle. Every evaluation of the network sees it through windows that lie around it and overlap, one of them over the joint,
-and takes the mean of what they say where they do, weighted towards their middles (MultiDiffusion, Bar-Tal et al. 2023): nowhere in the flow
-is there an end, whatever the solver. A clip that is longer than the model has learnt only needs more of them.
+The clip is a circle. Every evaluation of the network sees it through windows that lie around it and overlap, one with the joint in its
+middle, and takes the mean of what they say where they do, weighted towards their middles (MultiDiffusion, Bar-Tal et al. 2023): nowhere in
+the flow is there an end, whatever the solver. A clip that is longer than the model has learnt only needs more of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _AROUND = 1.0  # seconds decoded on either side, of which the codec's edges are 
 
 
 def plan_circle(frames: int, longest: int, overlap: int) -> tuple[list[int], int]:
-    """Windows around a circle of frames: where they begin, and how long all of them are.
+    """Windows around a circle of frames: where they begin, and how long all of them are. The joint lies in the middle of the first.
 
     Args:
         frames: of the clip.
@@ -32,7 +32,8 @@ def plan_circle(frames: int, longest: int, overlap: int) -> tuple[list[int], int
     """
     overlap = min(overlap, frames, longest // 2)
     count = -(-frames // (longest - overlap))
-    return [round(number * frames / count) for number in range(count)], -(-frames // count) + overlap
+    width = -(-frames // count) + overlap
+    return [(round(number * frames / count) - width // 2) % frames for number in range(count)], width
 
 
 def circular(windows: Sequence[tuple[int, Field]], frames: int, width: int) -> Field:

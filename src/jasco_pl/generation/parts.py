@@ -22,8 +22,8 @@ _WEIGHTS = {".json", ".safetensors", ".bin", ".model", ".txt"}  # in a folder; n
 _BLOCK = 1 << 20
 
 
-def parts_of(checkpoint: str | Path, asked: Mapping[str, Any]) -> dict[str, str]:
-    """Checksums by what they are of: `checkpoint`, `codec`, `text encoder`, and options of a request that name files.
+def parts_of(checkpoint: str | Path, asked: Mapping[str, Any], files: Mapping[str, str | Path] | None = None) -> dict[str, str]:
+    """Checksums by what they are of: `checkpoint`, `codec`, `text encoder`, options of a request that name files, and further files.
 
     What lies on a Hub, and what was given in Python as an array, has none.
     """
@@ -37,6 +37,7 @@ def parts_of(checkpoint: str | Path, asked: Mapping[str, Any]) -> dict[str, str]
         value = asked.get(name)
         if isinstance(value, str | Path) and (path := file_of(name, str(value))) is not None:
             found[name] = _of_file(path)
+    found |= {name: _of_file(Path(path)) for name, path in (files or {}).items()}
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import tempfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,10 @@ def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: flo
     write_audio(path, audio, clip.sample_rate, compression=compression)
     if path.suffix.lower() == ".wav":
         write_tags(path, tags_of(clip))
-    write_json(path.with_suffix(".json"), {**settings, "loudness_before_lufs": loudness, "sound": _checksum(audio)})
+    write_json(path.with_suffix(".json"), {**settings, "loudness_before_lufs": loudness, "sound": checksum(audio)})
 
 
-def _checksum(audio: Tensor) -> str:
+def checksum(audio: Tensor) -> str:
     """Of sound [1, S] as 16 bits, whatever it is written as."""
     return f"{zlib.crc32((audio.clamp(-1, 1) * 32767).round().to(torch.int16).numpy().tobytes()):08x}"
 
@@ -57,14 +58,29 @@ def save_take(clip: Clip, path: Path, settings: dict[str, Any], midi: bool = Fal
     Raises:
         UserError: it cannot be written.
     """
+
+    def write(fresh: Path) -> None:
+        save_clip(clip, fresh, settings)
+        if midi:
+            write_midi(fresh.with_suffix(".mid"), sheet_of(clip))
+
+    return place_take(path, write)
+
+
+def place_take(path: Path, write: Callable[[Path], None]) -> Path:
+    """What `write` writes under a name and beside it, a sound and its JSON at least, over nothing that is there, as `save_take`.
+
+    Returns:
+        The path of the sound.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=f".{path.stem[:32]}.", suffix=".part") as name:
-            fresh = Path(name) / f"take{path.suffix}"
-            save_clip(clip, fresh, settings)
-            if midi:
-                write_midi(fresh.with_suffix(".mid"), sheet_of(clip))
+            write(Path(name) / f"take{path.suffix}")
             return _placed(sorted(Path(name).iterdir(), key=lambda file: file.suffix != ".json"), path)
     except OSError as error:
         raise explain_os_error(error, path) from error
