@@ -181,7 +181,7 @@ def test_on_the_command_line(folder: Path, capsys: Said) -> None:
     told = json.loads((out / "song-edit-seed4.json").read_text())
     assert told["edit"] == {"song": str(folder / "song.wav"), "from": 1.0, "to": 1.8, "variation": 0.8}
     assert {"song", "checkpoint", "codec"} <= set(told["parts"])
-    assert (told["seconds"], told["request"]["chords"]) == (3.0, "C G")
+    assert (told["seconds"], told["request"]["chords"], told["during"]["chords"]) == (3.0, "C G", [[0, 0.8]])
     assert run(folder, *whole, "--seed", "4") == 0  # alone: in a batch it is the same but for rounding
     capsys.readouterr()
     assert main(["edit", "--again", str(out / "song-edit-seed4-2.json"), "--device", "cpu", "-o", str(out)]) == 0

@@ -113,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"chords heard in the song: {asked['chords']}", flush=True)
     requests = [Request(args.text, seed=args.seed + number, **asked) for number in range(args.count)]
     place = {"song": str(args.song), "from": edit.first / edit.file.rate, "to": edit.stop / edit.file.rate, "variation": args.variation}
+    lead = edit.before / jasco.codec.frame_rate  # times of a clip are those of its window
     how = {"guidance": guidance_text(args), "solver": solver_for(args, jasco), "progress": progress_bar(f"{args.count} take(s)")}
     for clip in edit.make(requests, args.variation, **how):
         wanted = Path(args.out) if names_a_file(args.out) else Path(args.out) / f"{Path(args.song).stem}-edit-seed{clip.request.seed}.wav"
@@ -121,7 +122,9 @@ def run(args: argparse.Namespace) -> int:
             if note not in told:
                 tqdm.write(f"note: {note}")
                 told.add(note)
-        settings = {**clip_settings(clip, args, jasco), "parts": parts, "edit": place}
+        settings = clip_settings(clip, args, jasco)
+        settings["during"] = {name: [[a - lead, b - lead] for a, b in spans] for name, spans in settings["during"].items()}
+        settings |= {"parts": parts, "edit": place}
         path = place_take(wanted, partial(edit.save, clip=clip, settings=settings))
         tqdm.write(f"wrote {path}" if path == wanted else f"wrote {path}, beside the takes that are there")
         if made is not None:
