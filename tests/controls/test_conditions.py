@@ -4,7 +4,7 @@ import torch
 
 from jasco_pl.controls import CONTROLS, Chords, Drums, Melody, all_options, stored_fields
 from jasco_pl.controls.conditions import Conditions, ControlSet, drop_text
-from jasco_pl.controls.options import DURING
+from jasco_pl.controls.options import DURING, WHOLE
 from jasco_pl.data.schema import FIELDS
 from jasco_pl.notation.timed_text import ALWAYS
 
@@ -36,7 +36,7 @@ def test_registry_knows_controls_by_their_names_and_each_states_its_contract() -
 
 def test_options_of_one_name_are_one_option() -> None:
     """Controls that follow the same thing share it; no other may take its name, nor that of another flag of `jasco generate`."""
-    assert {option for control in CONTROLS.values() for option in control.options()} == set(all_options().values()) - {DURING}
+    assert {option for control in CONTROLS.values() for option in control.options()} == set(all_options().values()) - set(WHOLE)
     assert all_options()["during"] is DURING
     assert not {"text", "seed"} & set(all_options())
 

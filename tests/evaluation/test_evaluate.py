@@ -112,7 +112,11 @@ def test_more_ears_hear_again_without_making_again(pieces: Path, tiny_settings: 
 
 @needs_chordino
 def test_a_matrix_makes_the_ceiling_once_and_names_what_varies(pieces: Path, tiny_settings: Settings, tmp_path: Path) -> None:
-    matrix = [tiny_settings, replace(tiny_settings, guidance="all=1"), replace(tiny_settings, solver=SolverConfig("heun", steps=1))]
+    matrix = [
+        tiny_settings,
+        replace(tiny_settings, guidance="all=1"),
+        replace(tiny_settings, solver=SolverConfig("heun", steps=1, times="uniform")),
+    ]
     results = evaluate(ComposedPieces(pieces), matrix, tmp_path, rows=["ceiling", "none", "chords+melody"], limit=1)
     assert row_names(results.rows) == [
         "codec ceiling",

@@ -83,7 +83,9 @@ def test_any_number_of_clips_is_made_in_batches_that_fit(jasco: Jasco, monkeypat
     whole = sounds(jasco.generate(requests, solver=SOLVERS[0], at_once=7))
     made, read, told = [], [], []
     sample, reading = Jasco.sample, Jasco.read
-    monkeypatch.setattr(Jasco, "sample", lambda self, given, seeds, *rest: made.append(list(seeds)) or sample(self, given, seeds, *rest))
+    monkeypatch.setattr(
+        Jasco, "sample", lambda self, given, seeds, *rest, **more: made.append(list(seeds)) or sample(self, given, seeds, *rest, **more)
+    )
     monkeypatch.setattr(Jasco, "read", lambda self, *rest: read.append(rest) or reading(self, *rest))
     monkeypatch.setattr(jasco_module, "clips_at_once", lambda *_: 3)
     clips = jasco.stream(requests, solver=SOLVERS[0], progress=told.append)

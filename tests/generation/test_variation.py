@@ -56,7 +56,9 @@ def test_from_the_recording_itself_to_a_clip_of_its_own(jasco: Jasco, solver: So
 
 def test_it_takes_the_steps_that_are_left(jasco: Jasco) -> None:
     def evaluations(variation: float) -> int:
-        return jasco.generate(Request(vary=tone(440), variation=variation), solver=SolverConfig("midpoint", steps=10))[0].evaluations
+        return jasco.generate(Request(vary=tone(440), variation=variation), solver=SolverConfig("midpoint", steps=10, times="uniform"))[
+            0
+        ].evaluations
 
     assert [evaluations(strength) for strength in (0.0, 0.3, 0.35, 1.0)] == [0, 6, 8, 20]
 

@@ -233,9 +233,9 @@ class JascoModel(nn.Module):
             for name, tensor in self.state_dict().items()
             if not is_student_weight(name)
         }
+        save_tensors(folder / WEIGHTS_NAME, tensors)
         for name in STUDENT_FILES:
             (folder / name).unlink(missing_ok=True)
-        save_tensors(folder / WEIGHTS_NAME, tensors)
         config = {name: value for name, value in asdict(self.config).items() if name != "student"}
         write_json(folder / CONFIG_NAME, {"format": "jasco-pl/1", **config})
 
