@@ -49,7 +49,8 @@ def arguments(args: argparse.Namespace, defaults: Mapping[str, Any]) -> tuple[ar
     given = [name for name, value in defaults.items() if name not in FREE and getattr(args, name) != value]
     if given:
         flag = "-n" if given[0] == "count" else f"--{given[0].replace('_', '-')}"
-        raise UserError(f"--from makes a clip again as it was made: leave out {flag}.")
+        asked = "--again makes an edit" if "song" in defaults else "--from makes a clip"
+        raise UserError(f"{asked} again as it was made: leave out {'the song' if given[0] == 'song' else flag}.")
     told = read_settings(args.again)
     if ("edit" in told) != ("song" in defaults):
         raise UserError(f"{args.again!r} is {'of' if 'edit' in told else 'not of'} an edit, which `jasco edit --again` makes again.")
@@ -77,7 +78,10 @@ def varied(args: argparse.Namespace, defaults: Mapping[str, Any]) -> argparse.Na
     path = Path(args.vary)
     if path.suffix.lower() != ".json":
         return args
-    made = _asked(read_settings(args.vary), args.vary)
+    told = read_settings(args.vary)
+    if "edit" in told:
+        raise UserError(f"{args.vary!r} is of an edit, whose settings are those of a stretch: name its sound.")
+    made = _asked(told, args.vary)
     _check_types(made)
     found = [sound for suffix in SUBTYPES if (sound := path.with_suffix(suffix)).exists()]
     if not found:

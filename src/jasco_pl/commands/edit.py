@@ -51,6 +51,7 @@ from jasco_pl.notation.timed_text import read_prompt
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import or_beside
 
+_CLAIM = 1.0  # second by which a header may be wrong
 _APART = {"paint", "keep", "redo", "at", *(option.name for option in WHOLE if option is not DURING)}
 
 
@@ -159,8 +160,9 @@ def _seconds(written: str, flag: str) -> float:
 def _read_early(args: argparse.Namespace, begin: float, end: float | None) -> set[str]:
     """What can be refused before torch is imported; the notes that were printed."""
     file = AudioFile(args.song)
-    if file.claimed_seconds and begin >= file.claimed_seconds:
-        raise UserError(f"the stretch begins at {begin:g} s, and the song ends at {file.claimed_seconds:.2f} s.")
+    if file.claimed_seconds and (begin >= file.claimed_seconds or (end or 0) > file.claimed_seconds + _CLAIM):
+        to = "" if end is None else f"{end:g}"
+        raise UserError(f"the stretch {begin:g}-{to} s does not lie in the song, which ends at {file.claimed_seconds:.2f} s.")
     outline, told = Outline.of(args.checkpoint), set[str]()
     asked = {name: option.default for name, option in all_options().items()} | {
         name: value for name, value in asked_of(args).items() if name not in _APART
