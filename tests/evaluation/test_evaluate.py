@@ -225,7 +225,7 @@ def test_the_guidance_grid_from_the_command_line(
     }
     best = max(means, key=means.__getitem__)
     assert report["settings"]["best"] == best
-    assert f"Best: `{best}`, by the highest mean of chord_iou, onset_f1, melody_accuracy." in out
+    assert f"Best: `{best}`, by the highest mean of {', '.join(FOLLOWING)}." in out
     assert main([*command, "--guidance", "all=1"]) == 2
     assert "leave --guidance, --rows and --audio out" in capsys.readouterr().err
 
