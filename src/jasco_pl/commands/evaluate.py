@@ -22,8 +22,8 @@ With --clips: nothing is made; clips that `jasco generate` wrote are measured ag
 and the rest as they were asked for.
 
 With --guidance-grid: all controls together under the paper's eight combinations of guidance weights, one row each. The best is the one with
-the highest mean of chord IoU, onset F1, melody accuracy, beat F1 and correlation of dynamics, as far as there are these controls; how good it
-sounds, and how well it matches the text, is not in that rule.
+the highest mean of chord IoU, onset F1, melody accuracy, beat F1 and correlation of dynamics, as far as the model has these controls; how
+good it sounds, and how well it matches the text, is not in that rule.
 """
 
 from __future__ import annotations
