@@ -37,7 +37,9 @@ GIVEN = ("chords", "melody", "drums")
 Heard = dict[str, dict[int, dict[str, Any]]]
 """Figures of an evaluation's row by method and times, and by evaluations of the network."""
 FOLLOWED = (("chord_iou", "chord IoU"), ("onset_f1", "onset F1"), ("melody_accuracy", "melody accuracy"))
-SOUND = ("frechet_musicnn", "FD[musicnn]")
+SOUND = (("frechet_musicnn", "FD[musicnn], all controls"), ("without_frechet_musicnn", "FD[musicnn], no control"))
+CONDITIONS = {"all controls": "", "no control": "without_"}
+"""Rows that are drawn -> what stands before the keys of their figures."""
 
 
 @dataclass(frozen=True)
@@ -183,13 +185,13 @@ def draw(distances: Sequence[Distance], path: str | Path, heard: Heard | None = 
     _finish(first, sorted({one.evaluations for one in distances}))
     if heard is not None:
         _draw_figures(others[0], heard, FOLLOWED)
-        _draw_figures(others[1], heard, (SOUND,))
+        _draw_figures(others[1], heard, SOUND)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
 
 
 def heard_in(evaluations: Sequence[Mapping[str, Any]]) -> Heard:
-    """Figures of clips with all controls, from what `jasco evaluate` wrote of several solvers or numbers of steps (results.json each).
+    """Figures of clips with all controls and without, from the results.json of `jasco evaluate` with several solvers or numbers of steps.
 
     Raises:
         UserError: there are none that could be drawn.
@@ -197,10 +199,11 @@ def heard_in(evaluations: Sequence[Mapping[str, Any]]) -> Heard:
     found: Heard = {}
     for row in itertools.chain.from_iterable(evaluation["rows"] for evaluation in evaluations):
         method, steps, *times = str(row["solver"]).replace(",", "").split()
-        if row["conditions"] == "all controls" and method in PER_STEP:
+        if row["conditions"] in CONDITIONS and method in PER_STEP:
             kind = f"{method}, {times[0] if times else 'uniform'}"
-            found.setdefault(kind, {})[PER_STEP[method] * int(steps)] = row["figures"]
-    if not found:
+            figures = found.setdefault(kind, {}).setdefault(PER_STEP[method] * int(steps), {})
+            figures |= {CONDITIONS[row["conditions"]] + key: figure for key, figure in row["figures"].items()}
+    if not any(FOLLOWED[0][0] in figures for by_count in found.values() for figures in by_count.values()):
         raise UserError("no evaluation has a row of all controls by a solver with fixed steps, so that there is nothing to draw of it.")
     return found
 
@@ -219,7 +222,7 @@ def _draw_figures(axes: Axes, heard: Heard, figures: Sequence[tuple[str, str]]) 
                 counts = [count for count, _ in points]
                 axes.errorbar(counts, means, away, fmt=f"o{style}", color=f"C{colour}", markersize=4, capsize=2, label=f"{title} ({kind})")
     axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     _finish(axes, sorted({count for by_count in heard.values() for count in by_count}))
 
 
