@@ -101,6 +101,15 @@ def test_decoding_takes_latents_that_are_not_quantised(codec: EncodecCodec, wav:
     torch.testing.assert_close(sound, codec.model.decoder(latents.transpose(1, 2)))
 
 
+@torch.inference_mode()
+def test_parts_of_a_clip_are_what_the_whole_is_there(codec: EncodecCodec) -> None:
+    latents = codec.encode(torch.randn(1, 1, 300 * 640, generator=torch.Generator().manual_seed(1)))
+    whole = codec.decode(latents)
+    for first, last in ((0, 100), (100, 200), (200, 300)):
+        there = whole[..., first * 640 : last * 640]
+        assert (codec.decode_part(latents, first, last, end=min(300, last + 50)) - there).norm() < 1e-4 * there.norm()
+
+
 def test_a_folder_is_loaded_whole(folder: Path, codec: EncodecCodec, tmp_path: Path) -> None:
     assert isinstance(load_codec(folder), EncodecCodec)
     original = tiny().state_dict()

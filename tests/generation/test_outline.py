@@ -30,8 +30,8 @@ def test_what_the_model_cannot_do(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"controls": {"chords": {}}, "seconds": 2.0, "frame_rate": 50.0}))
     outline = Outline.of(tmp_path)
     assert outline is not None
-    with pytest.raises(UserError, match="up to 60 seconds, not 61; only a model with the control 'painting'"):
-        outline.length(61.0)
+    with pytest.raises(UserError, match="up to 600 seconds, not 601"):
+        outline.length(601.0)
     with pytest.raises(UserError, match="no control 'drums'; it has: chords"):
         outline.check({"drums": "loop.wav"}, None, outline.length(None))
     with pytest.raises(UserError, match="the condition 'drums'"):

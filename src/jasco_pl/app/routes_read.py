@@ -16,7 +16,7 @@ from jasco_pl.app.dependencies import ServingNow
 from jasco_pl.app.drums import render
 from jasco_pl.app.schema import MOST_CHORDS, MOST_TEXT, VOICES, Beat, ChordLine, Transposition
 from jasco_pl.controls.inputs import INPUTS
-from jasco_pl.generation.outline import MAX_PAINTED_SECONDS, MAX_SECONDS
+from jasco_pl.generation.outline import MAX_SECONDS
 from jasco_pl.network.flow.config import QUALITIES, SolverConfig
 from jasco_pl.notation.melody import BINS, LOWEST_MIDI
 
@@ -31,7 +31,6 @@ def read_router() -> APIRouter:
     def model(serving: ServingNow) -> dict[str, Any]:
         """What the loaded model takes, how long its clips are, and what this server allows."""
         outline, engine, limits = serving.outline, serving.engine, serving.limits
-        painting = "painting" in outline.controls
         taken = {name for name in outline.controls if name in INPUTS}
         controls = {option: any(INPUTS[name].option.name == option for name in taken) for option in OPTIONS}
         return {
@@ -41,7 +40,7 @@ def read_router() -> APIRouter:
             "controls": {**controls, "beat": "beat" in taken},
             "guidance": serving.guidance,
             "seconds": outline.learnt,
-            "most_seconds": MAX_PAINTED_SECONDS if painting else MAX_SECONDS,
+            "most_seconds": MAX_SECONDS,
             "qualities": {name: SolverConfig.of(name, serving.fitted).steps for name in QUALITIES},
             "voices": list(VOICES),
             "lowest_pitch": LOWEST_MIDI,

@@ -28,9 +28,10 @@ from jasco_pl.system.files import atomic_path
 
 SAMPLE_RATE = 32000
 _BLOCK = 1 << 16
-_LIMIT_DB = 6.0  # most that the limiter takes off a peak; beyond it limiting is heard
+LIMIT_DB = 6.0  # most that the limiter takes off a peak; beyond it limiting is heard
 _LIMIT_SECONDS = 0.04
 _MP3: dict[str, Any] = {"bitrate_mode": "CONSTANT", "compression_level": 0.3}  # 224 kbit/s, whatever is played
+LIMITER_REACH = 0.05  # seconds: twice half of these, for what is lowest around is then averaged, and what oversampling sees
 
 
 def read_audio(
@@ -172,7 +173,7 @@ def loudness_normalize(wav: Tensor, sample_rate: int, target: float = -14.0, pea
         return wav, None
     ceiling = 10 ** (peak_db / 20)
     headroom = peak_db - _decibels(float(_true_peaks(source, sample_rate).max()))
-    most = headroom + _LIMIT_DB
+    most = headroom + LIMIT_DB
     gain = min(target - measured, most)
     out = _limited(source * 10 ** (gain / 20), sample_rate, ceiling)
     for _ in range(4):  # limiting takes a little loudness away: give it back
@@ -191,7 +192,7 @@ def limit_peaks(wav: Tensor, sample_rate: int, peak_db: float = -1.0) -> Tensor:
     over = _decibels(float(_true_peaks(source, sample_rate).max(initial=0.0))) - peak_db
     if over <= 0:
         return wav
-    out = _limited(source * 10 ** (-max(0.0, over - _LIMIT_DB) / 20), sample_rate, ceiling)
+    out = _limited(source * 10 ** (-max(0.0, over - LIMIT_DB) / 20), sample_rate, ceiling)
     return torch.from_numpy(out.astype(np.float32))[None].to(wav)
 
 
@@ -228,16 +229,20 @@ def _true_peaks(samples: NDArray[np.float64], sample_rate: int) -> NDArray[np.fl
 
 
 def _limited(samples: NDArray[np.float64], sample_rate: int, ceiling: float) -> NDArray[np.float64]:
-    peaks = _true_peaks(samples, sample_rate)
-    if peaks.max(initial=0.0) <= ceiling:
+    if _true_peaks(samples, sample_rate).max(initial=0.0) <= ceiling:
         return samples
+    out = samples * limiter_gains(samples, sample_rate, ceiling)
+    return out * min(1.0, ceiling / _true_peaks(out, sample_rate).max())
+
+
+def limiter_gains(samples: NDArray[np.float64], sample_rate: int, ceiling: float) -> NDArray[np.float64]:
+    """What a limiter multiplies samples [S] by, 1 away from peaks over the ceiling; it looks `LIMITER_REACH` seconds ahead and back."""
+    peaks = _true_peaks(samples, sample_rate)
     width = 2 * int(_LIMIT_SECONDS * sample_rate / 2) + 1
     # Lowest gain in reach, then averaged over the same reach: every average then lies at or under the gain that its sample needs.
     needed = lowest_around(np.minimum(1.0, ceiling / np.maximum(peaks, 1e-12)), width + 2)
     window = np.hanning(width + 2)
-    smooth = convolved(np.pad(needed, (width + 1) // 2, mode="edge"), window / window.sum())
-    out = samples * smooth
-    return out * min(1.0, ceiling / _true_peaks(out, sample_rate).max())
+    return convolved(np.pad(needed, (width + 1) // 2, mode="edge"), window / window.sum())
 
 
 def audio_files(folder: str | Path) -> list[Path]:

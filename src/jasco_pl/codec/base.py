@@ -51,6 +51,23 @@ class Codec(nn.Module, ABC):
         choose phases, what lies between them is a loop too.
         """
 
+    def decode_part(self, latents: Tensor, first: int, last: int, end: int | None = None) -> Tensor:
+        """What `decode` would give for frames [first, last) of a clip, as far as a second around them tells: [B, 1, (last - first) * hop].
+
+        Args:
+            latents: of the whole clip, [B, T, dim].
+            first, last: the part.
+            end: frames that are known; those after it are not looked at. None is all.
+        """
+        around, total = round(self.frame_rate), latents.shape[1]
+        begin, end = max(0, first - around), min(total if end is None else end, last + around)
+        wav = self._decode_from(latents[:, begin:end], begin, total)
+        return wav[..., (first - begin) * self.hop : (last - begin) * self.hop]
+
+    def _decode_from(self, latents: Tensor, first: int, total: int) -> Tensor:
+        """`decode` for frames that are those from `first` on of a clip of `total`."""
+        return self.decode(latents)
+
     @abstractmethod
     def codes(self, latents: Tensor) -> Tensor:
         """First-codebook entry of every frame, [B, T, dim] -> long [B, T]."""

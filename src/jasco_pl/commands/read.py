@@ -29,7 +29,7 @@ from typing import Any
 from jasco_pl.commands.generate import DEFAULT_SECONDS, add_control_arguments, asked_of
 from jasco_pl.controls.during import read_during, said
 from jasco_pl.controls.inputs import INPUTS, previews
-from jasco_pl.generation.outline import MAX_PAINTED_SECONDS, Length
+from jasco_pl.generation.outline import MAX_SECONDS, Length
 from jasco_pl.notation.harmony import FRAME_RATE
 from jasco_pl.system.errors import UserError
 
@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    if not 0 < args.seconds <= MAX_PAINTED_SECONDS:
-        raise UserError(f"a clip lasts up to {MAX_PAINTED_SECONDS:g} seconds, not {args.seconds:g}.")
+    if not 0 < args.seconds <= MAX_SECONDS:
+        raise UserError(f"a clip lasts up to {MAX_SECONDS:g} seconds, not {args.seconds:g}.")
     found = previews(asked_of(args), args.seconds)
     if not found:
         raise UserError('there is nothing to read: give --chords, as in --chords "C | G7 | Am F", --melody, --drums or other audio.')

@@ -25,6 +25,7 @@ from jasco_pl.controls import ADHERENCES, AudioControl, Painting
 from jasco_pl.evaluation.measure import OF_ASKED, Crossed, asked_lanes, cross_of, heard_lanes, measure
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import Reference, Source, recalled
+from jasco_pl.evaluation.seams import seam_figures
 from jasco_pl.evaluation.settings import CEILING, CROSSED, FORM, OTHER_AUDIO, REDONE, Finished, Settings, folder_of, remade
 from jasco_pl.extract.heard import Heard, Part
 from jasco_pl.generation.jasco import Jasco, Request
@@ -242,6 +243,10 @@ def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None, crossed
             figures = {column.key: measured[column.key] for column in OF_ASKED} | crossed.not_asked(clip)
         else:
             figures = measure(clip, reference, part)
+            config = read_config(Path(task.settings.checkpoint))
+            frames, window = (round(seconds * config.frame_rate) for seconds in (task.settings.seconds, config.seconds))
+            if frames > window and part is None:
+                figures |= seam_figures(clip, frames, window, config.frame_rate)
         record["figures"] = {name: None if np.isnan(value) else value for name, value in figures.items()}
         record["heard"] = heard_lanes(clip, reference)
         record["asked"] = asked_lanes(reference, task.given)

@@ -27,7 +27,7 @@ from jasco_pl.controls.adherence import CHORDS, ONSETS
 from jasco_pl.controls.audio import Drums
 from jasco_pl.controls.base import FrameGrid
 from jasco_pl.extract.heard import Heard, Part
-from jasco_pl.generation.outline import MAX_PAINTED_SECONDS
+from jasco_pl.generation.outline import MAX_SECONDS
 from jasco_pl.metrics.report import Figure, Row, aligned_table, markdown_table
 from jasco_pl.notation import harmony
 from jasco_pl.notation.harmony import FRAME_RATE, first_frame
@@ -82,7 +82,7 @@ def measure_clip(audio: Path, note: Path) -> Measured:
         UserError: the recording cannot be read, or the JSON is not that of a clip.
     """
     said = _read(note)
-    heard = Heard(read_audio(audio, SAMPLE_RATE, max_seconds=MAX_PAINTED_SECONDS), SAMPLE_RATE)
+    heard = Heard(read_audio(audio, SAMPLE_RATE, max_seconds=MAX_SECONDS), SAMPLE_RATE)
     notes: list[str] = []
     conditions = dict(_conditions(said, heard, note, notes))
     drums = _drums(said, heard, note, notes)
@@ -108,7 +108,7 @@ def _read(note: Path) -> Said:
         if unknown := [label for label, _ in said.chords_read if label not in harmony.LABELS]:
             raise ValueError(f"there is no chord {unknown[0]!r}")
         times = [start for _, start in said.chords_read] + [time for held in said.during.values() for pair in held for time in pair]
-        if beyond := [time for time in times if not 0 <= time <= MAX_PAINTED_SECONDS]:
+        if beyond := [time for time in times if not 0 <= time <= MAX_SECONDS]:
             raise ValueError(f"{beyond[0]:g} is no second of a clip")
     except ValueError as error:
         raise UserError(f"{str(note)!r} is not the JSON of a clip, as `jasco generate` writes it: {error}.") from None

@@ -196,6 +196,9 @@ class ComposedPieces(Source):
     def has(self, name: str, what: str) -> bool:
         return self._parts[name][what]
 
+    def long_enough(self, name: str, seconds: float) -> bool:
+        return read_note(Path(self.location) / f"{name}.json")["duration"] >= seconds
+
     def sections(self, name: str) -> list[tuple[float, str]]:
         note = read_note(Path(self.location) / f"{name}.json")
         return [(part["start"], max(part["captions"], key=len, default="")) for part in note.get("sections", [])]

@@ -13,6 +13,7 @@ from typing import Any
 
 from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of
 from jasco_pl.evaluation.page import write_page
+from jasco_pl.evaluation.seams import DRIFT
 from jasco_pl.evaluation.settings import CEILING, CROSSED, FORM, MIDDLE, REDONE, remade, takes_audio
 from jasco_pl.evaluation.table import Group, groups, of_set
 from jasco_pl.metrics.report import Figure, Row, markdown_table
@@ -93,7 +94,8 @@ def markdown(results: Results, title: str, grid: bool) -> str:
 
 
 def _groups(results: Results) -> list[Group]:
-    return groups(results.listeners, any(row.name == CROSSED for row in results.rows))
+    windows = any(DRIFT.key in row.figures for row in results.rows)
+    return groups(results.listeners, any(row.name == CROSSED for row in results.rows), windows)
 
 
 def _range(figures: Sequence[Figure]) -> str:

@@ -14,6 +14,7 @@ from jasco_pl.evaluation.clips import REFERENCE, Task, read_arrays
 from jasco_pl.evaluation.measure import FOLLOWED, FOLLOWS, NOT_ASKED, SALIENCE
 from jasco_pl.evaluation.pretrained import SALIENCE as BY_SALIENCE
 from jasco_pl.evaluation.pretrained import Listeners
+from jasco_pl.evaluation.seams import SEAMS
 from jasco_pl.evaluation.settings import CEILING, CROSSED
 from jasco_pl.metrics.distances import ClipFigures, FrechetDistance, KernelDistance, clap_score, label_kl
 from jasco_pl.metrics.report import Column, Figure
@@ -33,8 +34,8 @@ class Group:
     columns: list[Column]
 
 
-def groups(listeners: Listeners, crossed: bool = False) -> list[Group]:
-    """All columns, by what they ask; with those of the row crossed alone, if there is one."""
+def groups(listeners: Listeners, crossed: bool = False, windows: bool = False) -> list[Group]:
+    """All columns, by what they ask; with those of the row crossed alone, if there is one, and of clips longer than a window."""
     sounds = [Column("clap", f"CLAP[{listeners.names.get('clap', 'clap')}]", 3, True)]
     for name in EMBEDDINGS:
         shown = listeners.names.get(name, name)
@@ -42,7 +43,14 @@ def groups(listeners: Listeners, crossed: bool = False) -> list[Group]:
         sounds += [Column(f"frechet_{name}", f"{kind}[{shown}]", 2, False), Column(f"kernel_{name}", f"KAD[{shown}]", 2, False)]
     sounds += [Column(f"kl_{name}", f"KL[{listeners.names.get(name, name)}]", 3, False) for name in CLASSIFIERS]
     independent = [Group("Follows what it was not asked for", [*NOT_ASKED.values()])] if crossed else []
-    return [Group("Follows the conditions", FOLLOWS), *independent, Group("Sounds like the reference", sounds), Group("Cost", COSTS)]
+    together = [Group("Holds together where windows meet", SEAMS)] if windows else []
+    return [
+        Group("Follows the conditions", FOLLOWS),
+        *independent,
+        *together,
+        Group("Sounds like the reference", sounds),
+        Group("Cost", COSTS),
+    ]
 
 
 def of_set(key: str) -> bool:
@@ -74,7 +82,7 @@ def read_row(own: Task, other: Task | None, allow_few: bool = False) -> Measured
         or read_arrays(own.reference_path(piece))
         for piece, found in zip(own.names, arrays, strict=True)
     ]
-    measured = [column.key for column in (*FOLLOWS, *NOT_ASKED.values()) if any(column.key in clip["figures"] for clip in clips)]
+    measured = [column.key for column in (*FOLLOWS, *NOT_ASKED.values(), *SEAMS) if any(column.key in clip["figures"] for clip in clips)]
     costs = [] if own.row == CEILING or own.finished else [column.key for column in COSTS]  # which cost no evaluation
     compared = own.row != CROSSED  # with the reference as a whole
     gathered = RowFigures([*measured, *costs], listeners, compared, allow_few)

@@ -10,7 +10,7 @@ all of a clip at once; bars are then counted in twos, threes or fours from where
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -150,6 +150,23 @@ def track(samples: Samples) -> NDArray[np.float64]:
         beats = _placed(part) + np.array([first / FRAME_RATE, 0])
         joint = (first + OVERLAP / 2) / FRAME_RATE if first else 0.0
         found = np.concatenate([found[found[:, 0] < joint], beats[beats[:, 0] >= joint]])
+    return found
+
+
+def track_parts(samples: Samples, parts: Sequence[tuple[float, float]]) -> list[NDArray[np.float64]]:
+    """The beats of stretches of music (seconds from, to): heard in the whole, but placed in each stretch as if there were nothing else.
+
+    Args:
+        samples: at 22,050 Hz.
+
+    Raises:
+        UserError: the weights are not installed.
+    """
+    likeness = _likeness(samples)
+    found = []
+    for start, end in parts:
+        first = max(0, round(start * FRAME_RATE))
+        found.append(_placed(likeness[first : max(first, round(end * FRAME_RATE))]) + np.array([first / FRAME_RATE, 0]))
     return found
 
 

@@ -12,7 +12,7 @@ from jasco_pl.audio.files import resample
 from jasco_pl.notation.harmony import MAJOR_KEYS, MINOR_KEYS
 from jasco_pl.system import librosa
 
-SAMPLE_RATE = 11025
+SAMPLE_RATE, HOP = 11025, 2048
 _LEAST_CORRELATION = 0.6
 _LEAST_SPREAD = 0.08  # of the twelve means over their own mean: noise has 0.01 to 0.03, composed pieces 0.2 to 0.6
 # How well a pitch class fits after a context in C, as listeners rated it: Krumhansl & Kessler 1982.
@@ -28,14 +28,23 @@ def measure_key(samples: NDArray[np.float32]) -> str | None:
     """
     if len(samples) < SAMPLE_RATE or not samples.any():
         return None
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="n_fft=")  # clips of few seconds, padded with silence for the lowest octave
-        chroma = librosa.feature.chroma_cqt(y=samples, sr=SAMPLE_RATE, hop_length=2048, n_octaves=6).mean(axis=1)
-    found = key_by(chroma)
+    found = key_by(_chroma(samples).mean(axis=1))
     if found is None:
         return None
     tonic, minor = found
     return f"{MINOR_KEYS[tonic]} minor" if minor else f"{MAJOR_KEYS[tonic]} major"
+
+
+def _chroma(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="n_fft=")  # clips of few seconds, padded with silence for the lowest octave
+        found = librosa.feature.chroma_cqt(y=samples, sr=SAMPLE_RATE, hop_length=HOP, n_octaves=6)
+    return np.asarray(found, dtype=np.float32)
+
+
+def chroma_of(wav: Tensor, sample_rate: int) -> tuple[NDArray[np.float32], float]:
+    """The chroma that keys are told by, of one clip [1, S] at any rate: [12, T], the strongest of a frame 1; and frames a second."""
+    return _chroma(resample(wav, sample_rate, SAMPLE_RATE)[0].numpy()), SAMPLE_RATE / HOP
 
 
 def key_by(chroma: NDArray[np.floating]) -> tuple[int, bool] | None:

@@ -16,8 +16,8 @@ from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import is_hub_id, locate
 
 DEFAULT_CHECKPOINT = "checkpoints/jasco-mini"
-MAX_SECONDS = 60.0  # in one piece
-MAX_PAINTED_SECONDS = 600.0  # window by window
+MAX_SECONDS = 600.0
+MAX_WHOLE_SECONDS = 60.0  # in one piece, as audiocraft makes them
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Outline:
         Raises:
             UserError: the model makes none that is so long.
         """
-        return Length(whole_frames(self.learnt if seconds is None else seconds, self.frame_rate, self.controls), self.frame_rate)
+        return Length(whole_frames(self.learnt if seconds is None else seconds, self.frame_rate), self.frame_rate)
 
     @property
     def accepts(self) -> set[str]:
@@ -97,17 +97,14 @@ class Outline:
             read_during(asked[DURING.name], options, [name for name in options if name in self.accepts and asked[name] is not None], length)
 
 
-def whole_frames(seconds: float, frame_rate: float, controls: Collection[str]) -> int:
+def whole_frames(seconds: float, frame_rate: float, most: float = MAX_SECONDS) -> int:
     """Latent frames of a clip.
 
     Raises:
-        UserError: a model with these controls makes none that is so long.
+        UserError: it would last longer than `most` seconds, or not at all.
     """
-    painting = "painting" in controls
-    most = MAX_PAINTED_SECONDS if painting else MAX_SECONDS
     if not 0 < seconds <= most:
-        more = "; only a model with the control 'painting' goes on after that" if seconds > most and not painting else ""
-        raise UserError(f"a clip lasts up to {most:g} seconds, not {seconds:g}{more}.")
+        raise UserError(f"a clip lasts up to {most:g} seconds, not {seconds:g}.")
     return max(1, round(seconds * frame_rate))
 
 

@@ -1,9 +1,10 @@
-"""Painting: clips made window after window, each going on from the end of the one before, and recordings laid over what is made of them."""
+"""Long clips made window after window, each going on from the end of the one before, and recordings laid over what is made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -16,36 +17,72 @@ from jasco_pl.audio.files import limit_peaks
 from jasco_pl.audio.levels import sounding_loudness
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.controls.painting import Painting
-from jasco_pl.network.flow.solver import Progress, Solution
+from jasco_pl.network.flow.path import Path
+from jasco_pl.network.flow.solver import Field, Progress, Solution
 from jasco_pl.notation.stretches import runs
 
-OVERLAP = 0.3  # share of a window that is known from the one before: 70 % are masked, well inside what training masks
+OVERLAP = 0.3  # share of a window that another one, or a recording, has made before it
+HELD = 0.2  # share that stays as the window before has made it; over the rest of the overlap the new one takes over
 APART_DB = 3.0  # what is made may be so much louder or quieter as a whole than what is kept
 PEAK_DB = -1.0  # dB over full scale, of what is made
 FADE = 0.1  # seconds from the rendering to the recording itself; shorter ones are heard as onsets (docs/decisions.md)
 
 
 class Window(NamedTuple):
-    """Frames [first, last) that the network sees at once; those of [start, stop) that are not kept are taken from what it makes."""
+    """Frames [first, last) that the network sees at once; those of [start, stop) that are not kept are taken from what it makes.
+
+    The first `fade` of these were made by the window before, from which it takes over gradually.
+    """
 
     first: int
     last: int
     start: int
     stop: int
+    fade: int = 0
+
+    def held(self) -> NDArray[np.float32]:
+        """How firmly each of its frames stays what was made of it before, [last - first]: 1 up to `start`, then falling to 0."""
+        weight = np.zeros(self.last - self.first, dtype=np.float32)
+        before = self.start - self.first
+        weight[:before] = 1
+        weight[before : before + self.fade] = 1 - (np.arange(self.fade) + 0.5) / max(self.fade, 1)
+        return weight
+
+
+class Held(NamedTuple):
+    """Frames that are to become what is known of them: latents [B, T, C], and how firmly, [B, T, 1]."""
+
+    latents: Tensor
+    weight: Tensor
+
+    def over(self, field: Field, path: Path, begun: Tensor, start: float = 0.0) -> Field:
+        """A field in which they go along the path to what they are to become, from `begun` at the time `start`; in between, some of either."""
+
+        def held(z: Tensor, t: Tensor) -> Tensor:
+            at = torch.full((len(z),), start, device=z.device)
+            nothing, one = torch.zeros_like(begun), torch.ones_like(begun)
+            noise = (begun - path.point(nothing, self.latents, at)) / path.point(one, nothing, at)  # whose way to them leads through there
+            return torch.lerp(field(z, t), path.target(noise, self.latents, t.expand(len(z))), self.weight)
+
+        return held
+
+    def items(self, index: slice) -> Held:
+        """Some items of the batch."""
+        return Held(self.latents[index], self.weight[index])
 
 
 def plan_windows(kept: NDArray[np.bool_], length: int) -> list[Window]:
     """Windows that make what is not kept, in order.
 
     A stretch that fits into one window with something known around it gets one, with as much known on both sides as the clip has. A longer
-    one is covered by windows at equal distances; each takes its beginning, `OVERLAP` of its length, from the one before, and makes all that
-    follows, so that the share it has to make does not depend on the length of the clip.
+    one is covered by windows at equal distances; each takes its beginning, `HELD` of its length, from the one before, takes over from it
+    up to `OVERLAP`, and makes all that follows, so that the share it has to make does not depend on the length of the clip.
 
     Args:
         kept: frames of the clip that are known from the beginning, [T].
         length: frames of a window.
     """
-    frames, overlap = len(kept), round(OVERLAP * length)
+    frames, overlap, held = len(kept), round(OVERLAP * length), round(HELD * length)
     if frames <= length:
         return [Window(0, frames, 0, frames)]
     plan = []
@@ -58,55 +95,73 @@ def plan_windows(kept: NDArray[np.bool_], length: int) -> list[Window]:
         begin, end = max(start - overlap, 0), min(stop + overlap, frames) - length
         steps = -(-(end - begin) // (length - overlap))
         firsts = [begin, *(begin + round(step * (end - begin) / steps) for step in range(1, steps + 1))]
-        plan += [Window(first, first + length, start if first == begin else first + overlap, min(first + length, stop)) for first in firsts]
+        plan.append(Window(begin, begin + length, start, min(begin + length, stop)))
+        plan += [Window(first, first + length, first + held, min(first + length, stop), overlap - held) for first in firsts[1:]]
     return plan
+
+
+def seams_of(frames: int, length: int) -> list[int]:
+    """Frames of a clip in the middle of where a window takes over from the one before it, where nothing is kept."""
+    return [window.start + window.fade // 2 for window in plan_windows(np.zeros(frames, dtype=bool), length)[1:]]
+
+
+class Made(NamedTuple):
+    """How far clips have come: latents [B, T, C], whose first `frames` stay as they are, after so many evaluations of the network."""
+
+    latents: Tensor
+    frames: int
+    evaluations: int
 
 
 def paint(
     conditions: Conditions,
     noise: Tensor,
     length: int,
-    flow: Callable[[Conditions, Tensor, Progress | None], Solution],
+    flow: Callable[[Conditions, Tensor, Held, Progress | None], Solution],
     progress: Progress | None = None,
-) -> Solution:
-    """Make what the raw condition `painting` of each item does not hold; what it holds stays as it is.
+) -> Iterator[Made]:
+    """Make what the raw condition `painting` of each item does not hold, window by window; what it holds stays as it is.
+
+    What a window knows it is told by that control. What of it was made by the window before is also held in the flow itself, and past what
+    it is told the window takes over gradually; where a model has no such control, it is held alone (docs/decisions.md).
 
     Args:
         conditions: of all frames.
         noise: [B, T, C].
         length: longest window in frames.
-        flow: from the conditions and noise of a window, and whom to tell of progress, to its latents.
+        flow: from the conditions and noise of a window, what is held in it, and whom to tell of progress, to its latents.
         progress: told the share that is done.
     """
-    given = conditions.local[Painting.name]
+    given = conditions.local.get(Painting.name, torch.full_like(noise, torch.nan))
     kept = ~given.isnan().any(dim=-1)
     plans = [tuple(plan_windows(row, length)) for row in kept.cpu().numpy()]
-    total, finished, most = sum(len(plan) for plan in set(plans)), 0, 0
+    different = list(dict.fromkeys(plans))
+    total, finished, most = sum(map(len, different)), 0, 0
     latents = given.to(noise.dtype).clone()
 
     def advance(share: float) -> None:
         if progress is not None:
             progress((finished + share) / total)
 
-    for plan in dict.fromkeys(plans):
+    for plan in different:
         rows = torch.tensor([index for index, other in enumerate(plans) if other == plan], device=noise.device)
         evaluations = 0
-        for window in plan:
+        for window, following in zip_longest(plan, plan[1:]):
             inside, makes = slice(window.first, window.last), slice(window.start, window.stop)
-            known = latents[rows]
-            known[:, makes] = given[rows, makes].to(noise.dtype)  # what an earlier window made there is made anew
-            own = conditions.items(rows)
-            seen = replace(own, local=own.local | {Painting.name: known}).window(window.first, window.last)
-            solution = flow(seen, noise[rows, inside], advance)
-            made = known.clone()
-            made[:, inside] = solution.latents
-            part = latents[rows]
-            part[:, makes] = torch.where(kept[rows, makes, None], part[:, makes], made[:, makes])
-            latents[rows] = part
+            before = latents[rows, inside]
+            own = ~kept[rows, inside, None] & ~before.isnan().any(dim=-1, keepdim=True)  # made by a window before this one
+            held = Held(before.nan_to_num(), own * torch.from_numpy(window.held()).to(noise)[:, None])
+            seen = conditions.items(rows).window(window.first, window.last)
+            if Painting.name in seen.local:
+                told = torch.where(own & (held.weight < 1), torch.nan, before)
+                seen = replace(seen, local=seen.local | {Painting.name: told})
+            solution = flow(seen, noise[rows, inside], held, advance)
+            made = solution.latents[:, window.start - window.first : window.stop - window.first]
+            latents[rows, makes] = torch.where(kept[rows, makes, None], latents[rows, makes], made)
             evaluations += solution.evaluations
-            finished += 1
-        most = max(most, evaluations)
-    return Solution(latents, most)
+            most, finished = max(most, evaluations), finished + 1
+            last = len(latents[0]) if following is None else following.start
+            yield Made(latents, last if plan == different[-1] else 0, most)
 
 
 def splice(made: Tensor, recording: Tensor, kept: NDArray[np.bool_], hop: int, sample_rate: int) -> Tensor:
