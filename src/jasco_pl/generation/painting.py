@@ -56,7 +56,7 @@ class Held(NamedTuple):
     weight: Tensor
 
     def over(self, field: Field, path: Path, begun: Tensor, start: float = 0.0) -> Field:
-        """A field in which they go along the path to what they are to become, from `begun` at the time `start`; in between, some of either."""
+        """A field in which they follow the path to what they are to become, from `begun` at the time `start`; half held, half of it."""
 
         def held(z: Tensor, t: Tensor) -> Tensor:
             at = torch.full((len(z),), start, device=z.device)
