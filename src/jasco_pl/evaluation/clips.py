@@ -22,6 +22,7 @@ import torch
 
 from jasco_pl.audio.files import read_audio, write_audio
 from jasco_pl.controls import ADHERENCES, AudioControl, Painting
+from jasco_pl.controls.adherence import CHORDS
 from jasco_pl.evaluation.measure import OF_ASKED, Crossed, asked_lanes, cross_of, heard_lanes, measure
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import Reference, Source, recalled
@@ -246,7 +247,8 @@ def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None, crossed
             config = read_config(Path(task.settings.checkpoint))
             frames, window = (round(seconds * config.frame_rate) for seconds in (task.settings.seconds, config.seconds))
             if frames > window and part is None:
-                figures |= seam_figures(clip, frames, window, config.frame_rate)
+                chords = reference.target(CHORDS) if CHORDS.missing() is None else None
+                figures |= seam_figures(clip, frames, window, config.frame_rate, chords)
         record["figures"] = {name: None if np.isnan(value) else value for name, value in figures.items()}
         record["heard"] = heard_lanes(clip, reference)
         record["asked"] = asked_lanes(reference, task.given)

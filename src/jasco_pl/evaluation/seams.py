@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jasco_pl.audio.levels import sounding_loudness
+from jasco_pl.controls.adherence import CHORDS
 from jasco_pl.extract import beats
-from jasco_pl.extract.heard import Heard
+from jasco_pl.extract.heard import Heard, Part
 from jasco_pl.generation.painting import seams_of
 from jasco_pl.metrics.report import Column
 from jasco_pl.metrics.seams import SIDE, beats_go_on, chroma_distances, flux_peaks, loudness_steps
+from jasco_pl.notation import harmony
 
 _HEARD = {
     "flux": ("flux peak", 2, False),
@@ -27,7 +29,9 @@ _HEARD = {
 }
 PLACES = {"seam": "at seams", "inside": "between"}
 DRIFT = Column("drift", "loudness drift, LU", 2)
+FIRST = Column("chord_iou_first", "chord IoU, first window", 3, True)
 SEAMS = [
+    FIRST,
     *(
         Column(f"{key}_{place}", f"{title}, {where}", decimals, higher)
         for key, (title, decimals, higher) in _HEARD.items()
@@ -46,7 +50,7 @@ def moments_of(frames: int, length: int, frame_rate: float) -> dict[str, list[fl
     return {"seam": [seam / frame_rate for seam in seams], "inside": [middle / frame_rate for middle in inside]}
 
 
-def seam_figures(clip: Heard, frames: int, length: int, frame_rate: float) -> dict[str, float]:
+def seam_figures(clip: Heard, frames: int, length: int, frame_rate: float, chords: NDArray[np.generic] | None = None) -> dict[str, float]:
     """Means over the moments of a clip, of loudness steps of their size, by the keys of `SEAMS`; NaN where nothing can be heard.
 
     Args:
@@ -54,6 +58,7 @@ def seam_figures(clip: Heard, frames: int, length: int, frame_rate: float) -> di
         frames: latent frames of it.
         length: of a window.
         frame_rate: latent frames a second.
+        chords: what is to be heard in it, if there are any and they can be.
     """
     found: dict[str, float] = {}
     for place, moments in moments_of(frames, length, frame_rate).items():
@@ -61,7 +66,10 @@ def seam_figures(clip: Heard, frames: int, length: int, frame_rate: float) -> di
         found |= {f"{key}_{place}": float(np.nanmean(values)) if np.isfinite(values).any() else np.nan for key, values in heard.items()}
     ends = clip.audio.shape[-1] * length // frames
     first, last = (sounding_loudness(part, clip.sample_rate) for part in (clip.audio[:, :ends], clip.audio[:, -ends:]))
-    return {**found, DRIFT.key: np.nan if first is None or last is None else last - first}
+    found[DRIFT.key] = np.nan if first is None or last is None else last - first
+    window = Part(0, round(length / frame_rate * harmony.FRAME_RATE))
+    found[FIRST.key] = np.nan if chords is None else CHORDS.figures(clip, chords, window)[CHORDS.columns[0].key]
+    return found
 
 
 def _heard(clip: Heard, moments: Sequence[float]) -> dict[str, NDArray[np.float64]]:
