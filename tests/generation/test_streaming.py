@@ -114,9 +114,11 @@ def test_a_short_clip_is_one_part(painter: Jasco) -> None:
     assert torch.equal(part, clip.audio)
 
 
-def test_a_recording_is_not_streamed(painter: Jasco) -> None:
+def test_what_is_made_as_a_whole_is_not_streamed(painter: Jasco) -> None:
     with pytest.raises(UserError, match="cannot be streamed"):
         painter.stream_audio(Request(paint=torch.randn(1, RATE) * 0.1), 3.0)
+    with pytest.raises(UserError, match="all of it is made at once"):
+        painter.stream_audio(Request(loop=True), 3.0)
 
 
 class _Pipe(io.TextIOWrapper):
@@ -179,6 +181,7 @@ def test_a_listener_that_goes_away_is_no_error_to_read_about(
         (["-n", "2"], "-n asks for 2"),
         (["--midi"], "--midi needs a folder"),
         (["--paint", "song.wav"], "name a folder"),
+        (["--loop"], "a loop is made as a whole"),
     ],
 )
 def test_what_no_pipe_can_take(saved: list[str], more: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,10 +68,10 @@ class GriffinLim(nn.Module):
         self.register_buffer("low_share", low_share[: self.low_bins, None].sqrt(), persistent=False)
         self.register_buffer("high_share", high_share[-self.high_bins :, None].sqrt(), persistent=False)
 
-    def forward(self, latents: Tensor, around: int = 0) -> Tensor:
-        """Log bands [B, T, 128] -> [B, S]; `around` as for `Codec.decode`."""
+    def forward(self, latents: Tensor, around: int = 0, first: int = 0, total: int | None = None) -> Tensor:
+        """Log bands [B, T, 128] -> [B, S]; `around` as for `Codec.decode`; or they are the frames from `first` on of a clip of `total`."""
         magnitudes = self.magnitudes(latents)
-        return self.join(magnitudes, self.phases(magnitudes, around))
+        return self.join(magnitudes, self.phases(magnitudes, around, first, total))
 
     def magnitudes(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Log bands [B, T, 128] -> magnitudes of the long window's bins [B, low_bins, T] and of the short one's [B, high_bins, T]."""
@@ -93,17 +93,18 @@ class GriffinLim(nn.Module):
         return low, self.analysis.high(wav)[:, -self.high_bins :].abs() * self.high_share
 
     @torch.no_grad()
-    def phases(self, magnitudes: tuple[Tensor, Tensor], around: int = 0) -> tuple[Tensor, Tensor]:
+    def phases(self, magnitudes: tuple[Tensor, Tensor], around: int = 0, first: int = 0, total: int | None = None) -> tuple[Tensor, Tensor]:
         """Complex numbers of size one for magnitudes as from `magnitudes`, such that the frames agree where they overlap.
 
         Those `around` a loop are taken from its other end in every round, so that they agree over its joint too.
+        The search begins at chance phases, which are those of the whole clip for a part of one: frames from `first` on, of `total`.
         """
         low, high = magnitudes
         padded = functional.pad(low / DECIMATION, (0, 0, 0, self.coarse.n_fft // 2 + 1 - self.low_bins))
-        found = self._search(padded, self.coarse, around)[:, : self.low_bins]
+        found = self._search(padded, self.coarse, around, first, total)[:, : self.low_bins]
         short = self.analysis.high
         padded = functional.pad(high, (0, 0, short.n_fft // 2 + 1 - self.high_bins, 0))
-        return found, self._search(padded, short, around)[:, -self.high_bins :]
+        return found, self._search(padded, short, around, first, total)[:, -self.high_bins :]
 
     def join(self, magnitudes: tuple[Tensor, Tensor], phases: tuple[Tensor, Tensor]) -> Tensor:
         """Magnitudes and phases of both sides -> waveform [B, S]; gradients pass to the magnitudes."""
@@ -111,10 +112,12 @@ class GriffinLim(nn.Module):
         below = self.analysis.low.inverse(functional.pad(low, (0, 0, 0, LONG_WINDOW // 2 + 1 - self.low_bins)))
         return below + self.analysis.high.inverse(functional.pad(high, (0, 0, SHORT_WINDOW // 2 + 1 - self.high_bins, 0)))
 
-    def _search(self, magnitude: Tensor, spectrum: Spectrum, around: int) -> Tensor:
+    def _search(self, magnitude: Tensor, spectrum: Spectrum, around: int, first: int, total: int | None) -> Tensor:
         last = magnitude.shape[-1] - around
         turn = torch.arange(-around, last, device=magnitude.device) % (last - around) + around
-        angles = torch.rand(magnitude.shape[1:], generator=torch.Generator().manual_seed(0)).to(magnitude.device)
+        bins, frames = magnitude.shape[1:]
+        drawn = torch.rand((bins, frames if total is None else total), generator=torch.Generator().manual_seed(0))
+        angles = drawn[:, first : first + frames].to(magnitude.device)
         phase = torch.polar(torch.ones_like(magnitude), (2 * math.pi * angles).expand_as(magnitude))
         previous, guess = torch.zeros_like(phase), magnitude * phase
         for _ in range(self.iterations):
@@ -175,10 +178,10 @@ class Vocoder(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, latents: Tensor, around: int = 0) -> Tensor:
-        """Log bands [B, T, 128] -> [B, S]; `around` as for `Codec.decode`."""
+    def forward(self, latents: Tensor, around: int = 0, first: int = 0, total: int | None = None) -> Tensor:
+        """Log bands [B, T, 128] -> [B, S]; `around` as for `Codec.decode`; or they are the frames from `first` on of a clip of `total`."""
         magnitudes = self.magnitudes(latents, self.below)
-        return self.griffin_lim.join(magnitudes, self.griffin_lim.phases(magnitudes, around))
+        return self.griffin_lim.join(magnitudes, self.griffin_lim.phases(magnitudes, around, first, total))
 
     def magnitudes(self, latents: Tensor, below: float = 1.0) -> tuple[Tensor, Tensor]:
         """Log bands [B, T, 128] -> magnitudes as `GriffinLim.magnitudes`, [B, low_bins, T] and [B, high_bins, T]."""

@@ -102,7 +102,7 @@ class BandCodec(Codec):
         return self.decoder(latents, around)[:, None]
 
     def _decode_from(self, latents: Tensor, first: int, total: int) -> Tensor:
-        return self.decoder(latents, first, total)[:, None]
+        return self.decoder(latents, first=first, total=total)[:, None]
 
     def codes(self, latents: Tensor) -> Tensor:
         return nearest((latents - self.latent_mean) / self.latent_std, self.codebooks[0])

@@ -5,6 +5,7 @@
   jasco generate --text "house with deep bass" --drums loop.wav --solver dopri5 -o out/
   jasco generate --text "calm piano ballad" --paint intro.wav --seconds 30 -o out/
   jasco generate --text "calm piano ballad" --paint song.wav --redo 3-6 -o out/
+  jasco generate --text "calm piano ballad" --seconds 60 -o - | ffplay -nodisp -autoexit -
   jasco generate --text "0-5: solo piano; 5-: full rock band with drums" -o out/
   jasco generate --text "orchestral film music" --bpm 96 --meter 3/4 --dynamics build -o out/
   jasco generate --chords "C | G | Am | F" --bpm 96 --melody tune.mid --during chords=0-6,melody=4- -o out/
@@ -28,8 +29,9 @@ build (soft to loud), fade (loud to nearly silent), swell (up and down), break (
 
 Painting: --paint lays a recording under the clip from second 0 on. Alone, all of it is kept and the clip goes on where it ends; --keep 0-4
 keeps those seconds and makes the others, --redo 3-6 makes those and keeps the others; --at 4 lets it begin at second 4. What is kept stays
-as loud as it was, and what is made is brought to it. A model with the control painting makes clips of up
-to ten minutes, window by window.
+as loud as it was, and what is made is brought to it.
+
+Length: up to ten minutes. What is longer than the model has learnt is made window by window, each going on from the one before.
 
 Part of the time: --during chords=0-6,melody=4- lets a control hold for those seconds alone (chords=0-2+6-8 for several stretches, -2 and 8-
 for open ends); elsewhere it says nothing, and the music is up to the model. Its timing stays: a chord line lies over the whole clip and is
@@ -44,15 +46,18 @@ recording itself (through the codec), 1 a clip of its own; docs/editing.md says 
 steps it takes.
 
 Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch. `-o song.wav`
-(.flac, .ogg, .mp3) names a single clip's file. Nothing is overwritten: a second take of a name is song-2.wav. Tempo, key, and the chords as
-markers lie in the WAV itself, where DAWs read them; --midi writes them with the melody and the drum onsets as song.mid. --from song.json
-makes a clip again, and refuses where a part of it (checkpoint, codec, text encoder, a file) is another one by now.
+(.flac, .ogg, .mp3) names a single clip's file; `-o -` writes a clip's WAV to standard output while it is made, five seconds at a time, for
+a player, all of it by the gain that brings its first part to -14 LUFS, for how loud the rest will be nobody knows yet. Nothing is
+overwritten: a second take of a name is song-2.wav. Tempo, key, and the chords as markers lie in the WAV itself, where DAWs read them;
+--midi writes them with the melody and the drum onsets as song.mid. --from song.json makes a clip again, and refuses where a part of it
+(checkpoint, codec, text encoder, a file) is another one by now.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
@@ -63,6 +68,7 @@ from tqdm import tqdm
 
 from jasco_pl import __version__
 from jasco_pl.audio.suffixes import AUDIO_SUFFIXES, check_suffix
+from jasco_pl.commands import piped
 from jasco_pl.commands.again import arguments, read_settings, varied
 from jasco_pl.controls import all_options
 from jasco_pl.controls.inputs import previews
@@ -112,7 +118,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--midi", action="store_true", help="also write what was asked for (chords, melody, drum onsets) as MIDI beside each clip"
     )
-    how.add_argument("-o", "--out", default="out", metavar="DIR", help="folder of WAV and JSON, or one clip's file (default %(default)s)")
+    how.add_argument(
+        "-o",
+        "--out",
+        default="out",
+        metavar="DIR",
+        help="folder of WAV and JSON, one clip's file, or - for WAV on standard output while it is made (default %(default)s)",
+    )
 
 
 def add_making_arguments(how: Any) -> None:
@@ -274,7 +286,9 @@ def run(args: argparse.Namespace) -> int:
         args = varied(args, _defaults())
     if not 1 <= args.count <= MOST:
         raise UserError(f"-n must be from 1 to {MOST}, not {args.count}.")
-    if names_a_file(args.out):
+    if args.out == piped.STDOUT:
+        piped.check(args)
+    elif names_a_file(args.out):
         check_suffix(args.out)
         if args.count > 1:
             raise UserError(f"-o {args.out} is one file, and -n asks for {args.count} clips: name a folder.")
@@ -292,6 +306,10 @@ def run(args: argparse.Namespace) -> int:
         check_parts(made.get("parts", {}), parts_of(args.checkpoint, asked_of(args)))
     jasco = Jasco.from_pretrained(args.checkpoint, args.device, args.precision, args.compat)
     requests = [request_of(args, args.seed + number) for number in range(args.count)]
+    if args.out == piped.STDOUT:
+        stream = jasco.stream_audio(requests[0], args.seconds, guidance, solver_for(args, jasco), progress_bar("1 clip"))
+        piped.play(stream, lambda note: None if note in told else print(f"note: {note}", file=sys.stderr, flush=True))
+        return 0
     for clip in jasco.stream(requests, args.seconds, guidance, solver_for(args, jasco), progress_bar(f"{args.count} clip(s)")):
         for note in clip.notes:
             if note not in told:
@@ -334,6 +352,6 @@ def read_early(args: argparse.Namespace, guidance: str | None) -> set[str]:
     outline.check(asked, guidance, length)
     for name, preview in previews(asked, length.seconds, listen=False).items():
         for line in [*(preview.lines if name == "chords" else []), *(f"note: {note}" for note in preview.notes)]:
-            print(line, flush=True)
+            print(line, file=sys.stderr if args.out == piped.STDOUT else sys.stdout, flush=True)
         told.update(preview.notes)
     return told

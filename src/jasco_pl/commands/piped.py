@@ -30,6 +30,8 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(
             "-o - writes a clip while it is made, and what is painted is brought to its recording's level as a whole: name a folder."
         )
+    if args.loop:
+        raise UserError("-o - writes a clip while it is made, and a loop is made as a whole: name a folder.")
     if sys.stdout.isatty():
         raise UserError(
             "-o - writes sound to standard output, which is a terminal: pipe it into a player, as in `| ffplay -nodisp -autoexit -`."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,31 +16,26 @@ from jasco_pl.codec import Codec, load_codec
 from jasco_pl.controls import Painting
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.generation.batches import clips_at_once, in_batches, part_of
-from jasco_pl.generation.loop import OVERLAP, circular, decode_circle, fit_circle, plan_circle, splice_circle
-from jasco_pl.generation.outline import DEFAULT_CHECKPOINT, whole_frames
-from jasco_pl.generation.painting import paint, splice
+from jasco_pl.generation.loop import decode_circle, fit_circle, splice_circle
+from jasco_pl.generation.outline import DEFAULT_CHECKPOINT, MAX_SECONDS, MAX_WHOLE_SECONDS, whole_frames
+from jasco_pl.generation.painting import splice
 from jasco_pl.generation.reading import read_request
 from jasco_pl.generation.request import Clip, Request
 from jasco_pl.generation.sampler import Sampler, Student
-from jasco_pl.generation.variation import begin
+from jasco_pl.generation.streaming import AudioStream, parts_of
 from jasco_pl.generation.velocity import Velocity
 from jasco_pl.generation.whole import clip_seconds
+from jasco_pl.generation.windows import windows
 from jasco_pl.interop.compat import Audiocraft, Compat, check_compat
 from jasco_pl.interop.hub import checkpoint_folder, publish
 from jasco_pl.interop.saving import read_card, save_whole
-from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
-from jasco_pl.network.flow.solver import Field, Progress, Solution, SolverConfig, solve
+from jasco_pl.network.flow.guidance import parse_guidance
+from jasco_pl.network.flow.solver import Progress, SolverConfig
 from jasco_pl.network.model import JascoModel
 from jasco_pl.network.text import TextEncoder
 from jasco_pl.notation.timed_text import Prompt, is_timed, read_prompt
 from jasco_pl.system.device import Precision, pick_device, pick_dtype
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.seeding import item_noise, stable_hash
-
-
-def _noise(seeds: Sequence[int], frames: int, channels: int) -> Tensor:
-    """Noise [B, T, C], each item's of its own seed."""
-    return item_noise([stable_hash("generate", seed) for seed in seeds], frames, channels)
 
 
 def _way(clip: Clip) -> tuple[float | None, bool]:
@@ -147,7 +141,7 @@ class Jasco:
 
     def frames(self, seconds: float) -> int:
         """Latent frames of a clip."""
-        return whole_frames(seconds, self.codec.frame_rate, self.model.controls.names)
+        return whole_frames(seconds, self.codec.frame_rate, MAX_WHOLE_SECONDS if self.compat else MAX_SECONDS)
 
     def read(self, request: Request, frames: int) -> Clip:
         """Take a request to frames; the clip that comes back has everything but sound.
@@ -188,51 +182,13 @@ class Jasco:
     ) -> tuple[Tensor, int]:
         """Latents [B, T, C] in the codec's scale, and the number of network evaluations (of the item that took most).
 
-        What the control `painting` keeps comes back as it is. With that control, clips longer than those of the training are made window by
-        window (`plan_windows`); without it, in one piece. `frames` is needed by a model without local controls alone; otherwise the
+        What the control `painting` keeps comes back as it is. Clips longer than those of the training are made window by window
+        (`plan_windows`), but for `compat`. `frames` is needed by a model without local controls alone; otherwise the
         conditions tell it. `check` is called before every evaluation; what it raises ends the work. `sources` are normalised latents
         [B, T, C] to start from, as far on the way to noise as `variation` says. The end of a `loop` runs into its beginning.
         """
-        sampler = self.sampler(guidance, solver, sources is not None)
-        frames = next((raw.shape[1] for raw in conditions.local.values()), frames or self.frames(self.model.config.seconds))
-        draw = self.compat.noise if self.compat else _noise
-        if sources is None:
-            noise, start = draw(seeds, frames, self.model.config.latent_dim).to(self.device), 0.0
-        else:
-            noise, start = begin(sources.to(self.device), variation, seeds, self.model.path)
-
-        only, learnt = self.compat.only if self.compat else None, self.frames(self.model.config.seconds)
-        firsts, width = self._circle(frames)
-
-        def field(seen: Conditions, frames: int) -> Field:
-            weight = None if sampler.weight is None else torch.full((len(seen.text),), sampler.weight, device=noise.device)
-            velocity = sampler.velocity.under(sampler.velocity.model.context(seen, sampler.terms, frames, only, weight))
-
-            def evaluated(z: Tensor, t: Tensor, count: int) -> Tensor:
-                if check is not None:
-                    check()
-                return velocity(z, t)
-
-            return guided_velocity(evaluated, sampler.terms, noise.device)
-
-        def flow(seen: Conditions, noise: Tensor, progress: Progress | None) -> Solution:
-            def field_of(items: slice) -> Field:
-                own = seen.items(items)
-                if not loop:
-                    return field(own, noise.shape[1])
-                return circular([(first, field(own.around(first, first + width, frames), width)) for first in firsts], frames, width)
-
-            integrate = self.compat.solve if self.compat else partial(solve, start=start)
-            solution = integrate(field_of, noise, sampler.solver, progress, self.model.path, sampler.times)
-            limit = self.model.config.latent_limit
-            made = solution.latents if limit is None or not solution.evaluations else solution.latents.clamp(max=limit)
-            return Solution(made, solution.evaluations * (len(firsts) if loop else 1))
-
-        if Painting.name in self.model.controls:
-            solution = paint(conditions, noise, max(frames, learnt) if loop else learnt, flow, progress)
-        else:
-            solution = flow(conditions, noise, progress)
-        return self.model.denormalize(solution.latents), solution.evaluations
+        *_, made = windows(self, conditions, seeds, guidance, solver, progress, frames, check, sources, variation, loop)
+        return made.latents, made.evaluations
 
     def generate(
         self,
@@ -290,10 +246,8 @@ class Jasco:
         for clip in clips:
             clip.notes += filter(None, [self.sampler(guidance, solver, clip.source is not None).note])
         learnt = self.frames(self.model.config.seconds)
-        windows = Painting.name in self.model.controls or any(clip.request.loop for clip in clips)
         if at_once is None:  # audiocraft draws the noise of a batch at once
-            window = min(frames, learnt) if windows else frames
-            at_once = len(clips) if self.compat else clips_at_once(self.model, window, len(sampler.terms))
+            at_once = len(clips) if self.compat else clips_at_once(self.model, min(frames, learnt), len(sampler.terms))
         made, samples = 0, round(seconds * self.codec.sample_rate)
         for part in in_batches(clips, at_once, _way):
             share = part_of(progress, made / len(clips), len(part) / len(clips))
@@ -301,9 +255,32 @@ class Jasco:
                 yield replace(clip, audio=fit_circle(clip.audio, samples)) if clip.request.loop else clip
             made += len(part)
 
-    def _circle(self, frames: int) -> tuple[list[int], int]:
-        """Windows of a loop of so many frames (`plan_circle`)."""
-        return plan_circle(frames, self.frames(self.model.config.seconds), round(OVERLAP * self.codec.frame_rate))
+    def stream_audio(
+        self,
+        request: Request,
+        seconds: float | None = None,
+        guidance: str | None = None,
+        solver: SolverConfig | None = None,
+        progress: Progress | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> AudioStream:
+        """One clip, whose audio comes as its windows are finished: what `generate` would give, in parts [1, S].
+
+        Raises:
+            UserError: something in the request cannot be used; it paints over a recording, or asks for a loop, which are made as a whole.
+        """
+        frames = self.frames(self._seconds([request], seconds))
+        clip = self.read(request, frames)
+        clip.notes += filter(None, [self.sampler(guidance, solver, clip.source is not None).note])
+        conditions, seeds, start = self._asked([clip], frames)
+        return AudioStream(self, clip, frames, windows(self, conditions, seeds, guidance, solver, progress, frames, check, **start))
+
+    def _asked(self, clips: Sequence[Clip], frames: int) -> tuple[Conditions, list[int], dict[str, Any]]:
+        """Conditions and seeds of a batch, and where variations start."""
+        conditions = self.conditions([clip.request.text for clip in clips], [clip.asked for clip in clips], frames)
+        sources = [clip.source for clip in clips if clip.source is not None]
+        start = {"sources": torch.stack(sources), "variation": clips[0].request.variation} if sources else {}
+        return conditions, [clip.request.seed for clip in clips], start
 
     def _seconds(self, requests: Sequence[Request], seconds: float | None) -> float:
         """Length of all of them."""
@@ -335,9 +312,7 @@ class Jasco:
         check: Callable[[], None] | None,
     ) -> Iterator[Clip]:
         """One batch; a clip is decoded when it is asked for."""
-        conditions = self.conditions([clip.request.text for clip in clips], [clip.asked for clip in clips], frames)
-        seeds, sources = [clip.request.seed for clip in clips], [clip.source for clip in clips if clip.source is not None]
-        start: dict[str, Any] = {"sources": torch.stack(sources), "variation": clips[0].request.variation} if sources else {}
+        conditions, seeds, start = self._asked(clips, frames)
         loop = bool(clips[0].request.loop)
         latents, evaluations = self.sample(conditions, seeds, guidance, solver, progress, frames, check, loop=loop, **start)
         for clip, item in zip(clips, latents, strict=True):
@@ -350,8 +325,16 @@ class Jasco:
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, around: int = 0) -> Tensor:
-        """Latents [B, T, C] -> audio [B, 1, S] on the CPU; `around` as for `Codec.decode`."""
-        return self.codec.decode(latents.to(self.device), around).cpu()
+        """Latents [B, T, C] -> audio [B, 1, S] on the CPU, of long clips part by part; `around` as for `Codec.decode`."""
+        if around:
+            return self.codec.decode(latents.to(self.device), around).cpu()
+        parts = parts_of(latents.shape[1], self.frames(self.model.config.seconds))
+        return torch.cat([self.decode_part(latents, part, latents.shape[1]) for part in parts], dim=-1)
+
+    @torch.inference_mode()
+    def decode_part(self, latents: Tensor, part: slice, known: int) -> Tensor:
+        """The same of some frames of a clip of which `known` are there: [B, 1, S]."""
+        return self.codec.decode_part(latents.to(self.device), part.start, part.stop, known).cpu()
 
     def describe(self) -> dict[str, Any]:
         """What made a clip, for its metadata."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -122,8 +121,8 @@ def paint(
 ) -> Iterator[Made]:
     """Make what the raw condition `painting` of each item does not hold, window by window; what it holds stays as it is.
 
-    What a window knows it is told by that control. What of it was made by the window before is also held in the flow itself, and past what
-    it is told the window takes over gradually; where a model has no such control, it is held alone (docs/decisions.md).
+    What a window knows of a recording it is told by that control. What it knows of the window before it is held in the flow itself, which
+    needs no control (docs/decisions.md).
 
     Args:
         conditions: of all frames.
@@ -152,9 +151,6 @@ def paint(
             own = ~kept[rows, inside, None] & ~before.isnan().any(dim=-1, keepdim=True)  # made by a window before this one
             held = Held(before.nan_to_num(), own * torch.from_numpy(window.held()).to(noise)[:, None])
             seen = conditions.items(rows).window(window.first, window.last)
-            if Painting.name in seen.local:
-                told = torch.where(own & (held.weight < 1), torch.nan, before)
-                seen = replace(seen, local=seen.local | {Painting.name: told})
             solution = flow(seen, noise[rows, inside], held, advance)
             made = solution.latents[:, window.start - window.first : window.stop - window.first]
             latents[rows, makes] = torch.where(kept[rows, makes, None], latents[rows, makes], made)

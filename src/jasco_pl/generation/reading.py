@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from jasco_pl.controls import CONTROLS, Control, Painting, all_options
+from jasco_pl.controls import CONTROLS, Control, all_options
 from jasco_pl.controls.base import FrameGrid, Option
 from jasco_pl.controls.contradictions import contradictions
 from jasco_pl.controls.during import read_during, said
@@ -62,9 +62,8 @@ def read_request(jasco: Jasco, request: Request, frames: int) -> Clip:
         raise UserError(f"audiocraft has no {'loops' if loop else 'variations'}: leave out compat='audiocraft', or what asks for that.")
     if vary is not None:
         clip.source = read_source(vars(request), grid, clip.notes)
-    if frames > grid.learnt and not loop and Painting.name not in jasco.model.controls:
-        learnt = f"{jasco.model.config.seconds:g} s that the model has learnt"
-        clip.notes.append(f"made in one piece beyond the {learnt}; with the control 'painting' it could go on")
+    if frames > grid.learnt and jasco.compat:
+        clip.notes.append(f"made in one piece beyond the {jasco.model.config.seconds:g} s that the model has learnt, as audiocraft does")
     return clip
 
 

@@ -40,6 +40,8 @@ class AudioStream:
     def __init__(self, jasco: Jasco, clip: Clip, frames: int, windows: Iterator[Made]) -> None:
         if clip.recording is not None:
             raise UserError("what is painted is brought to the level of its recording when all of it is made: it cannot be streamed.")
+        if clip.request.loop:
+            raise UserError("the end of a loop runs into its beginning, so that all of it is made at once: it cannot be streamed.")
         self.clip, self.sample_rate, self.samples = clip, clip.sample_rate, frames * jasco.codec.hop
         self._jasco, self._windows = jasco, windows
         self._parts = parts_of(frames, jasco.frames(jasco.model.config.seconds))

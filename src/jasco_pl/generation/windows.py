@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from jasco_pl.controls import Painting
 from jasco_pl.controls.conditions import Conditions
+from jasco_pl.generation.loop import OVERLAP, circular, plan_circle
 from jasco_pl.generation.painting import Held, Made, paint
 from jasco_pl.generation.variation import begin
 from jasco_pl.network.flow.guidance import guided_velocity
@@ -39,47 +38,47 @@ def windows(
     check: Callable[[], None] | None = None,
     sources: Tensor | None = None,
     variation: float = 1.0,
+    loop: bool = False,
 ) -> Iterator[Made]:
     """What there is of the latents [B, T, C], in the codec's scale, whenever a window is finished; arguments as for `Jasco.sample`."""
-    sampler = jasco.sampler(guidance, solver)
-    frames = next((raw.shape[1] for raw in conditions.local.values()), frames or jasco.frames(jasco.model.config.seconds))
-    draw = jasco.compat.noise if jasco.compat else _noise
+    sampler, learnt = jasco.sampler(guidance, solver, sources is not None), jasco.frames(jasco.model.config.seconds)
+    frames = next((raw.shape[1] for raw in conditions.local.values()), frames or learnt)
+    draw, only = (jasco.compat.noise, jasco.compat.only) if jasco.compat else (_noise, None)
     if sources is None:
         noise, start = draw(seeds, frames, jasco.model.config.latent_dim).to(jasco.device), 0.0
     else:
         noise, start = begin(sources.to(jasco.device), variation, seeds, jasco.model.path)
+    firsts, width = plan_circle(frames, learnt, round(OVERLAP * jasco.codec.frame_rate))
+
+    def field(seen: Conditions, frames: int) -> Field:
+        weight = None if sampler.weight is None else torch.full((len(seen.text),), sampler.weight, device=noise.device)
+        velocity = sampler.velocity.under(sampler.velocity.model.context(seen, sampler.terms, frames, only, weight))
+
+        def evaluated(z: Tensor, t: Tensor, count: int) -> Tensor:
+            if check is not None:
+                check()
+            return velocity(z, t)
+
+        return guided_velocity(evaluated, sampler.terms, noise.device)
 
     def flow(seen: Conditions, noise: Tensor, held: Held | None, progress: Progress | None) -> Solution:
-        goes_on = held is not None and bool(held.weight.any())
-
-        def told(seen: Conditions, names: frozenset[str]) -> Conditions:
-            """What has been made before is no wish, which guidance would exaggerate: every term of it is told."""
-            return jasco.model.controls.only(seen, names | {Painting.name} if goes_on else names)
-
         def field_of(items: slice) -> Field:
-            only = jasco.compat.only if jasco.compat else told
-            asked = seen.items(items)
-            weight = None if sampler.weight is None else torch.full((len(asked.text),), sampler.weight, device=noise.device)
-            context = sampler.velocity.model.context(asked, sampler.terms, noise.shape[1], only, weight)
-            velocity = sampler.velocity.under(context)
-
-            def evaluated(z: Tensor, t: Tensor, count: int) -> Tensor:
-                if check is not None:
-                    check()
-                return velocity(z, t)
-
-            field = guided_velocity(evaluated, sampler.terms, noise.device)
-            return field if held is None else held.items(items).over(field, jasco.model.path, noise[items], start)
+            own = seen.items(items)
+            if loop:
+                return circular([(first, field(own.around(first, first + width, frames), width)) for first in firsts], frames, width)
+            made = field(own, noise.shape[1])
+            return made if held is None else held.items(items).over(made, jasco.model.path, noise[items], start)
 
         integrate = jasco.compat.solve if jasco.compat else partial(solve, start=start)
         solution = integrate(field_of, noise, sampler.solver, progress, jasco.model.path, sampler.times)
         limit = jasco.model.config.latent_limit
-        return solution if limit is None or not solution.evaluations else replace(solution, latents=solution.latents.clamp(max=limit))
+        made = solution.latents if limit is None or not solution.evaluations else solution.latents.clamp(max=limit)
+        return Solution(made, solution.evaluations * (len(firsts) if loop else 1))
 
     if jasco.compat:
         solution = flow(conditions, noise, None, progress)
         states = iter([Made(solution.latents, frames, solution.evaluations)])
     else:
-        states = paint(conditions, noise, jasco.frames(jasco.model.config.seconds), flow, progress)
+        states = paint(conditions, noise, max(frames, learnt) if loop else learnt, flow, progress)
     for made in states:
         yield made._replace(latents=jasco.model.denormalize(made.latents))
