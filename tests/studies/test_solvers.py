@@ -96,7 +96,7 @@ def test_what_was_heard_is_drawn_beside_the_distances(problem: None, tmp_path: P
     (tmp_path / "results.json").write_text(json.dumps(results | {"rows": rows[3:]}))
     capsys.readouterr()
     assert main([*options, "--image", str(wide), "--evaluation", str(tmp_path)]) == 2
-    assert "no row of all controls" in capsys.readouterr().err
+    assert "has a row of all controls" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [["--evaluations", "5"], ["--evaluations", "0"], ["--limit", "0"], ["--reference-steps", "1"]])
