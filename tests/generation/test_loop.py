@@ -87,7 +87,7 @@ def test_a_loop_has_no_place_where_it_begins(jasco: Jasco, solver: SolverConfig)
     third = conditions.around(20, 80, 60)
 
     def latents(given: Conditions, loop: bool, turn: int) -> torch.Tensor:
-        import jasco_pl.generation.jasco as module
+        import jasco_pl.generation.windows as module
 
         own = module._noise
         try:
