@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from jasco_pl.system.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from jasco_pl.generation.streaming import AudioStream
 
 STDOUT = "-"
