@@ -16,6 +16,7 @@ Without that it follows a recording's latents better and a model's worse, whose 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +117,7 @@ class GriffinLim(nn.Module):
         last = magnitude.shape[-1] - around
         turn = torch.arange(-around, last, device=magnitude.device) % (last - around) + around
         bins, frames = magnitude.shape[1:]
-        drawn = torch.rand((bins, frames if total is None else total), generator=torch.Generator().manual_seed(0))
+        drawn = _chances(bins, frames) if total is None or total == frames else _kept_chances(bins, total)
         angles = drawn[:, first : first + frames].to(magnitude.device)
         phase = torch.polar(torch.ones_like(magnitude), (2 * math.pi * angles).expand_as(magnitude))
         previous, guess = torch.zeros_like(phase), magnitude * phase
@@ -126,6 +127,14 @@ class GriffinLim(nn.Module):
             ahead = ahead[..., turn] if around else ahead
             previous, guess = rebuilt, ahead * (magnitude / ahead.abs().clamp(min=1e-9))
         return torch.sgn(ahead) if self.iterations else phase
+
+
+def _chances(bins: int, frames: int) -> Tensor:
+    """The same numbers from 0 to 1 for every clip of a length, [bins, frames]."""
+    return torch.rand((bins, frames), generator=torch.Generator().manual_seed(0))
+
+
+_kept_chances = lru_cache(maxsize=2)(_chances)  # both sides of the long clip whose parts are decoded one after the other
 
 
 def spread(power: Tensor, filters: Tensor, rounds: int = SPREAD_ROUNDS) -> Tensor:
