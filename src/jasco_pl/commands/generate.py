@@ -347,10 +347,11 @@ def read_early(args: argparse.Namespace, guidance: str | None) -> set[str]:
     if outline is None:  # its length is not known, and whoever loads it says the rest
         previews(asked, args.seconds or DEFAULT_SECONDS, listen=False)
         return told
-    length = outline.length(clip_seconds(asked, args.seconds, outline.learnt))
+    seconds = clip_seconds(asked, args.seconds, outline.learnt)
+    length = outline.length(seconds)
     read_prompt(args.text, length.frames, length.frame_rate)
     outline.check(asked, guidance, length)
-    for name, preview in previews(asked, length.seconds, listen=False).items():
+    for name, preview in previews(asked, min(seconds, length.seconds), listen=False).items():  # frames may end after the last bar
         for line in [*(preview.lines if name == "chords" else []), *(f"note: {note}" for note in preview.notes)]:
             print(line, file=sys.stderr if args.out == piped.STDOUT else sys.stdout, flush=True)
         told.update(preview.notes)
