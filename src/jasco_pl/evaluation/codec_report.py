@@ -127,7 +127,7 @@ def draw_round_trips(path: str | os.PathLike[str], codecs: Mapping[str, Codec], 
             if original.shape[1] < int(seconds * codec.frame_rate) * codec.hop:
                 raise UserError(f"{str(file)!r} is too short to be drawn: {seconds:g} seconds are wanted.")
             if name == next(iter(codecs)):
-                spectra.append((f"{file.parent.name}/{file.stem}"[-20:], original))
+                spectra.append((file.stem[-24:], original))
             spectra.append((name, codec.decode(codec.encode(original[None]))[0]))
     draw_spectra(
         path, spectra, next(iter(codecs.values())).sample_rate, "Round trips: the recording, and below it what each codec makes of it"

@@ -99,7 +99,7 @@ def draw_spectra(path: str | os.PathLike[str], spectra: Sequence[tuple[str, Tens
     seconds = spectra[0][1].shape[1] / sample_rate
     strips = [_Strip(name, 1.7, partial(_draw_spectrum, wav=wav, sample_rate=sample_rate, seconds=seconds)) for name, wav in spectra]
     with atomic_path(path) as temporary:
-        _compose(strips, title, seconds).savefig(temporary, format="png", dpi=110)
+        _compose(strips, title, seconds).savefig(temporary, format="png", dpi=75)  # there are many of them
 
 
 def draw_lane(
