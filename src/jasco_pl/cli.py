@@ -117,6 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"jasco {name}: {error.strerror}{where}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # a progress bar may stand in the line
         print(f"jasco {name}: interrupted.", file=sys.stderr)
         return 130
     finally:

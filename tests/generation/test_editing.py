@@ -151,6 +151,14 @@ def test_silence_around_is_refused(jasco: Jasco, tmp_path: Path) -> None:
         Edit.of(jasco, tmp_path / "song.wav", 0.9, 2.1)
 
 
+def test_a_header_that_says_too_much_is_said(jasco: Jasco, tmp_path: Path) -> None:
+    song(tmp_path / "song.wav", 3.0, 8_000, 1, "PCM_16")
+    (tmp_path / "song.wav").write_bytes((tmp_path / "song.wav").read_bytes()[:-16_000])
+    (clip,) = Edit.of(jasco, tmp_path / "song.wav", 1.0, 1.3).make([Request()], solver=EULER)
+    assert "the song: its header says 3.0 s, and 2.0 s are there" in clip.notes
+    assert not [note for note in clip.notes if "of the clip" in note]  # the window is nothing that a musician sees
+
+
 def test_sides_that_cancel_out_are_heard(jasco: Jasco, tmp_path: Path) -> None:
     side = np.random.default_rng(0).normal(size=3 * 44_100) * 0.1
     soundfile.write(tmp_path / "song.wav", np.stack([side, -0.98 * side], axis=1), 44_100)
@@ -207,6 +215,7 @@ def test_on_the_command_line(folder: Path, capsys: Said) -> None:
         (["--from", "1", "--to", "2", "--chords", "C", "--keep-chords"], "one of them"),
         (["--from", "1", "--to", "2", "--variation", "2"], "between 0 .* and 1"),
         (["--to", "2"], "where the stretch begins"),
+        (["--from", "1", "--to", "2", "-o", "-"], "not to standard output"),
     ],
 )
 def test_what_is_refused_before_anything_is_made(folder: Path, more: list[str], why: str, capsys: Said) -> None:

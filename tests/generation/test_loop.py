@@ -167,7 +167,7 @@ def test_a_recording_becomes_a_loop(jasco: Jasco, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "seconds", "why"),
     [
-        ({"bars": 4}, None, "4 bars of no tempo"),
+        ({"bars": 4}, None, "a length of 4 bars needs their tempo"),
         ({"bars": 4, "bpm": 96}, 8.0, "both seconds .8. and bars .4. were given"),
         ({"bars": -1, "bpm": 96}, None, "more than 0 bars"),
         ({"bars": 800, "bpm": 30}, None, "up to 600 seconds"),

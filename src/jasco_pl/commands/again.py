@@ -15,6 +15,7 @@ from jasco_pl.system.files import loads, or_beside
 
 FREE = ("again", "out", "device", "midi")
 """What may be said besides."""
+_FLAGS = {"count": "-n", "start": "--from", "end": "--to"}
 
 
 def read_settings(path: str) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def read_settings(path: str) -> dict[str, Any]:
         told = None
     wanted = {"request": dict, "checkpoint": str, "seconds": int | float, "guidance": str, "solver": dict, "precision": str}
     if not isinstance(told, dict) or not all(isinstance(told.get(name), kind) for name, kind in wanted.items()):
-        raise UserError(f"{str(file)!r} is not the JSON that `jasco generate` writes beside a clip.")
+        raise UserError(f"{str(file)!r} is not the JSON that `jasco generate` or `jasco edit` writes beside a clip.")
     return told
 
 
@@ -48,7 +49,7 @@ def arguments(args: argparse.Namespace, defaults: Mapping[str, Any]) -> tuple[ar
     """
     given = [name for name, value in defaults.items() if name not in FREE and getattr(args, name) != value]
     if given:
-        flag = "-n" if given[0] == "count" else f"--{given[0].replace('_', '-')}"
+        flag = _FLAGS.get(given[0], f"--{given[0].replace('_', '-')}")
         asked = "--again makes an edit" if "song" in defaults else "--from makes a clip"
         raise UserError(f"{asked} again as it was made: leave out {'the song' if given[0] == 'song' else flag}.")
     told = read_settings(args.again)

@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--again", metavar="JSON", help="make an edit again from the JSON beside it")
     add_making_arguments(parser.add_argument_group("how"))
     parser.add_argument(
-        "-o", "--out", default="out", metavar="DIR", help="folder of WAV and JSON, or one take's file (default %(default)s)"
+        "-o", "--out", default="out", metavar="DIR", help="folder of WAV (of a FLAC too) and JSON, or one take's file (default %(default)s)"
     )
 
 
@@ -86,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("name the song and where the stretch begins, as in: jasco edit song.wav --from 3 --to 6.")
     if not 1 <= args.count <= MOST:
         raise UserError(f"-n must be from 1 to {MOST}, not {args.count}.")
+    if args.out == "-":
+        raise UserError("an edited song is written whole, not to standard output: -o names a folder or a file.")
     if names_a_file(args.out):
         check_suffix(args.out)
         if args.count > 1:

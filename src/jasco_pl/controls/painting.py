@@ -26,6 +26,7 @@ from jasco_pl.notation.stretches import Ranges, read_ranges, stretches
 from jasco_pl.system.draws import uniform
 from jasco_pl.system.errors import UserError
 
+SHARE_NOTE = "of the clip are new"
 SHORTEST, LONGEST = 0.4, 0.9  # share of a clip that is masked (paper)
 VARIED = (0.1, 0.9)  # the same of `varied_masks`
 EDGE = 3  # frames before the end of a recording that its end has altered (docs/decisions.md): they are made anew
@@ -139,7 +140,7 @@ class Painting(Control):
             notes.append("the clip begins anew, which the model has not learnt: in training the beginning was always known")
         least, most = VARIED if self.masks == "varied" else (SHORTEST, LONGEST)
         if not least <= (share := 1 - float(kept.mean())) <= most and frames <= grid.learnt:
-            notes.append(f"{share:.0%} of the clip are new, where the model has learnt to make {least:.0%} to {most:.0%}")
+            notes.append(f"{share:.0%} {SHARE_NOTE}, where the model has learnt to make {least:.0%} to {most:.0%}")
         return Reading(raw.numpy(), notes, recording=recording)
 
     def forward(self, raw: Tensor) -> Tensor:

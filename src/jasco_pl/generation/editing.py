@@ -22,7 +22,7 @@ from jasco_pl.audio.files import limit_peaks, resample
 from jasco_pl.audio.levels import sounding_loudness
 from jasco_pl.audio.patching import patched, write_patched
 from jasco_pl.controls.options import DURING, WHOLE
-from jasco_pl.controls.painting import EDGE, Painting
+from jasco_pl.controls.painting import EDGE, SHARE_NOTE, Painting
 from jasco_pl.extract.chordino import chordino, require
 from jasco_pl.generation.jasco import Jasco
 from jasco_pl.generation.outline import lacking
@@ -102,6 +102,8 @@ class Edit:
         mix = Downmix()
         mono = mix(window)
         notes = [] if mix.louder is None else [f"the song: {said(mix.louder, file.channels)}"]
+        if total < (file.claimed_seconds - _CLAIM) * file.rate:
+            notes.append(f"the song: its header says {file.claimed_seconds:.1f} s, and {total / file.rate:.1f} s are there")
         if mix.louder is not None:
             mono = window[:, mix.louder]
         outside = np.concatenate([window[: first - start], window[stop - start :]])
@@ -151,7 +153,7 @@ class Edit:
             clip.asked[name] = null
             clip.during[name] = np.full(self.frames, False)
             clip.during[name][self.before : self.before + self.inside] = inner.during.get(name, True)
-        notes = [note for note in clip.notes if not note.startswith(("kept of the recording", "varied from"))]
+        notes = [note for note in clip.notes if not note.startswith(("kept of the recording", "varied from")) and SHARE_NOTE not in note]
         return replace(clip, changes=inner.changes, notes=[*self.notes, *inner.notes, *notes])
 
     def patch(self, clip: Clip) -> tuple[NDArray[np.float64], int]:
@@ -212,6 +214,7 @@ def _check_stretch(file: AudioFile, begin: float, end: float | None, first: int,
 
 
 _LEAST = 0.1  # seconds of a stretch
+_CLAIM = 0.1  # seconds by which a header may be wrong
 
 
 def _later(text: Prompt, seconds: float) -> Prompt:

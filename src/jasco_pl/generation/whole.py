@@ -42,7 +42,7 @@ def check_whole(asked: Mapping[str, Any]) -> None:
     """Raise UserError if values of options, by name, does not go together."""
     if (bars := asked[BARS.name]) is not None:
         if asked[BPM.name] is None:
-            raise UserError(f"{bars:g} bars of no tempo were asked for: give a tempo too (bpm).")
+            raise UserError(f"a length of {bars:g} bars needs their tempo: give it too (bpm).")
         if not 0 < bars <= _MOST_BARS:
             raise UserError(f"a clip has more than 0 bars and up to {_MOST_BARS}, not {bars:g}.")
     strength = asked[VARIATION.name]
