@@ -94,7 +94,7 @@ def codes_of(weights: dict[str, Tensor], toy: Toy, wav: Tensor) -> Tensor:
 
 def same_noise(jasco: Jasco, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the default draw its noise as audiocraft does, so that nothing but the rows differs."""
-    from jasco_pl.generation import jasco as module
+    from jasco_pl.generation import windows as module
     from jasco_pl.interop.compat import Audiocraft
 
     monkeypatch.setattr(module, "_noise", Audiocraft.noise)

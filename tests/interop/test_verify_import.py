@@ -48,12 +48,12 @@ def test_the_files_algebra_is_audiocrafts() -> None:
     torch.testing.assert_close(files.velocity(weights, 4, anchor["z"], anchor["t"].flatten(), local, text), anchor["v"], atol=1e-5, rtol=0)
 
 
-@needs_golden
 def is_close(found: dict[str, float]) -> bool:
     """dopri5 chooses its steps by differences that are rounding: it alone has what `jasco import --verify` allows."""
     return all(difference < (1e-4 if name == "dopri5" else 3e-5) for name, difference in found.items())
 
 
+@needs_golden
 def test_audiocrafts_velocity_is_ours() -> None:
     released = read_released(GOLDEN)
     assert released.anchor is not None

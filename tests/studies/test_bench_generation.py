@@ -92,7 +92,7 @@ def test_a_turn_is_split_into_what_it_is_spent_on(jasco: Jasco, monkeypatch: pyt
         (Jasco, "read", 0.125),
         (type(jasco.text_encoder), "_encode", 1.0),
         (JascoModel, "velocity", 10.0),
-        (type(jasco.codec), "decode", 100.0),
+        (type(jasco.codec), "decode_part", 100.0),
         (bench, "save_clip", 1000.0),
     ):
         slow(owner, name, seconds)
