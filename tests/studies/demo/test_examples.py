@@ -42,7 +42,7 @@ def test_commands_of_the_page_are_the_requests_of_the_file(monkeypatch: pytest.M
 
 
 def test_files_are_small_and_sound_is_sound() -> None:
-    assert sum(path.stat().st_size for path in EXAMPLES.rglob("*") if path.is_file()) < 1_500_000
+    assert sum(path.stat().st_size for path in EXAMPLES.rglob("*") if path.is_file()) < 2_000_000
     for name in REQUESTS:
         with Image.open(EXAMPLES / f"{name}.png") as picture:
             assert picture.width > 900
