@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-PER_STEP = 2
-"""Evaluations of the midpoint method a step: counts must be multiples."""
+from jasco_pl.network.flow.config import PER_STEP
 
 
 def add_arguments(actions: Any) -> None:
@@ -87,8 +86,9 @@ def solvers(args: argparse.Namespace) -> int:
 
     if args.limit < 1 or args.reference_steps < 2 or args.seconds <= 0:
         raise UserError("--limit must be at least 1, --reference-steps at least 2, --seconds positive.")
-    if wrong := [count for count in args.evaluations if count < PER_STEP or count % PER_STEP]:
-        raise UserError(f"--evaluations {wrong[0]}: positive multiples of {PER_STEP} are accepted, so that midpoint can have as many.")
+    step = PER_STEP["midpoint"]
+    if wrong := [count for count in args.evaluations if count < step or count % step]:
+        raise UserError(f"--evaluations {wrong[0]}: positive multiples of {step} are accepted, so that midpoint can have as many.")
     bench = SolverBench(
         args.checkpoint or DEFAULT_CHECKPOINT,
         args.pieces,

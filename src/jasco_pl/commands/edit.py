@@ -43,8 +43,9 @@ from jasco_pl.commands.generate import (
 )
 from jasco_pl.controls import all_options
 from jasco_pl.controls.inputs import previews
-from jasco_pl.controls.options import BARS, DURING, VARIATION, WHOLE
+from jasco_pl.controls.options import BARS, VARIATION
 from jasco_pl.generation.outline import Outline
+from jasco_pl.generation.whole import NOT_EDITED
 from jasco_pl.notation.beats import bar_seconds
 from jasco_pl.notation.chords.times import seconds_of
 from jasco_pl.notation.timed_text import read_prompt
@@ -52,7 +53,6 @@ from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import or_beside
 
 _CLAIM = 1.0  # second by which a header may be wrong
-_APART = {"paint", "keep", "redo", "at", *(option.name for option in WHOLE if option is not DURING)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--to", dest="end", metavar="TIME", help="where it ends (default: where the song does)")
     where.add_argument(BARS.flag, type=float, metavar="N", help="length of the stretch in bars of --bpm and --meter, in place of --to")
     where.add_argument("--text", default="", help="description; texts over time count from where the stretch begins")
-    add_control_arguments(where, without=_APART)
+    add_control_arguments(where, without=NOT_EDITED)
     where.add_argument("--keep-chords", action="store_true", help="follow the chords that Chordino hears in the song there")
     where.add_argument(
         VARIATION.flag, type=float, default=1.0, metavar="SHARE", help="how far from what is there, 0 to 1 (default %(default)s: made anew)"
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     from jasco_pl.generation.parts import check_parts, parts_of
     from jasco_pl.generation.saving import place_take
 
-    asked = {name: value for name, value in asked_of(args).items() if name not in _APART}
+    asked = {name: value for name, value in asked_of(args).items() if name not in NOT_EDITED}
     parts = parts_of(args.checkpoint, asked, {"song": args.song})
     if made is not None:
         check_parts(made.get("parts", {}), parts)
@@ -167,7 +167,7 @@ def _read_early(args: argparse.Namespace, begin: float, end: float | None) -> se
         raise UserError(f"the stretch {begin:g}-{to} s does not lie in the song, which ends at {file.claimed_seconds:.2f} s.")
     outline, told = Outline.of(args.checkpoint), set[str]()
     asked = {name: option.default for name, option in all_options().items()} | {
-        name: value for name, value in asked_of(args).items() if name not in _APART
+        name: value for name, value in asked_of(args).items() if name not in NOT_EDITED
     }
     seconds = (file.claimed_seconds or begin + 10) - begin if end is None else end - begin
     if outline is not None and seconds > 0:

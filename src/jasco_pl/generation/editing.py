@@ -21,7 +21,6 @@ from jasco_pl.audio.decoding import AudioFile
 from jasco_pl.audio.files import limit_peaks, resample
 from jasco_pl.audio.levels import sounding_loudness
 from jasco_pl.audio.patching import patched, write_patched
-from jasco_pl.controls.options import DURING, WHOLE
 from jasco_pl.controls.painting import EDGE, SHARE_NOTE, Painting
 from jasco_pl.extract.chordino import chordino, require
 from jasco_pl.generation.jasco import Jasco
@@ -29,12 +28,10 @@ from jasco_pl.generation.outline import lacking
 from jasco_pl.generation.painting import FADE, OVERLAP, PEAK_DB
 from jasco_pl.generation.request import Clip, Request
 from jasco_pl.generation.saving import checksum
+from jasco_pl.generation.whole import NOT_EDITED
 from jasco_pl.notation.timed_text import Prompt, passages
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import write_json
-
-APART = ("paint", "keep", "redo", "at", *(option.name for option in WHOLE if option is not DURING))
-"""Options of a request that an edit has no use for: it says itself what is painted, and how long."""
 
 
 @dataclass
@@ -137,7 +134,7 @@ class Edit:
         """A request taken to the window's frames."""
         jasco = self.jasco
         rate = jasco.codec.frame_rate
-        asked = {name: value for name, value in vars(request).items() if name not in ("text", "seed", *APART)}
+        asked = {name: value for name, value in vars(request).items() if name not in {"text", "seed", *NOT_EDITED}}
         inner = jasco.read(Request(request.text, **asked), self.inside)
         outer = Request(
             _later(request.text, self.before / rate),
@@ -166,13 +163,16 @@ class Edit:
 
     def write(self, path: Path, clip: Clip) -> None:
         """The song with that stretch anew, whole or not at all."""
-        write_patched(path, self.file, patched(self.file, self.first, self.stop, *self.patch(clip)))
+        self._lay(path, *self.patch(clip))
+
+    def _lay(self, path: Path, patch: NDArray[np.float64], lead: int) -> None:
+        write_patched(path, self.file, patched(self.file, self.first, self.stop, patch, lead))
 
     def save(self, path: Path, clip: Clip, settings: Mapping[str, Any]) -> None:
         """The same, with a JSON beside it."""
-        patch, _ = self.patch(clip)
+        patch, lead = self.patch(clip)
         place = {"window": [self.start / self.file.rate, self.frames], "seconds": round(self.total / self.file.rate, 6)}
-        self.write(path, clip)
+        self._lay(path, patch, lead)
         write_json(path.with_suffix(".json"), {**settings, **place, "sound": checksum(torch.from_numpy(patch))})
 
     def chords(self) -> str:

@@ -7,10 +7,12 @@ from os import PathLike
 from typing import Any
 
 from jasco_pl.audio.decoding import AudioFile
-from jasco_pl.controls.options import BARS, BPM, LOOP, METER, VARIATION, VARY
+from jasco_pl.controls.options import AT, BARS, BPM, DURING, KEEP, LOOP, METER, PAINT, REDO, VARIATION, VARY, WHOLE
 from jasco_pl.notation.beats import bar_seconds
 from jasco_pl.system.errors import UserError
 
+NOT_EDITED = {option.name for option in (PAINT, KEEP, REDO, AT, *WHOLE) if option is not DURING}
+"""Options that the edit of a song has no use for: it says itself what is painted, and how long."""
 _MOST_BARS = 1000
 _JUMP = 0.02  # seconds by which bars may miss the end of a loop unnoticed
 
