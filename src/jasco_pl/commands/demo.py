@@ -158,7 +158,10 @@ def _results(title: str, made: list[list[dict[str, Any]]], settings: dict[str, A
         figures = {key: {"mean": float(np.mean(values)), "count": len(values)} for key, values in known.items()}
         given = [adherence.name for adherence in ADHERENCES if any(clip["asked"].get(adherence.name) for clip in clips)]
         rows.append({"name": name, "given": given, "figures": figures, "clips": clips})
-    shown = [{"key": column.key, "title": column.title, "digits": 2, "higher_is_better": True, "per": "clip"} for column in columns]
+    shown = [
+        {"key": column.key, "title": column.title, "digits": 2, "higher_is_better": column.higher_is_better, "per": "clip"}
+        for column in columns
+    ]
     return {"title": title, "settings": settings, "columns": shown, "rows": rows}
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from jasco_pl.audio.files import read_audio, true_peak_db
 from jasco_pl.commands.generate import add_arguments, request_of
-from jasco_pl.studies.demo import read_requests
+from jasco_pl.studies.demo import COLUMNS, read_requests
 
 CHECKOUT = Path(__file__).parents[3]
 EXAMPLES = CHECKOUT / "docs" / "examples"
@@ -39,6 +39,14 @@ def test_commands_of_the_page_are_the_requests_of_the_file(monkeypatch: pytest.M
     read = [parser.parse_args(shlex.split(command.replace("\\\n", ""))[2:]) for command in written]
     relative = list(read_requests(Path("docs/examples/requests.yaml")).requests.values())
     assert [request_of(args, args.seed) for args in read] == relative
+
+
+def test_the_page_knows_which_way_a_figure_is_better() -> None:
+    page = (EXAMPLES / "index.html").read_text(encoding="utf-8")
+    told = json.loads(page.split('id="data">', 1)[1].split("</script>", 1)[0])["columns"]
+    better = {column.key: column.higher_is_better for column in COLUMNS}
+    assert {column["key"]: column["higher_is_better"] for column in told} == {column["key"]: better[column["key"]] for column in told}
+    assert {better[column["key"]] for column in told} == {True, False, None}
 
 
 def test_files_are_small_and_sound_is_sound() -> None:
