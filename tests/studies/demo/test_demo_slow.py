@@ -26,7 +26,7 @@ def test_the_demo_follows_what_is_asked_for_and_its_page_shows_it(tmp_path: Path
     for kept, bare, request in zip(with_controls["clips"], without["clips"], requests.values(), strict=True):
         audio = [read_audio(tmp_path / clip["audio"], 32000) for clip in (kept, bare)]
         assert audio[0].shape == audio[1].shape == (1, 320000)
-        wanted = {"chords": request.chords, "melody": request.melody, "onsets": request.drums}
+        wanted = {"chords": request.chords, "melody": request.melody, "onsets": request.drums, "beat": request.bpm}
         assert kept["given"] == [kind for kind, value in wanted.items() if value is not None]
         assert bare["given"] == []
         assert bare["lanes"]["chords"]["asked"] == kept["lanes"]["chords"]["asked"]
