@@ -52,6 +52,7 @@ class Spectrum(nn.Module):
         super().__init__()
         self.n_fft, self.hop = n_fft, hop
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        self._kept: tuple[int, Tensor] | None = None
 
     def forward(self, wav: Tensor) -> Tensor:
         """[B, S] -> complex [B, n_fft // 2 + 1, S / hop]; S must be a multiple of hop."""
@@ -62,17 +63,23 @@ class Spectrum(nn.Module):
     def inverse(self, spectrum: Tensor) -> Tensor:
         """Weighted overlap-add, complex [B, F, T] -> [B, T * hop]."""
         frames = torch.fft.irfft(spectrum, self.n_fft, dim=1).transpose(1, 2) * self.window
-        total, weight = self._added(frames), self._added(self.window.square().expand(1, frames.shape[1], -1))
-        start = (self.n_fft - self.hop) // 2
-        return (total / weight.clamp(min=1e-3))[:, start : start + frames.shape[1] * self.hop]
+        start, length = (self.n_fft - self.hop) // 2, frames.shape[1] * self.hop
+        return (self._added(frames) * self._weight(frames.shape[1]))[:, start : start + length]
+
+    def _weight(self, steps: int) -> Tensor:
+        """One over what the windows of so many frames add up to, [(T + n - 1) * hop]; that of the last length is kept."""
+        if self._kept is None or self._kept[0] != steps or self._kept[1].device != self.window.device:
+            added = self._added(self.window.square().expand(1, steps, -1))[0]
+            self._kept = steps, 1 / added.clamp(min=1e-3)
+        return self._kept[1]
 
     def _added(self, frames: Tensor) -> Tensor:
         """Frames [B, T, n_fft] laid over each other a hop apart -> [B, (T + n - 1) * hop], each in n parts of a hop (fold is slower)."""
-        batch, steps, parts = frames.shape[0], frames.shape[1], -(-self.n_fft // self.hop)
-        pieces = nn.functional.pad(frames, (0, parts * self.hop - self.n_fft)).unflatten(2, (parts, self.hop))
-        out = frames.new_zeros(batch, steps + parts - 1, self.hop)
-        for part in range(parts):
-            out[:, part : part + steps] += pieces[:, :, part]
+        steps, starts = frames.shape[1], range(0, self.n_fft, self.hop)
+        out = frames.new_zeros(frames.shape[0], steps + len(starts) - 1, self.hop)
+        for part, start in enumerate(starts):
+            piece = frames[:, :, start : start + self.hop]
+            out[:, part : part + steps, : piece.shape[2]] += piece
         return out.flatten(1)
 
 
