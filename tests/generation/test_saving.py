@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -50,6 +51,17 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert save_take(clip(3), wanted, {}).name == "song-4.wav"  # of both something is left
     assert save_take(clip(4), wanted.with_suffix(".flac"), {}).name == "song-5.flac"
     assert not [path for path in wanted.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_a_full_disk_is_said_of_the_take_and_not_of_what_would_have_become_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "")
+
+    monkeypatch.setattr("jasco_pl.audio.files.soundfile.SoundFile", full)
+    monkeypatch.setattr("jasco_pl.audio.files.soundfile.write", full)
+    with pytest.raises(UserError, match=r"cannot write '.*out/song\.wav': the disk is full"):
+        save_take(clip(0), tmp_path / "out" / "song.wav", {})
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_file_systems_without_links_lose_nothing_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,19 @@ def test_a_folder_at_the_path_is_one_sentence(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+def test_what_cannot_be_written_later_is_refused_before_and_leaves_nothing(tmp_path, monkeypatch):
+    files.check_writable(tmp_path / "new" / "folder")
+    files.check_writable(".")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    for place in ("file", "file/folder/clip.wav"):
+        with pytest.raises(UserError, match="a part of the path is a file"):
+            files.check_writable(tmp_path / place)
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", lambda dir: (dir / "none" / "x").touch())
+    with pytest.raises(UserError, match=r"new'"):
+        files.check_writable(tmp_path / "new")
+
+
 def test_json_keeps_other_scripts_readable(tmp_path):
     write_json(tmp_path / "a.json", {"text": "Müller, 音楽"})
     text = (tmp_path / "a.json").read_text(encoding="utf-8")

@@ -34,6 +34,7 @@ from jasco_pl.commands.generate import (
     add_control_arguments,
     add_making_arguments,
     asked_of,
+    check_out,
     clip_settings,
     guidance_text,
     names_a_file,
@@ -92,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
         check_suffix(args.out)
         if args.count > 1:
             raise UserError(f"-o {args.out} is one file, and -n asks for {args.count} takes: name a folder.")
+    check_out(args)
     if not 0 <= args.variation <= 1:
         raise UserError(f"a variation lies between 0 (what is there) and 1 (made anew), not at {args.variation:g}.")
     if args.keep_chords and args.chords is not None:

@@ -80,6 +80,7 @@ from jasco_pl.notation.stretches import runs
 from jasco_pl.notation.timed_text import read_prompt, written
 from jasco_pl.system.device import Precision
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.files import check_writable
 
 if TYPE_CHECKING:  # what is wrong with a request is said before torch is imported, which takes seconds
     from jasco_pl.generation.jasco import Clip, Jasco, Request
@@ -265,6 +266,12 @@ def clip_path(args: argparse.Namespace, seed: int) -> Path:
     return Path(args.out) if names_a_file(args.out) else Path(args.out) / f"{slug(args.text)}-seed{seed}.wav"
 
 
+def check_out(args: argparse.Namespace) -> None:
+    """Raise UserError where clips cannot be written, before they are made."""
+    if args.out != piped.STDOUT:
+        check_writable(Path(args.out).parent if names_a_file(args.out) else args.out)
+
+
 def names_a_file(out: str) -> bool:
     """Whether -o names one clip's file."""
     return Path(out).suffix.lower() in AUDIO_SUFFIXES and not Path(out).is_dir()
@@ -292,6 +299,7 @@ def run(args: argparse.Namespace) -> int:
         check_suffix(args.out)
         if args.count > 1:
             raise UserError(f"-o {args.out} is one file, and -n asks for {args.count} clips: name a folder.")
+    check_out(args)
     guidance = guidance_text(args)
     if solver_config(args) != SolverConfig() and args.quality:  # a wrong number is refused here, before torch
         raise UserError("--quality stands for a solver and its steps: leave out --solver, --steps, --times and --tolerance, or --quality.")

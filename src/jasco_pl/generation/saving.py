@@ -19,6 +19,7 @@ from jasco_pl.audio.wav_tags import write_tags
 from jasco_pl.generation.jasco import Clip
 from jasco_pl.generation.sheet import sheet_of, tags_of
 from jasco_pl.notation.midi_writer import write_midi
+from jasco_pl.system.errors import WriteError
 from jasco_pl.system.files import explain_os_error, write_json
 
 
@@ -84,6 +85,8 @@ def place_take(path: Path, write: Callable[[Path], None]) -> Path:
             return _placed(sorted(Path(name).iterdir(), key=lambda file: file.suffix != ".json"), path)
     except OSError as error:
         raise explain_os_error(error, path) from error
+    except WriteError as error:  # it names a file in the folder that is gone
+        raise explain_os_error(error.__cause__, path) if isinstance(error.__cause__, OSError) else error from error
 
 
 def _placed(files: list[Path], path: Path) -> Path:

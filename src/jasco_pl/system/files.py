@@ -37,6 +37,22 @@ def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> WriteError
     return WriteError(f"cannot write {os.fspath(path)!r}: {reason}.")
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise UserError where nothing can be written at `path` or below it, before work that would be lost; nothing is left there.
+
+    Folders that are not there yet are made when they are needed; the nearest one that is there counts.
+    """
+    place = Path(path)
+    try:
+        while not os.path.lexists(place) and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "")
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise explain_os_error(error, path) from error
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed to `path`, on any error removed.
