@@ -137,6 +137,42 @@ def test_a_take_is_gone_on_from_and_mended(server: Server) -> None:
     assert kept > 0.99 > made  # the loudness of the whole may move what is kept, no more
 
 
+def test_a_take_is_varied_as_far_as_is_asked(server: Server) -> None:
+    first = ask(server)
+    take = {"job": first["id"], "take": 0}
+    sounds = [soundfile.read(io.BytesIO(server.client.get(f"/api/jobs/{first['id']}/takes/0.wav").content))[0]]
+    for variation in (0.05, 1.0):
+        made = ask(server, seed=9, vary={"take": take, "variation": variation})
+        assert any(f"by {variation:g} of the way to noise" in note for note in made["notes"])
+        sounds.append(soundfile.read(io.BytesIO(server.client.get(f"/api/jobs/{made['id']}/takes/0.wav").content))[0])
+    near, far = (float(np.mean((levels(sounds[0]) - levels(sound)) ** 2)) for sound in sounds[1:])
+    assert near < 0.5 * far
+    loop = upload(server, wav(0.5), "half.wav")
+    assert ask(server, vary={"upload": loop["id"]})["takes"][0]["seconds"] == 0.5  # its length, where none is asked for
+    refused = server.client.post("/api/jobs", json={**ASKED, "seconds": 1, "vary": {"upload": loop["id"]}})
+    assert (refused.status_code, "lasts 0.50 s" in refused.json()["error"]) == (400, True)
+    server.client.delete(f"/api/jobs/{first['id']}")
+    gone = server.client.post("/api/jobs", json={**ASKED, "vary": {"take": take}})
+    assert (gone.status_code, "varied" in gone.json()["error"]) == (404, True)
+
+
+def levels(sound: np.ndarray) -> np.ndarray:
+    """Log magnitudes of a spectrogram."""
+    frames = np.lib.stride_tricks.sliding_window_view(sound, 1024)[::512] * np.hanning(1024)
+    return np.log(np.abs(np.fft.rfft(frames)) + 1e-3)
+
+
+def test_a_loop_is_exact_to_the_sample_and_says_that_it_is_one(server: Server) -> None:
+    job = ask(server, bars=1, bpm=241, loop=True)
+    content = server.client.get(f"/api/jobs/{job['id']}/takes/0.wav").content
+    assert soundfile.info(io.BytesIO(content)).frames == round(4 * 60 / 241 * 32000)
+    assert b"smpl" in content
+    assert job["settings"]["loop"] is True
+    plain = server.client.get(f"/api/jobs/{ask(server, bars=1, bpm=241)['id']}/takes/0.wav").content
+    assert soundfile.info(io.BytesIO(plain)).frames % 640 == 0
+    assert b"smpl" not in plain
+
+
 def test_cancelling_stops_before_the_next_evaluation(
     serve: Callable[..., Server], tiny_jasco: Jasco, monkeypatch: pytest.MonkeyPatch
 ) -> None:

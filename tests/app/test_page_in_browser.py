@@ -219,6 +219,33 @@ def test_a_take_is_continued_and_a_part_of_it_mended(page: Any) -> None:
     assert "kept of the recording: 0.00-" in mended.inner_text()
 
 
+def test_a_take_is_varied_and_runs_into_its_beginning(page: Any) -> None:
+    page.uncheck("#on-paint")
+    first = page.locator("#" + page.locator(".job[data-state=done]").last.get_attribute("id"))
+    first.locator("button:has-text('Vary')").first.click()
+    page.wait_for_selector("#vary-file canvas")
+    assert float(page.input_value("#length")) == 10
+    page.fill("#variation", "0.5")
+    assert page.inner_text("#variation-said").startswith("0.50: ")
+    before = page.input_value("#bpm")
+    page.fill("#bpm", "100")
+    page.select_option("#unit", "bars")
+    page.fill("#length", "2")
+    page.check("#loop")
+    varied = make(page)
+    ended(varied)
+    assert varied.locator(".asked-line").inner_text().endswith("variation by 0.5 · loop")
+    assert varied.locator(".one canvas").first.get_attribute("aria-valuemax") == "4.8"
+    varied.locator("button:has-text('Into the form')").click()
+    page.wait_for_selector("#vary-file canvas")
+    assert (page.input_value("#variation"), page.is_checked("#loop")) == ("0.5", True)
+    page.uncheck("#loop")
+    page.uncheck("#on-vary")
+    page.fill("#bpm", before)
+    page.select_option("#unit", "seconds")
+    page.fill("#length", "10")
+
+
 def test_history_and_form_survive_a_reload_and_settings_come_back(page: Any, tmp_path: Path) -> None:
     jobs = page.locator(".job").count()
     page.fill("#text", "something else")

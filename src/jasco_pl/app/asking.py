@@ -13,13 +13,16 @@ import torch
 from jasco_pl.app.chord_line import read_line
 from jasco_pl.app.drums import render
 from jasco_pl.app.errors import MissingError
-from jasco_pl.app.schema import Make
+from jasco_pl.app.schema import Make, Paint, Vary
 from jasco_pl.app.store import Visitor
+from jasco_pl.audio.decoding import AudioFile
 from jasco_pl.audio.suffixes import AUDIO_SUFFIXES
 from jasco_pl.controls import all_options
 from jasco_pl.controls.inputs import INPUTS, DynamicsInput
+from jasco_pl.controls.options import BARS, LOOP, VARIATION, VARY
 from jasco_pl.generation.jasco import Request
 from jasco_pl.generation.outline import Length, Outline
+from jasco_pl.generation.whole import check_reach, clip_seconds
 from jasco_pl.network.flow.config import SolverConfig
 from jasco_pl.notation.beats import read_meter
 from jasco_pl.notation.melody import melody_frames
@@ -30,14 +33,6 @@ from jasco_pl.system.errors import UserError
 OPTIONS = ("chords", "melody", "drums", "mix", "drumless", "dynamics", "paint")
 """Those parts of what is asked that belong to controls; each is called as the option of a request."""
 TEMPO = 120.0  # of a pattern without one
-
-
-def seconds_of(make: Make, learnt: float) -> float:
-    """How long the takes shall be."""
-    if make.bars is not None and make.bpm is not None:
-        quarters, beat = read_meter(make.meter)
-        return make.bars * quarters / beat * 60 / make.bpm
-    return learnt if make.seconds is None else make.seconds
 
 
 def solver_of(make: Make, fitted: bool) -> SolverConfig:
@@ -90,7 +85,9 @@ class Asking:
             UserError: something cannot be read, is not there, or is nothing that the model takes.
         """
         make = self.make
-        length = outline.length(seconds_of(make, outline.learnt))
+        length = outline.length(self._lasting(outline.learnt))
+        if make.vary is not None:
+            check_reach(AudioFile(self._recording(make.vary, "varied")).claimed_seconds, length)
         read_prompt(make.text, length.frames, length.frame_rate)
         read_meter(make.meter)
         if make.chords is not None:
@@ -112,11 +109,26 @@ class Asking:
         values = self._values(length, sample_rate)
         return [Request(self.make.text, seed=seed, **values) for seed in seeds]
 
+    def seconds(self, length: Length) -> float:
+        """How long the takes last: as many frames, but for loops, which are exact to the sample."""
+        return self._lasting(length.seconds) if self.make.loop else length.seconds
+
+    def _lasting(self, learnt: float) -> float:
+        return clip_seconds({**self._whole(), BARS.name: self.make.bars}, self.make.seconds, learnt)
+
+    def _whole(self) -> dict[str, Any]:
+        """What belongs to no control; all else as where it was not asked for."""
+        make = self.make
+        values: dict[str, Any] = {name: option.default for name, option in all_options().items()}
+        values |= {"bpm": make.bpm, "meter": make.meter, "key": make.key, LOOP.name: make.loop or None}
+        if make.vary is not None:
+            values |= {VARY.name: self._recording(make.vary, "varied"), VARIATION.name: make.vary.variation}
+        return values
+
     def _values(self, length: Length, sample_rate: int | None) -> dict[str, Any]:
         """Of the options of a request; without a sample rate, sound stays unread."""
         make = self.make
-        values: dict[str, Any] = {name: option.default for name, option in all_options().items()}
-        values |= {"bpm": make.bpm, "meter": make.meter, "key": make.key}
+        values = self._whole()
         if make.chords is not None:
             values["chords"] = make.chords.text
         if make.melody is not None:
@@ -132,7 +144,7 @@ class Asking:
         if make.dynamics is not None:
             values["dynamics"] = make.dynamics.curve
         if make.paint is not None:
-            values |= {"paint": self._painted(), "keep": make.paint.keep or None, "redo": make.paint.redo or None}
+            values |= {"paint": self._recording(make.paint, "painted"), "keep": make.paint.keep or None, "redo": make.paint.redo or None}
         parts = {name: asked.during for name in OPTIONS if (asked := getattr(make, name)) is not None and getattr(asked, "during", None)}
         values["during"] = parts or None
         return values
@@ -171,12 +183,10 @@ class Asking:
             raise UserError(f"{told['name']!r} is a MIDI file, where {what} is audio.")
         return str(self.visitor.upload_folder(told["id"]) / "upload.wav")
 
-    def _painted(self) -> str:
-        paint = self.make.paint
-        assert paint is not None
-        if paint.take is None:
-            return self._audio(paint.upload, "what is painted")
-        path = self.visitor.job_folder(paint.take.job) / f"take-{paint.take.take}.wav"
+    def _recording(self, asked: Paint | Vary, done: str) -> str:
+        if asked.take is None:
+            return self._audio(asked.upload, f"what is {done}")
+        path = self.visitor.job_folder(asked.take.job) / f"take-{asked.take.take}.wav"
         if not path.is_file():
-            raise MissingError("the take that is to be painted was deleted, or belongs to somebody else.")
+            raise MissingError(f"the take that is to be {done} was deleted, or belongs to somebody else.")
         return str(path)

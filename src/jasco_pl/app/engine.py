@@ -48,13 +48,15 @@ class Work:
     Attributes:
         job: what is told of it.
         asking: what was asked for.
-        length: of its takes.
+        length: of its takes, in frames.
+        seconds: of its takes; those of a loop need be no whole frames.
         solver: what makes them.
     """
 
     job: Job
     asking: Asking
     length: Length
+    seconds: float
     solver: SolverConfig
 
     def size(self) -> float:
@@ -189,7 +191,7 @@ class Engine:
     def _key(work: Work, jasco: Jasco) -> tuple[Any, ...]:
         make = work.asking.make
         guidance = guidance_of(make, jasco.model.controls.names, jasco.model.config.guidance)
-        return work.length.frames, guidance, work.solver
+        return work.seconds, guidance, work.solver
 
     def _make(self, jasco: Jasco, batch: list[Work]) -> None:
         try:
@@ -209,7 +211,7 @@ class Engine:
 
     def _make_together(self, jasco: Jasco, batch: list[Work]) -> None:
         batch = [work for work in batch if not work.job.is_over]
-        frames, guidance, solver = self._key(batch[0], jasco) if batch else (0, None, None)
+        seconds, guidance, solver = self._key(batch[0], jasco) if batch else (0.0, None, None)
 
         def check() -> None:
             if all(work.job.is_over for work in batch):
@@ -223,7 +225,7 @@ class Engine:
         began = time.monotonic()
         owners = [work for work in batch for _ in work.job.seeds]
         requests = [one for work in batch for one in work.asking.requests(work.job.seeds, work.length, jasco.codec.sample_rate)]
-        made = jasco.stream(requests, frames / jasco.codec.frame_rate, guidance, solver, progress, check=check)
+        made = jasco.stream(requests, seconds, guidance, solver, progress, check=check)
         for count, (work, clip) in enumerate(zip(owners, made, strict=True), 1):
             for one in batch:
                 one.job.share = max(one.job.share, _SAMPLING + (1 - _SAMPLING) * count / len(owners))

@@ -41,7 +41,7 @@ def jobs_router() -> APIRouter:
         identity = new_id()
         seeds = [first + number for number in range(make.takes)]
         job = Job(visitor.job_folder(identity), identity, {**dumped(make), "seed": first}, seeds)
-        serving.engine.submit(Work(job, asking, length, solver))
+        serving.engine.submit(Work(job, asking, length, asking.seconds(length), solver))
         return shown(job, serving)
 
     @router.get("")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from jasco_pl.controls.options import VARIATION
 from jasco_pl.network.flow.config import Method, Quality
 from jasco_pl.notation.melody import BINS, LOWEST_MIDI
 
@@ -97,20 +98,31 @@ class TakeOf(_Asked):
     take: int = Field(ge=0, le=1000)
 
 
-class Paint(_Asked):
-    """A recording that stays in parts: an upload or a take. Without `keep` and `redo` all of it stays, and is gone on from."""
-
+class _Recording(_Asked):
     upload: Identity | None = None
     take: TakeOf | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.take is None) == (self.upload is None):
+            raise ValueError("a recording is an upload or a take, one of them")
+        return self
+
+
+class Paint(_Recording):
+    """A recording that stays in parts: an upload or a take. Without `keep` and `redo` all of it stays, and is gone on from."""
+
     keep: str | None = Field(None, max_length=200, description="seconds that stay, as in 0-4 or 0-2,8-")
     redo: str | None = Field(None, max_length=200, description="seconds that are made anew")
     guidance: Weight = 0.0
 
-    @model_validator(mode="after")
-    def _one(self) -> Paint:
-        if (self.take is None) == (self.upload is None):
-            raise ValueError("what is painted is an upload or a take, one of them")
-        return self
+
+class Vary(_Recording):
+    """A recording that takes are variations of: an upload or a take, from its beginning on."""
+
+    variation: float = Field(
+        float(VARIATION.default or 0), ge=0, le=1, description="how far from it: 0 is the recording, 1 independent of it"
+    )
 
 
 class Dynamics(_Control):
@@ -135,7 +147,11 @@ class Make(_Asked):
     drumless: Reference | None = None
     dynamics: Dynamics | None = None
     paint: Paint | None = None
-    seconds: float | None = Field(None, gt=0, le=600, description="length; left out, what the model was trained on")
+    vary: Vary | None = None
+    loop: bool = Field(False, description="the end of a take runs into its beginning")
+    seconds: float | None = Field(
+        None, gt=0, le=600, description="length; left out, that of the recording that is varied, or what the model was trained on"
+    )
     bars: int | None = Field(None, ge=1, le=400, description="length in bars of bpm and meter, in place of seconds")
     seed: int | None = Field(None, ge=0, le=2**53 - 1, description="of the first take, the others follow; left out, a new one")
     takes: int = Field(1, ge=1, le=64)

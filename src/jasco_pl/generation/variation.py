@@ -13,11 +13,10 @@ from jasco_pl.controls.audio import read_waveform
 from jasco_pl.controls.base import FrameGrid
 from jasco_pl.controls.inputs import MixInput
 from jasco_pl.controls.options import VARIATION, VARY
+from jasco_pl.generation.whole import MISSING, check_reach
 from jasco_pl.network.flow.path import Path
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import item_noise, stable_hash
-
-_SHORT = 3  # frames by which a recording may fall short: what its header says is not always true
 
 
 @torch.inference_mode()
@@ -30,11 +29,8 @@ def read_source(asked: Mapping[str, Any], grid: FrameGrid, notes: list[str]) -> 
         UserError: it cannot be read, is silent, or ends before the clip.
     """
     codec, frames = grid.codec, grid.frames
-    wav = read_waveform(asked[VARY.name], codec.sample_rate, VARY.name, (frames + _SHORT) * codec.hop, notes)
-    if (has := wav.shape[-1] / codec.sample_rate) < grid.seconds - _SHORT / grid.frame_rate:
-        raise UserError(
-            f"the recording to vary lasts {has:.2f} s and the clip {grid.seconds:g} s: ask for {has:.2f} seconds, or for fewer."
-        )
+    wav = read_waveform(asked[VARY.name], codec.sample_rate, VARY.name, (frames + MISSING) * codec.hop, notes)
+    check_reach(wav.shape[-1] / codec.sample_rate, grid)
     wav, gain = to_loudness(wav, codec.sample_rate, MixInput.loudness)
     if gain is None:
         raise UserError("the recording to vary is silent: nothing in it is louder than -70 LUFS.")

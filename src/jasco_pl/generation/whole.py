@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jasco_pl.audio.decoding import AudioFile
 from jasco_pl.controls.options import AT, BARS, BPM, DURING, KEEP, LOOP, METER, PAINT, REDO, VARIATION, VARY, WHOLE
 from jasco_pl.notation.beats import bar_seconds
 from jasco_pl.system.errors import UserError
 
+if TYPE_CHECKING:
+    from jasco_pl.controls.base import FrameGrid
+    from jasco_pl.generation.outline import Length
+
 NOT_EDITED = {option.name for option in (PAINT, KEEP, REDO, AT, *WHOLE) if option is not DURING}
 """Options that the edit of a song has no use for: it says itself what is painted, and how long."""
+MISSING = 3  # frames by which a recording that is varied may fall short: what its header says is not always true
 _MOST_BARS = 1000
 _JUMP = 0.02  # seconds by which bars may miss the end of a loop unnoticed
 
@@ -38,6 +43,14 @@ def clip_seconds(asked: Mapping[str, Any], seconds: float | None, learnt: float,
         return learnt if seconds is None else seconds
     has = AudioFile(source).claimed_seconds if isinstance(source, str | PathLike) else source.shape[-1] / sample_rate
     return min(has or learnt, learnt)
+
+
+def check_reach(has: float, clip: Length | FrameGrid) -> None:
+    """Raise UserError if a recording of so many seconds, 0 being unknown, is too short for a clip that varies it."""
+    if 0 < has < clip.seconds - MISSING / clip.frame_rate:
+        raise UserError(
+            f"the recording to vary lasts {has:.2f} s and the clip {clip.seconds:g} s: ask for {has:.2f} seconds, or for fewer."
+        )
 
 
 def check_whole(asked: Mapping[str, Any]) -> None:

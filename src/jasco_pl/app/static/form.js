@@ -6,7 +6,8 @@ import { Source } from "/static/source.js";
 import { Steps } from "/static/steps.js";
 
 const CONTROLS = ["chords", "melody", "drums", "paint", "mix", "drumless", "dynamics"];
-const NAMES = { paint: "going on from a recording", mix: "music to follow", drumless: "music without drums", dynamics: "loudness over time" };
+const CARDS = [...CONTROLS, "vary"]; // which needs no control of the model
+const NAMES = { paint: "going on from a recording", mix: "music to follow", drumless: "music without drums", dynamics: "loudness over time", vary: "varying a recording" };
 const CONTROL_NAMES = { paint: "painting" };
 const number = (id) => ($(id).value.trim() === "" ? undefined : Number($(id).value));
 
@@ -17,7 +18,7 @@ export class Form {
     $("length").value = model.seconds;
     $("takes").max = model.limits.takes;
     $("guidance").placeholder = model.guidance.replace(/^all=/, "");
-    for (const name of CONTROLS) this.#control(name);
+    for (const name of CARDS) this.#card(name);
     const context = () => ({ bpm: this.bpm() ?? null, meter: $("meter").value.trim() || "4/4", key: $("key").value.trim() || null, seconds: this.seconds() });
     const changed = () => this.remember();
     this.chords = new ChordLine(context, changed);
@@ -27,10 +28,13 @@ export class Form {
       melody: new Source({ most: model.limits.upload_mib, name: "melody", title: "Upload MIDI or audio", midi: true, onTaken: (told, fresh) => this.#melody(told, fresh) }),
       drums: new Source({ most: model.limits.upload_mib, name: "drums", title: "Upload a loop", onTaken: (told) => this.#loop(told) }),
       paint: new Source({ most: model.limits.upload_mib, name: "paint", title: "Upload audio", onTaken: (told, fresh) => this.#paint(told, fresh), onMark: (start, end) => this.#marked(start, end) }),
+      vary: new Source({ most: model.limits.upload_mib, name: "vary", title: "Upload audio", onTaken: (told, fresh) => this.#vary(told, fresh) }),
       mix: new Source({ most: model.limits.upload_mib, name: "mix", title: "Upload audio", onTaken: changed }),
       drumless: new Source({ most: model.limits.upload_mib, name: "drumless", title: "Upload audio", onTaken: changed }),
     };
     this.#paintParts();
+    $("variation").addEventListener("input", () => this.#far());
+    this.#far();
     for (const id of ["bpm", "meter", "length", "unit"]) $(id).addEventListener("input", () => this.#timeChanged());
     $("form").addEventListener("submit", (event) => { event.preventDefault(); make(); });
     $("form").addEventListener("input", changed);
@@ -76,8 +80,8 @@ export class Form {
     });
   }
 
-  #control(name) {
-    const card = document.querySelector(`[data-control="${name}"]`), box = $(`on-${name}`), has = this.model.controls[name];
+  #card(name) {
+    const card = document.querySelector(`[data-control="${name}"]`), box = $(`on-${name}`), has = name === "vary" || this.model.controls[name];
     card.classList.toggle("lacking", !has);
     box.disabled = !has;
     if (!has) card.append(element("p", { class: "why" }, `Not with this model: it was not trained with the control “${CONTROL_NAMES[name] ?? name}”.`));
@@ -89,6 +93,7 @@ export class Form {
       if (box.checked && name === "melody") this.roll.appear();
     });
     show();
+    if (name === "vary") return;
     const parts = [element("label", {}, "Guidance of its own ", element("input", { id: `guidance-${name}`, type: "number", min: "-10", max: "10", step: "0.1", placeholder: "0", class: "short" }))];
     if (name !== "paint") {
       const field = (which, text, hint) => element("label", {}, text, element("input", { id: `${which}-${name}`, type: "number", min: "0", step: "any", placeholder: hint, class: "short" }));
@@ -186,6 +191,16 @@ export class Form {
     this.remember();
   }
 
+  #vary(told, fresh) {
+    if (told && fresh) this.setLength(Math.min(told.seconds, Math.max(number("length") || 0, this.model.seconds)));
+    this.remember();
+  }
+
+  #far() {
+    const far = Number($("variation").value);
+    $("variation-said").textContent = `${far.toFixed(2)}: ${far < 0.3 ? "nearly the same" : far < 0.85 ? "its details are others" : far < 1 ? "freer, for another text or other chords" : "independent of it"}`;
+  }
+
   setLength(seconds) {
     $("unit").value = "seconds";
     $("length").value = Math.round(seconds * 100) / 100;
@@ -194,13 +209,21 @@ export class Form {
 
   // A take of one's own, to be gone on from ("on") or mended ("redo")
   paint(take, how) {
-    $("on-paint").checked = true;
-    document.querySelector('[data-control="paint"]').classList.remove("off");
     $("mark-from").value = $("mark-to").value = "";
     this.part.querySelector(`[value="${how}"]`).checked = true;
-    this.sources.paint.show(take, true);
-    document.querySelector('[data-control="paint"]').scrollIntoView({ block: "center" });
-    this.sources.paint.wave.node.focus({ preventScroll: true });
+    this.#give("paint", take);
+  }
+
+  // A take of one's own, of which others are to be variations
+  vary(take) { this.#give("vary", take); }
+
+  #give(name, take) {
+    const card = document.querySelector(`[data-control="${name}"]`);
+    $(`on-${name}`).checked = true;
+    card.classList.remove("off");
+    this.sources[name].show(take, true);
+    card.scrollIntoView({ block: "center" });
+    this.sources[name].wave.node.focus({ preventScroll: true });
   }
 
   // What the API takes; throws an error that says what is missing
@@ -214,6 +237,7 @@ export class Form {
     set("steps", number("steps-count"));
     if ($("unit").value === "bars") set("bars", number("length"));
     else set("seconds", number("length"));
+    if ($("loop").checked) told.loop = true;
     if (on("chords")) told.chords = { text: need($("chords").value.trim(), "Chords are on, but none are written."), ...this.#common("chords") };
     if (on("melody")) {
       const { told: file } = this.sources.melody, notes = this.roll.sounding();
@@ -228,6 +252,10 @@ export class Form {
       if (on(name)) told[name] = { upload: need(this.sources[name].told, "Music to follow is on, but none was given.").id, ...this.#common(name) };
     }
     if (on("dynamics")) told.dynamics = { curve: need($("dynamics").value.trim(), "The loudness is on, but no curve is written."), ...this.#common("dynamics") };
+    if (on("vary")) {
+      const file = need(this.sources.vary.told, "Varying is on, but no recording was given.");
+      told.vary = { ...(file.take ? { take: file.take } : { upload: file.id }), variation: Number($("variation").value) };
+    }
     if (on("paint")) {
       const file = need(this.sources.paint.told, "Continuing is on, but no recording was given.");
       const part = this.how() === "on" ? {} : { [this.how()]: `${number("mark-from") ?? 0}-${need(number("mark-to"), "Mark a part of the recording.")}` };
@@ -246,15 +274,20 @@ export class Form {
     put("steps-count", told.steps);
     put("unit", told.bars ? "bars" : "seconds");
     put("length", told.bars ?? told.seconds ?? this.model.seconds);
+    $("loop").checked = Boolean(told.loop);
+    put("variation", told.vary?.variation ?? 0.7);
+    this.#far();
     const lost = [];
-    for (const name of CONTROLS) {
+    for (const name of CARDS) {
       const asked = told[name], box = $(`on-${name}`);
       box.checked = Boolean(asked) && !box.disabled;
       if (asked && box.disabled) lost.push(NAMES[name] || name);
       document.querySelector(`[data-control="${name}"]`).classList.toggle("off", !box.checked);
       if (asked?.guidance || asked?.during) $(`guidance-${name}`).closest("details").open = true;
-      put(`guidance-${name}`, asked?.guidance);
-      this.#during(name, asked?.during);
+      if (name !== "vary") {
+        put(`guidance-${name}`, asked?.guidance);
+        this.#during(name, asked?.during);
+      }
       if (this.sources[name]) {
         const taken = await this.#given(asked);
         if (asked && (asked.upload || asked.take) && !taken) lost.push(`the recording for ${NAMES[name] || name}`);

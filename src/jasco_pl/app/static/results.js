@@ -153,6 +153,7 @@ class OneTake {
       peaks: take.peaks, seconds: take.seconds, url: `${url}.wav`, label: `Take ${index + 1}`,
       onPlaying: (playing, failed) => { this.play.textContent = failed ? "cannot play" : playing ? "❚❚ Pause" : "▶ Play"; this.#head(); },
     });
+    this.wave.loop = Boolean(job.settings.loop);
     this.play.addEventListener("click", () => toggle(this.wave));
     const tool = (text, act, hint) => element("button", { type: "button", onclick: act, title: hint }, text);
     const get = (kind) => element("a", { class: "button", href: `${url}.${kind}?download=true`, download: "", "aria-label": `Download take ${index + 1} as ${kind.toUpperCase()}` }, kind.toUpperCase());
@@ -164,6 +165,7 @@ class OneTake {
       this.wave.node, this.lanes, this.words,
       element("div", { class: "row" },
         tool("Continue", () => results.form.paint(takeAsSource(this.job, index), "on"), "Go on where this take ends"),
+        tool("Vary", () => results.form.vary(takeAsSource(this.job, index)), "Make others that are like this take"),
         tool("Fix a part", () => results.form.paint(takeAsSource(this.job, index), "redo"), "Mark a part and make it anew"),
         tool("Again with this seed", () => results.again({ ...job.settings, seed: take.seed, takes: 1 }))));
     new ResizeObserver(() => this.#draw()).observe(this.lanes);
@@ -211,5 +213,7 @@ function asked(told) {
   if (told.drums) parts.push(told.drums.pattern ? "drum pattern" : "drum loop");
   for (const [name, words] of [["mix", "music to follow"], ["drumless", "music to follow"], ["dynamics", "loudness"]]) if (told[name]) parts.push(words);
   if (told.paint) parts.push(told.paint.redo ? `made anew ${told.paint.redo} s` : told.paint.keep ? `kept ${told.paint.keep} s` : "continued");
+  if (told.vary) parts.push(`variation by ${told.vary.variation ?? 0.7}`);
+  if (told.loop) parts.push("loop");
   return parts.join(" · ");
 }
