@@ -91,9 +91,27 @@ def test_weights_and_times_are_drawn_from_what_the_student_is_to_know(taught) ->
     assert 0.45 < (weights == 2).double().mean() < 0.55
     assert weights.min() >= 1
     assert weights.max() <= 4
-    t, end, share = module.distillation.steps(keys)
-    torch.testing.assert_close(share, 2 * (end - t))
+    t, end, step = module.distillation.steps(keys)
+    torch.testing.assert_close(torch.stack([t, end]), torch.tensor([TIMES[:-1], TIMES[1:]])[:, step])
     assert set(zip(t.tolist(), end.tolist(), strict=True)) == set(zip(*torch.tensor([TIMES[:-1], TIMES[1:]]).tolist(), strict=True))
+
+
+@pytest.mark.parametrize("target", ["mean_velocity", "velocity"])
+def test_every_step_is_asked_as_often_in_every_batch_and_counts_as_much(taught, target) -> None:
+    module, _ = taught(target)
+    teaching = module.distillation
+    for first in range(20):
+        t, end, step = teaching.steps(torch.arange(first, first + 6))
+        assert step.bincount().tolist() == [3, 3]
+        assert bool((teaching.times[step] <= t).all() and (t < end).all())
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        step = torch.randint(2, (8,), generator=generator)
+        errors = torch.tensor([5.0, 0.05])[step] * (0.5 + torch.rand(8, generator=generator))
+        weighed = teaching._evened(errors, step) * errors
+    first, second = (float(weighed[step == number].mean()) for number in (0, 1))
+    assert 0.5 < first / second < 2
+    assert 1.5 < first < 4.5  # as large as before, over all
 
 
 def test_what_cannot_be_taught_is_said(make_module, taught) -> None:

@@ -2,7 +2,7 @@
 
 The teacher is the checkpoint that training starts from. A sample draws a guidance weight w (Meng et al. 2022, arXiv 2210.03142) and a step
 [t, s] of the student's grid; the teacher's guided field is followed from a point at t to s, and the student regresses the mean velocity on
-the way, (z_s - z_t) / (s - t). Where it learns the velocity of the point, t is any time, drawn so that each of its steps is as frequent.
+the way, (z_s - z_t) / (s - t). Where it learns the velocity of the point, t is any time of the step. Steps are as frequent as each other.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from jasco_pl.system.seeding import stable_hash
 
 Points = Literal["data", "student"]
 KEPT = 64  # batches that may be asked again
+REMEMBERED = 0.98  # of the usual errors, from batch to batch
 NOT_THE_TEACHERS = {"student", "codec", "seconds"}  # of a configuration: what may differ
 
 
@@ -76,7 +77,7 @@ def usual_weight(config: ModelConfig) -> float:
 @dataclass(frozen=True)
 class Asked:
     """What the student of B samples is asked: its `conditions`, `point` [B, T, C], flow time `t` and guidance `weight` [B]; and the
-    teacher's answer, `target` [B, T, C], in the frames of `mask` [B, T]. `share` [B] is the length of the step over the mean one.
+    teacher's answer, `target` [B, T, C], in the frames of `mask` [B, T]. `step` [B] is the number of the student's step in which t lies.
     """
 
     conditions: Conditions
@@ -85,7 +86,7 @@ class Asked:
     weight: Tensor
     target: Tensor
     mask: Tensor
-    share: Tensor
+    step: Tensor
 
 
 class Distillation:
@@ -114,15 +115,28 @@ class Distillation:
         self.rows = (Term(everything, 1.0), Term(frozenset(), 0.0))
         self._kept: deque[Asked] = deque(maxlen=KEPT)
         self._turns = 0
+        self._usual = torch.zeros(2, len(self.times) - 1)  # sums of errors of each step and how many there were, the older the less
 
-    def losses(self, model: JascoModel, asked: Asked) -> tuple[Tensor, Tensor]:
+    def losses(self, model: JascoModel, asked: Asked, training: bool = False) -> tuple[Tensor, Tensor]:
         """Squared error of the student [B], meaned over channels and frames, and the flow time [B] at which it was asked.
 
-        It is weighed by the length of the step over the mean one: an error of a long step moves the sample farther.
+        It is weighed by the length of the step over the mean one: an error of a long step moves the sample farther. In training every step
+        counts alike instead, by what its error is over what it usually is: late steps, whose errors are a hundredth of the first one's,
+        would learn nothing, and they decide which chord is heard (docs/decisions.md).
         """
         context = model.context(asked.conditions, self.rows[:1], asked.point.shape[1], weight=asked.weight)
         errors = flow_matching_loss(model.velocity(asked.point, asked.t, context), asked.target, asked.mask)
-        return asked.share * errors, asked.t
+        lengths = self.times.diff()
+        share = self._evened(errors.detach(), asked.step) if training else lengths[asked.step] / lengths.mean()
+        return share * errors, asked.t
+
+    def _evened(self, errors: Tensor, step: Tensor) -> Tensor:
+        """Weights [B] under which all steps have the same mean error, which is the mean over the steps."""
+        nothing = torch.zeros(len(self.times) - 1, device=errors.device)
+        for usual, now in zip(self._usual, (errors.float(), torch.ones_like(errors, dtype=torch.float32)), strict=True):
+            usual.copy_(REMEMBERED * usual + nothing.index_add(0, step, now))
+        size = self._usual[0] / self._usual[1]  # NaN of a step that was not asked yet
+        return size.nanmean() / size[step]
 
     @torch.no_grad()
     def ask(
@@ -140,14 +154,14 @@ class Distillation:
         """
         self._follow(latents)
         weight = self.weights(keys)
-        t, end, share = self.steps(keys)
+        t, end, step = self.steps(keys)
         if self.options.points == "data" or self.student.target == "velocity":
             point = path.point(noise, latents, t)
         else:
             point = self._walked(model, noise, model.context(conditions, self.rows[:1], latents.shape[1], weight=weight), t)
         with torch.autocast(latents.device.type, enabled=False):  # the teacher's weights are in that type
             target = self.target(conditions, weight, point, t, end)
-        return Asked(conditions, point, t, weight, target, mask, share)
+        return Asked(conditions, point, t, weight, target, mask, step)
 
     def repeated(self) -> Asked | None:
         """What was asked before, where this batch is not to be answered by the teacher; call it once a batch."""
@@ -166,12 +180,17 @@ class Distillation:
         return torch.where(usual < self.options.usual, torch.full_like(drawn, self.usual), torch.exp(least + drawn * (most - least)))
 
     def steps(self, keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Flow time [B] at which every sample is asked, the next of the student's times, and the length of the step over the mean one."""
-        place = uniform(keys, "flow time")[:, 0] * (len(self.times) - 1)
-        step = place.long().clamp(max=len(self.times) - 2)
+        """Flow time [B] at which every sample is asked, the next of the student's times, and the number of the step between them.
+
+        A batch holds every step as often as every other, as near as its size allows: what a step has learnt is not drowned by another.
+        """
+        count = len(self.times) - 1
+        turn = torch.arange(len(keys), device=keys.device) / len(keys)
+        place = (uniform(keys[:1], "flow time")[0, 0] + turn) % 1.0 * count
+        step = place.long().clamp(max=count - 1)
         start, end = self.times[step], self.times[step + 1]
         t = start + (place - step) * (end - start) if self.student.target == "velocity" else start
-        return t, end, (end - start) * (len(self.times) - 1)
+        return t, end, step
 
     def target(self, conditions: Conditions, weight: Tensor, point: Tensor, t: Tensor, end: Tensor) -> Tensor:
         """What the student is to say at a point [B, T, C]: the guided velocity of the teacher, or its mean until `end`."""
@@ -206,4 +225,4 @@ class Distillation:
         device, kind = latents.device, latents.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
         if self.times.device != device or self.teacher.transformer.embed.weight.dtype != dtype:
-            self.times, self.teacher = self.times.to(device), self.teacher.to(device).cast(dtype)
+            self.times, self._usual, self.teacher = self.times.to(device), self._usual.to(device), self.teacher.to(device).cast(dtype)

@@ -146,7 +146,7 @@ class JascoModule(lightning.LightningModule):
         """Unweighted loss [B] and flow time [B] of every sample; `dropout` None keeps all conditions."""
         teaching = self.distillation if dropout is not None else None
         if teaching is not None and (asked := teaching.repeated()) is not None:
-            return teaching.losses(self.model, asked)
+            return teaching.losses(self.model, asked, training=True)
         latents = self.model.normalize(batch["latents"])
         keys = batch["key"]
         t = uniform(keys, "flow time")[:, 0]
@@ -158,7 +158,7 @@ class JascoModule(lightning.LightningModule):
             asked = self.distillation.ask(self.model, self.path, latents, noise, conditions, keys, batch["mask"])
             if teaching is not None:
                 teaching.keep(asked)
-            return self.distillation.losses(self.model, asked)
+            return self.distillation.losses(self.model, asked, training=teaching is not None)
         predicted = self.model(self.path.point(noise, latents, t), t, conditions)
         return flow_matching_loss(predicted, self.path.target(noise, latents, t), batch["mask"]), t
 
