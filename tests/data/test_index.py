@@ -246,6 +246,17 @@ def test_damaged_columns_beside_a_damaged_index_are_one_sentence(folder):
         reader_of(folder)
 
 
+@pytest.mark.parametrize(("value", "more"), [(0.0, 1), (0.0, -1), (float("nan"), 0), (float("inf"), 0)])
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_statistics_that_are_none_are_one_sentence(folder, name, value, more):
+    index = index_of()
+    dim = index["codec"]["dim"]
+    index["codec"][name] = [value] * (dim + more)
+    (folder / INDEX).write_bytes(sealed_json(index))
+    with pytest.raises(UserError, match=rf"the {name} of the latents is not {dim} finite numbers\.$"):
+        reader_of(folder)
+
+
 def test_columns_do_not_stand_for_an_index_that_is_missing(folder):
     (folder / INDEX).unlink()
     with pytest.raises(UserError, match=r"no prepared data in .*index\.json cannot be read \(No such file"):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Sequence
 from io import BufferedReader
@@ -89,6 +90,7 @@ def parse_index(data: bytes, where: str) -> Columns:
         check_seal(data, where)
         if index.format != FORMAT:
             raise ValueError(f"its format is {index.format!r}")
+        _check_statistics(index.codec)
         _check_shards(index.shards)
     except DamagedError:
         raise
@@ -108,6 +110,12 @@ def parse_side(data: bytes, where: str) -> Side:
     except ValueError as error:
         raise UserError(f"{where!r} is damaged: {error}.") from error
     return side
+
+
+def _check_statistics(codec: _Codec) -> None:
+    for name, values in (("mean", codec.get("mean")), ("std", codec.get("std"))):
+        if values is not None and not (len(values) == codec["dim"] and all(map(math.isfinite, values))):
+            raise ValueError(f"the {name} of the latents is not {codec['dim']} finite numbers")
 
 
 def _check_shards(shards: Sequence[Side]) -> None:
