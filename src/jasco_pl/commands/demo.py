@@ -124,13 +124,14 @@ def _sampling(args: argparse.Namespace) -> list[str]:
 
 def _print(shown: Sequence[Shown], seeds: int) -> None:
     width = max(16, *(len(one.name) for one in shown))
+    room = max(20, *(len(column.title) for column in COLUMNS if any(column.key in one.figures for one in shown)))
     mean = "mean of all seeds" if seeds > 1 else "asked and heard"
-    print(f"\n{'clip':{width}} {'':20} {mean:>17} {'without control':>16}")
+    print(f"\n{'clip':{width}} {'':{room}} {mean:>17} {'without control':>16}")
     for one in shown:
         for column in COLUMNS:
             if column.key in one.figures:
                 kept, bare = np.mean(one.figures[column.key], axis=0)
-                print(f"{one.name:{width}} {column.title:20} {kept:17.2f} {bare:16.2f}")
+                print(f"{one.name:{width}} {column.title:{room}} {kept:17.2f} {bare:16.2f}")
         if one.chords is not None:
             print("{:{}} asked  {}\n{:{}} heard  {}".format("", width, one.chords[0], "", width, one.chords[1]))
 
