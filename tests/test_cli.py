@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -95,6 +96,12 @@ def command_that_raises(error: BaseException) -> SimpleNamespace:
         (UserError("the sky is green."), 2, "jasco doctor: the sky is green.\n"),
         (KeyboardInterrupt(), 130, "jasco doctor: interrupted.\n"),
         (PermissionError(13, "Permission denied", "/somewhere"), 2, "jasco doctor: Permission denied: '/somewhere'.\n"),
+        (
+            pickle.UnpicklingError("Re-running with `weights_only` set to `False` will likely succeed"),
+            2,
+            "jasco doctor: a checkpoint holds more than plain data and was not read; nothing in it was executed.\n",
+        ),
+        (ValueError("embedded null byte"), 2, "jasco doctor: a name of a file holds a NUL, which no file system takes.\n"),
         (OSError(28, "No space left on device"), 2, "jasco doctor: No space left on device.\n"),
     ],
 )
@@ -104,7 +111,7 @@ def test_what_goes_wrong_is_one_sentence_and_an_exit_code(monkeypatch, capsys, e
     assert capsys.readouterr().err == words
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a bug"), ConnectionResetError(104, "reset"), KeyError("x")])
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), ValueError("a bug"), ConnectionResetError(104, "reset"), KeyError("x")])
 def test_a_bug_keeps_its_traceback(monkeypatch, error):
     monkeypatch.setattr(cli.importlib, "import_module", lambda name: command_that_raises(error))
     with pytest.raises(type(error)):

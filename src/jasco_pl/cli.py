@@ -6,6 +6,7 @@ import argparse
 import importlib
 import io
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -115,6 +116,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         where = f": {os.fspath(error.filename)!r}" if error.filename else ""
         print(f"jasco {name}: {error.strerror}{where}.", file=sys.stderr)
+        return 2
+    except pickle.UnpicklingError:
+        print(f"jasco {name}: a checkpoint holds more than plain data and was not read; nothing in it was executed.", file=sys.stderr)
+        return 2
+    except ValueError as error:
+        if str(error) != "embedded null byte":
+            raise
+        print(f"jasco {name}: a name of a file holds a NUL, which no file system takes.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if sys.stderr.isatty():

@@ -106,6 +106,12 @@ def test_verify_lists_all_damage_and_exits_with_1(prepared, capsys):
     folder, _ = prepared
     assert main(["shards", "verify", str(folder)]) == 0
     assert "20 of 20 samples are sound" in capsys.readouterr().out
+    side = folder / "shard-00001.json"
+    flip(side, side.stat().st_size // 2)
+    assert main(["shards", "verify", str(folder)]) == 1
+    told = capsys.readouterr()
+    assert "20 of 20 samples are sound, 1 of the files beside shards are not." in told.out
+    assert "shard-00001.json' " in told.err
     path = folder / "shard-00000.safetensors"
     flip(path, tensor_offset(path, "train-002/melody"))
     flip(path, tensor_offset(path, "train-005/latents") + 100)

@@ -16,6 +16,7 @@ import pytest
 from torch import Tensor
 
 from jasco_pl.cli import main
+from jasco_pl.evaluation.clips import read_arrays
 from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of, evaluate, grid_of
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import ComposedPieces
@@ -111,6 +112,22 @@ def test_more_ears_hear_again_without_making_again(pieces: Path, tiny_settings: 
 
 
 @needs_chordino
+def test_damaged_embeddings_are_one_sentence(tmp_path: Path) -> None:
+    assert read_arrays(tmp_path / "none.npz") == {}
+    np.savez(tmp_path / "whole.npz", sound=np.arange(9.0))
+    whole = (tmp_path / "whole.npz").read_bytes()
+    np.savez(tmp_path / "objects.npz", sound=np.array([{}]))
+    flipped = bytearray(whole)
+    flipped[-150] ^= 1
+    damages = {"empty": b"", "half": whole[: len(whole) // 2], "pickle": b"\x80\x04N.", "flipped": bytes(flipped), "none": b"x" * 300}
+    for name, content in damages.items():
+        (tmp_path / f"{name}.npz").write_bytes(content)
+    for name in (*damages, "objects"):
+        with pytest.raises(UserError, match=rf"{name}\.npz' is damaged: take it [^\n]*\.$"):
+            read_arrays(tmp_path / f"{name}.npz")
+    assert read_arrays(tmp_path / "whole.npz")["sound"].tolist() == list(range(9))
+
+
 def test_a_matrix_makes_the_ceiling_once_and_names_what_varies(pieces: Path, tiny_settings: Settings, tmp_path: Path) -> None:
     matrix = [
         tiny_settings,

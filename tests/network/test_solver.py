@@ -174,7 +174,8 @@ def test_the_noise_is_left_as_it_was(method: str) -> None:
     [
         ({"method": "rk4"}, "'rk4' is unknown: auto, euler, midpoint, heun, dopri5, ddim"),
         ({"times": "cosine"}, "times 'cosine' are unknown: uniform, fitted are accepted"),
-        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"steps": 0}, "steps must be from 1 to 10000, not 0"),
+        ({"steps": 10**9}, "steps must be from 1 to 10000, not 1000000000"),
         ({"tolerance": 0.0}, "between 0 and 1, not 0"),
         ({"tolerance": float("nan")}, "between 0 and 1, not nan"),
     ],

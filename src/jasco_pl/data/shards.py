@@ -261,6 +261,15 @@ class ShardReader:
             raise CorruptShardError(f"{where!r} is not what its columns were made from: it was altered, and its time of change kept.")
         return check_seal(data, where)
 
+    def verify_sides(self) -> Iterator[UserError]:
+        """What is wrong with the files beside shards, by which a preparation goes on; a store has none."""
+        for name in () if self.remote else self.columns.files:
+            if (self.folder / name).with_suffix(".json").exists():
+                try:
+                    read_side(self.folder, Path(name).stem)
+                except (OSError, UserError) as error:
+                    yield UserError(str(error))
+
     def verify(self) -> Iterator[tuple[int, CorruptShardError | None]]:
         """Read everything: yields (number of samples, None) for sound ones and (number, error) for damaged ones.
 

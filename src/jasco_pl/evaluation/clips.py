@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import time
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -257,11 +258,18 @@ def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None, crossed
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """What `hear_references` and `make_clips` wrote as .npz, by name; nothing where there is no file."""
+    """What `hear_references` and `make_clips` wrote as .npz, by name; nothing where there is no file.
+
+    Raises:
+        UserError: it is damaged.
+    """
     if not path.exists():
         return {}
-    with np.load(path, allow_pickle=False) as stored:
-        return dict(stored)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{str(path)!r} is damaged: take it and the JSON beside it away, and they are made again ({error}).") from error
 
 
 def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

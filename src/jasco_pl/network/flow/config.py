@@ -19,6 +19,8 @@ QUALITIES: dict[Quality, tuple[int, int]] = {"fast": (4, 6), "balanced": (6, 10)
 PER_STEP: dict[Method, int] = {"euler": 1, "midpoint": 2, "heun": 2}
 """Evaluations of the network a step, of the methods that take fitted times."""
 
+MOST_STEPS = 10_000  # hours for a clip; more can only be a mistake
+
 
 @dataclass(frozen=True)
 class SolverConfig:
@@ -43,8 +45,8 @@ class SolverConfig:
             raise UserError(f"solver {self.method!r} is unknown: {', '.join(get_args(Method))} are accepted.")
         if self.times not in get_args(Times):
             raise UserError(f"times {self.times!r} are unknown: {', '.join(get_args(Times))} are accepted.")
-        if self.steps is not None and self.steps < 1:
-            raise UserError(f"steps must be at least 1, not {self.steps}.")
+        if self.steps is not None and not 1 <= self.steps <= MOST_STEPS:
+            raise UserError(f"steps must be from 1 to {MOST_STEPS}, not {self.steps}.")
         if not 0 < self.tolerance < 1:
             raise UserError(f"tolerance must lie between 0 and 1, not {self.tolerance}.")
 
