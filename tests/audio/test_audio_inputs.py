@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,14 @@ def test_a_recording_as_it_is_found(case: Case, tmp_path: Path) -> None:
 def test_the_document_has_the_table() -> None:
     assert {case.name for case in CASES} >= set(BEFORE)
     assert table(dict.fromkeys((case.name for case in CASES), "")) in DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_sound_that_nobody_decodes_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "nothing.wav"
+    form = struct.pack("<HHIIHH", 1, 0, 44100, 0, 0, 0)  # no channels, no bits
+    path.write_bytes(b"RIFF\x34\0\0\0WAVEfmt \x10\0\0\0" + form + b"data\x10\0\0\0" + bytes(16))
+    with pytest.raises(UserError, match=r"nothing\.wav' is not an audio file that can be read .*\.$"):
+        AudioFile(path)
 
 
 def test_a_stretch_of_a_foreign_file(tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def test_nothing_else_may_be_asked_for(tmp_path: Path, flags: list[str], words: 
         ({"request": {"text": 3}}, "say 3 for text"),
         ({"request": {"bpm": "fast"}}, "say 'fast' for bpm"),
         ({"request": {"melody": ["tune"]}}, "for melody, which it cannot be"),
+        ({"request": {"seed": 1e300}}, "for seed, which it cannot be"),
         ({"seconds": True}, "say True for seconds"),
         ({"solver": {"method": "magic"}}, "solver 'magic' is unknown"),
         ({"solver": {"times": "late"}}, "times 'late' are unknown"),

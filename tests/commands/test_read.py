@@ -86,6 +86,11 @@ def test_drums_are_heard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out.startswith("drums (2.00 s, -")
 
 
+def test_chords_of_so_many_bars_are_read_to_their_end(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", "--chords", "C | G | Am | F", "--bpm", "60", "--bars", "3"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "chords: C@0 G@4 Am@8"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -96,6 +101,10 @@ def test_drums_are_heard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["--keep", "0-1"], "no recording"),
         (["--chords", "C", "--during", "melody=0-1"], "during names melody, which is not asked for"),
         (["--dynamics", "loud"], "the dynamics 'loud' are not understood"),
+        (["--chords", "C", "--bars", "2"], "needs their tempo"),
+        (["--chords", "C", "--bars", "-3", "--bpm", "90"], "a clip has more than 0 bars"),
+        (["--chords", "C", "--variation", "2"], "a variation lies between 0"),
+        (["--melody", "/proc/self/mem"], "cannot be read: Invalid argument"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +128,7 @@ def test_what_cannot_be_read_is_one_sentence(arguments: list[str], words: str, c
         (["--guidance", "tempo=1"], "the condition 'tempo'"),
         (["--chords", "C", "--during", "chords=12-"], "begins past the clip"),
         (["--text", "0-5: piano; 4-8: drums"], "stretches must not overlap"),
-        (["--steps", "0"], "steps must be at least 1"),
+        (["--steps", "0"], "steps must be from 1 to 10000"),
         (["-n", "0"], "-n must be from 1 to"),
         (["-o", "song.wav", "-n", "2"], "name a folder"),
         (["--checkpoint", "checkpoints/nowhere"], "no JASCO checkpoint in 'checkpoints/nowhere'"),

@@ -71,6 +71,8 @@ class AudioFile:
             with contextlib.suppress(ForeignError):  # libsndfile stumbles over the end of a stream whose length it does not know
                 return ForeignFile(path)
             return file
+        except OSError as error:  # no file of that kind, such as a process's memory
+            raise UserError(f"audio file {self.name!r} cannot be read: {error.strerror}.") from None
         except (soundfile.LibsndfileError, RuntimeError) as error:
             try:
                 return ForeignFile(path)

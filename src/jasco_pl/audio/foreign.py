@@ -61,6 +61,8 @@ class ForeignFile:
                 raise ForeignError("there is no sound in it")
             self._stream = self._container.streams.audio[0]
             context = self._stream.codec_context
+            if context is None:  # FFmpeg knows no decoder of that kind
+                raise ForeignError("its sound is of a kind that is not read")
             self.samplerate, self.channels = int(context.sample_rate or 0), int(context.layout.nb_channels)
             if not self.samplerate or not self.channels:
                 raise ForeignError("its sound is of a kind that is not read")

@@ -107,8 +107,9 @@ def _check_types(made: Mapping[str, Any]) -> None:
     """Raise UserError if a value, which anybody may have written, is of another type than its argument."""
     for name, value in made.items():
         option = all_options().get(name)
-        numeric = option.kind == "number" if option else name in ("seed", "seconds", "steps", "tolerance")
+        numeric = option.kind == "number" if option else name in ("seconds", "tolerance")
         flag = option is not None and option.kind == "flag"
-        kinds: Any = bool if flag else int | float if numeric else list if name == "guidance" else str
+        whole = name in ("seed", "steps")
+        kinds: Any = bool if flag else int if whole else int | float if numeric else list if name == "guidance" else str
         if value is not None and not (isinstance(value, kinds) and (flag or not isinstance(value, bool))):
             raise UserError(f"the settings of the clip say {value!r} for {name}, which it cannot be.")

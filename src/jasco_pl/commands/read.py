@@ -29,7 +29,8 @@ from typing import Any
 from jasco_pl.commands.generate import DEFAULT_SECONDS, add_control_arguments, asked_of
 from jasco_pl.controls.during import read_during, said
 from jasco_pl.controls.inputs import INPUTS, previews
-from jasco_pl.generation.outline import MAX_SECONDS, Length
+from jasco_pl.generation.outline import Length, whole_frames
+from jasco_pl.generation.whole import clip_seconds
 from jasco_pl.notation.harmony import FRAME_RATE
 from jasco_pl.system.errors import UserError
 
@@ -37,21 +38,20 @@ from jasco_pl.system.errors import UserError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is asked for, and how to say how it was read."""
     add_control_arguments(parser)
-    parser.add_argument("--seconds", type=float, default=DEFAULT_SECONDS, help="length of the clip (default %(default)s)")
+    parser.add_argument("--seconds", type=float, help=f"length of the clip (default {DEFAULT_SECONDS:g}, or --bars)")
     parser.add_argument("--json", action="store_true", help="as JSON: chords, melody, track, notes, and audio by its option")
 
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
-    if not 0 < args.seconds <= MAX_SECONDS:
-        raise UserError(f"a clip lasts up to {MAX_SECONDS:g} seconds, not {args.seconds:g}.")
-    found = previews(asked_of(args), args.seconds)
+    length = Length(whole_frames(clip_seconds(asked_of(args), args.seconds, DEFAULT_SECONDS), FRAME_RATE), FRAME_RATE)
+    found = previews(asked_of(args), length.seconds)
     if not found:
         raise UserError('there is nothing to read: give --chords, as in --chords "C | G7 | Am F", --melody, --drums or other audio.')
     data: dict[str, Any] = {}
     for preview in found.values():
         data |= preview.data
-    notes = list(dict.fromkeys([*(note for preview in found.values() for note in preview.notes), *_during(args, list(found))]))
+    notes = list(dict.fromkeys([*(note for preview in found.values() for note in preview.notes), *_during(args, list(found), length)]))
     if args.json:
         print(json.dumps({**data, "notes": notes}, ensure_ascii=False))
         return 0
@@ -63,10 +63,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _during(args: argparse.Namespace, asked: list[str]) -> list[str]:
+def _during(args: argparse.Namespace, asked: list[str], length: Length) -> list[str]:
     """What --during says, in a note."""
     if args.during is None:
         return []
-    length = Length(max(1, round(args.seconds * FRAME_RATE)), FRAME_RATE)
     options = [kind.option.name for kind in dict.fromkeys(INPUTS.values())]
     return [said(read_during(args.during, options, asked, length), asked, FRAME_RATE)]
