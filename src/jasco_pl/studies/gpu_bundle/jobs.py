@@ -18,6 +18,7 @@ from jasco_pl.studies.gpu_bundle.run import Run, StageError, carry_out
 from jasco_pl.system.errors import UserError
 
 HOURS = {"train": 45.0, "decoder": 2.0, "bench": 0.2}
+MUSIC = {"--edition": 2, "--bands": 2}  # as `make mini` composes it: what all controls of conf/mini_gpu.yaml are for
 FIRST_HOURS = 1.0  # of music with which training begins
 COMPOSING = 0.3  # largest share of the time; building shards of what is there by then takes about as long again
 EXPORT = 60.0  # seconds: the last validation, export, packing
@@ -87,6 +88,11 @@ def jasco(*words: str | Path) -> list[str]:
     return [sys.executable, "-m", "jasco_pl", *map(str, words)]
 
 
+def options(values: Mapping[str, float]) -> list[str]:
+    """Words of a command that give numbers."""
+    return [word for name, value in values.items() for word in (name, f"{value:g}")]
+
+
 class Job:
     """What the jobs have in common: the folder they work in, music, shards."""
 
@@ -95,17 +101,15 @@ class Job:
 
     def compose(self, split: str, hours: float, share: float) -> None:
         """Music of a split; what is there when that share of the job's time is over is enough, if it is a piece."""
-        command = jasco(
-            "compose", "--out", self.pieces(split), "--split", split, "--hours", f"{hours:g}", "--workers", str(self.sizes.workers)
-        )
+        numbers = {"--hours": hours, "--workers": self.sizes.workers}
+        command = jasco("compose", "--out", self.pieces(split), "--split", split, *options(numbers | MUSIC))
         self.run.stage(f"compose {split}", command, self.run.at(share), part=lambda: any(self.pieces(split).glob("*.json")), threads=1)
 
     @contextmanager
     def composing(self, split: str, hours: float) -> Iterator[None]:
         """Inside, music of a split is composed and encoded beside, on all cores but one, and the first hour of it is there."""
         numbers = {"--hours": hours, "--first": min(FIRST_HOURS, hours), "--workers": max(1, self.sizes.workers - 1)}
-        words = [word for name, value in numbers.items() for word in (name, f"{value:g}")]
-        command = jasco("compose", "--out", self.pieces(split), "--split", split, "--shards", self.shards(split), *words)
+        command = jasco("compose", "--out", self.pieces(split), "--split", split, "--shards", self.shards(split), *options(numbers | MUSIC))
         with self.run.beside(f"compose {split}", command, self.run.at(1.0) - EXPORT, (self.shards(split) / INDEX).exists, threads=1):
             yield
 
