@@ -79,19 +79,19 @@ def _let_a_second_interrupt_kill() -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand. Returns 0, 1 (the command found something wrong, as `shards verify` may) or 2 (bad input)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(overview())
-        return 0
-    if arguments[0] == "--version":
-        from jasco_pl import __version__
-
-        print(f"jasco-pl {__version__}")
-        return 0
-    name, rest = arguments[0], arguments[1:]
+    name, rest = (arguments or ["--help"])[0], arguments[1:]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8
     heard = _let_a_second_interrupt_kill()
     try:
+        if name in ("-h", "--help"):
+            print(overview(), flush=True)
+            return 0
+        if name == "--version":
+            from jasco_pl import __version__
+
+            print(f"jasco-pl {__version__}", flush=True)
+            return 0
         if name in CONFIGURED:
             module = importlib.import_module(CONFIGURED[name][0])
             return int(module.main(name, rest) or 0)

@@ -237,6 +237,7 @@ def test_one_that_cannot_be_made_fails_alone(server: Server) -> None:
         ({"mix": {"upload": "0" * 16}}, 404, "upload"),
         ({"drums": {"upload": "../../../etc"}}, 422, "drums.upload"),
         ({"drums": {}}, 422, "one of them"),
+        ({"drums": {"pattern": {"voices": {"kick": "..q."}}}}, 422, "at least one hit"),
         ({"drums": {"pattern": {"voices": {"kick": "x"}}, "fit": True}}, 422, "fitted"),
         ({"melody": {"notes": [[200, 0, 1]]}}, 422, "melody.notes"),
         ({"melody": {"notes": [[60, 5, 6]]}}, 400, "no note"),

@@ -131,7 +131,7 @@ def test_the_schedule_of_the_paper(tiny_module_config):
 
 
 def test_a_codec_of_another_size_is_refused(tiny_module_config):
-    with pytest.raises(UserError, match="16 codebook entries, the model's config says 128 and 512"):
+    with pytest.raises(UserError, match="16 codebook entries and 50 frames a second, the model's config says 128 channels, 512 codebook"):
         JascoModule(replace(tiny_module_config, codebook_size=512), ConditionDropout())
 
 

@@ -66,6 +66,8 @@ class Pattern(_Asked):
             raise ValueError(f"there is no drum {unknown[0][:40]!r}; there are {', '.join(VOICES)}")
         if not self.voices:
             raise ValueError("a pattern needs at least one voice")
+        if not any("x" in steps.lower() for steps in self.voices.values()):
+            raise ValueError("a pattern needs at least one hit, an x or X")
         return self
 
 

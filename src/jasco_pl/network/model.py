@@ -77,7 +77,8 @@ class ModelConfig:
         require("[1, 65536]", text_dim=self.text_dim, latent_dim=self.latent_dim)
         require("[1, 1e6]", codebook_size=self.codebook_size)
         require("(0, 1e4]", frame_rate=self.frame_rate, seconds=self.seconds)
-        require("(0, 1e6]", control_gain=self.control_gain, latent_limit=self.latent_limit)
+        require("(0, 1e6]", control_gain=self.control_gain)
+        require("[0.1, 1e6]", latent_limit=self.latent_limit)
         if self.times is not None:
             check_times(self.times)
         if self.objective not in get_args(flow.Objective):

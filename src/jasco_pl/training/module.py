@@ -91,11 +91,14 @@ class JascoModule(lightning.LightningModule):
         matmul_precision: Literal["highest", "high", "medium"] = "highest",
     ) -> None:
         super().__init__()
-        require("(0, inf)", lr=lr)
+        require("(0, 1]", lr=lr)
         require("[0, 1)", sigma_min=sigma_min, ema_decay=ema_decay, first__of__betas=betas[0], second__of__betas=betas[1])
         require("[0, inf)", warmup_steps=warmup_steps)
         require("[1, inf)", decay_steps=decay_steps)
-        parse_guidance(config.guidance, config.controls)
+        if not any(term.conditions for term in parse_guidance(config.guidance, config.controls)):
+            raise UserError(
+                f"model.config.guidance is {config.guidance!r}, under which no condition counts: all=1.5 text=0.5 is the paper's."
+            )
         if train_only and start_from is None:
             raise UserError("model.train_only leaves all else as it is: name what it is by model.start_from.")
         if distill is not None or config.student is not None:
@@ -109,11 +112,10 @@ class JascoModule(lightning.LightningModule):
         self.graph, self.tune = graph, tune
         self.lr, self.betas, self.warmup_steps, self.decay_steps, self.ema_decay = lr, betas, warmup_steps, decay_steps, ema_decay
         codec = load_codec(config.codec)
-        if (codec.dim, len(codec.codebook)) != (config.latent_dim, config.codebook_size):
-            raise UserError(
-                f"the codec {config.codec!r} has {codec.dim} channels and {len(codec.codebook)} codebook entries, the model's config says "
-                f"{config.latent_dim} and {config.codebook_size}."
-            )
+        has, says = (codec.dim, len(codec.codebook), codec.frame_rate), (config.latent_dim, config.codebook_size, config.frame_rate)
+        if has != says:
+            told = "{} channels, {} codebook entries and {:g} frames a second"
+            raise UserError(f"the codec {config.codec!r} has {told.format(*has)}, the model's config says {told.format(*says)}.")
         self.model = JascoModel(config, codec.latent_mean, codec.latent_std, codec.normalized_codebook, codec.normalized_silence)
         self.ema: WeightAverage | None = None
         self._stored_average: dict[str, Any] | None = None

@@ -7,7 +7,6 @@ Sets are written `all`, `text`, `local`, or by joining names with "+": `text+cho
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ if TYPE_CHECKING:  # a command line that reads a guidance needs no torch
     from torch import Tensor
 
 TEXT = "text"
+MOST = 1000  # of a weight: far more than anything that sounds like music
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def parse_guidance(text: str | Mapping[str, float], local: Iterable[str]) -> tup
         conditions, spelling = _condition_set(written, names), frozenset(written.split("+"))
         if spelling in seen:
             raise UserError(f"guidance names the set {written!r} twice.")
-        if not math.isfinite(value):
-            raise UserError(f"guidance gives the set {written!r} the weight {value}, where a finite number is accepted.")
+        if not abs(value) <= MOST:
+            raise UserError(f"guidance gives the set {written!r} the weight {value:g}, where a number from -{MOST} to {MOST} is accepted.")
         seen.add(spelling)
         weights[conditions] = weights.get(conditions, 0.0) + value
     unconditional = 1.0 - sum(weights.values())
