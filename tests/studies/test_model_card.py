@@ -129,6 +129,9 @@ def test_rows_of_finished_audio_alone_have_a_command(results: dict[str, Any]) ->
 
 def test_the_command_names_what_is_not_the_default(results: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     assert evaluate_command(results) == "jasco evaluate --pieces data/pieces/test --limit 3 --times uniform"
+    results["settings"]["rows"] = ["ceiling", "none", "all"]
+    assert evaluate_command(results) == "jasco evaluate --pieces data/pieces/test --limit 3 --rows ceiling none all --times uniform"
+    del results["settings"]["rows"]
     setting = results["settings"]["matrix"][0]
     setting |= {"guidance": "all=2 text=1", "seed": 4, "seconds": 5.0, "solver": {"method": "euler", "steps": 7, "tolerance": 1e-5}}
     setting["precision"] = "bf16"

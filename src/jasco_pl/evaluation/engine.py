@@ -63,6 +63,8 @@ class Results:
     source: Source
     names: list[str]
     notes: list[str] = field(default_factory=list)
+    asked: list[str] | None = None
+    """Rows that were asked for; None is all there are."""
 
 
 def evaluate(
@@ -133,7 +135,7 @@ def evaluate(
             for done in run(make_clips, tasks):
                 bar.update(done)
     made = [ResultRow(own.row, own.settings, own.given, own, read_row(own, other, allow_few)) for own, other in plan]
-    return Results(made, listeners, source, list(names), notes)
+    return Results(made, listeners, source, list(names), notes, None if rows is None else list(rows))
 
 
 def _plan(

@@ -131,6 +131,7 @@ def evaluate_command(results: Mapping[str, Any]) -> str:
     config = _config_of(checkpoint)
     words = ["jasco evaluate", f"--{'shards' if settings['about'].startswith('a prepared set') else 'pieces'} {settings['source']}"]
     words += [f"--limit {settings['clips']}"]
+    words += [f"--rows {' '.join(settings['rows'])}"] if settings.get("rows") else []
     words += [f"--checkpoint {checkpoint}"] if checkpoint != DEFAULT_CHECKPOINT else []
     words += [f"--guidance {setting['guidance']}"] if config is None or setting["guidance"] != config.guidance else []
     solver, default = _solver(setting), SolverConfig()
