@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -304,6 +305,35 @@ def test_only_this_site_by_its_name_and_with_the_password(serve: Callable[..., S
     assert client.get("/api/model", headers={"Host": "evil.example"}).status_code == 421
     assert client.post("/api/jobs", json=ASKED, headers={"Origin": "http://evil.example"}).status_code == 403
     assert client.post("/api/chords", json={"text": "C"}, headers={"Origin": "http://127.0.0.1"}).status_code == 200
+
+
+def test_whoever_goes_away_in_the_middle_of_an_upload_leaves_nothing(server: Server) -> None:
+    server.client.get("/api/model")
+    cookie = "; ".join(f"{name}={value}" for name, value in server.client.cookies.items())
+    headers = {"host": "127.0.0.1", "content-type": "audio/wav", "cookie": cookie}
+    for length in ("100000", str(10**12)):
+        said = [{"type": "http.request", "body": b"RIFF", "more_body": True}, {"type": "http.disconnect"}]
+        sent: list[Any] = []
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": "/api/uploads",
+            "raw_path": b"/api/uploads",
+            "query_string": b"name=a.wav",
+            "headers": [(name.encode(), value.encode()) for name, value in {**headers, "content-length": length}.items()],
+        }
+
+        async def receive(said: list[Any] = said) -> Any:
+            return said.pop(0) if len(said) > 1 else said[0]
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        asyncio.run(server.client.app(scope, receive, send))
+        assert sent[0]["status"] == 499
+    assert not list(server.serving.store.root.rglob("*.part.bin"))
 
 
 def test_the_page_loads_nothing_from_elsewhere(server: Server) -> None:

@@ -195,6 +195,7 @@ NONSENSE = [
     ("--data.seconds", ".nan"),
     ("--data.workers", "1000000"),
     ("--data.cache_gb", "0"),
+    ("--weights_only", "false"),
     ("--ckpt_path", ""),
     ("--ckpt_path", "best"),
 ]

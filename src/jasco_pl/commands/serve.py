@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         listening = config.bind_socket()
     except SystemExit:
         raise UserError(
-            f"nothing can listen at {args.host}:{args.port}: another program may do so already; --port names another."
+            f"nothing can listen at {args.host}:{args.port}: this machine has no such address, or another program does so (--port)."
         ) from None
     listening.listen(config.backlog)  # who reads the address below and comes at once has to wait, and is not sent away
     port = listening.getsockname()[1]

@@ -77,6 +77,11 @@ class CheckedCLI(LightningCLI):
         except UnicodeDecodeError as error:
             raise UserError(f"a configuration is not UTF-8: {error}.") from None
 
+    def before_instantiate_classes(self) -> None:
+        """Refuse that checkpoints are read as programs, by whatever plugin."""
+        if self._get(self.config, "weights_only") is False:
+            raise UserError("weights_only false is not accepted: it lets a checkpoint run whatever it says; leave it out.")
+
     def _set_seed(self) -> None:
         seed = self._get(self.config, "seed_everything")
         require(f"[0, {2**32 - 1}]", seed_everything=None if isinstance(seed, bool) else seed)
@@ -120,6 +125,7 @@ class JascoCLI(CheckedCLI):
 
     def before_instantiate_classes(self) -> None:
         """Refuse what Lightning stumbles over; leave out the controls that the training data cannot feed, if that is asked for."""
+        super().before_instantiate_classes()
         config = self.config[self.subcommand]
         data, model = config.data, config.model
         if config.get("ckpt_path") in ("", "best", "hpc"):  # words of Lightning's that mean nothing in a process of its own
