@@ -192,6 +192,10 @@ def test_references_may_be_those_of_an_evaluation(recordings: Path, tmp_path: Pa
     (tmp_path / "references/set/night-12.flac").unlink()
     with pytest.raises(UserError, match=r"night-12\.flac', which is not there"):
         build({"alpha": recordings / "alpha"}, tmp_path / "results.json", tmp_path / "out")
+    for elsewhere in ("../reference/night-12.flac", "references/../../x.flac", str(recordings / "reference/night-12.flac")):
+        (tmp_path / "results.json").write_text(json.dumps({"references": {"night-12": {"audio": elsewhere}}}))
+        with pytest.raises(UserError, match="which lies outside of its folder"):
+            build({"alpha": recordings / "alpha"}, tmp_path / "results.json", tmp_path / "out")
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(UserError, match=r"is no results\.json of an evaluation"):
         build({"alpha": recordings / "alpha"}, tmp_path / "results.json", tmp_path / "out")

@@ -44,6 +44,8 @@ def find_references(path: str | Path) -> dict[str, Path]:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{str(path)!r} is no results.json of an evaluation; that, or a folder of recordings, is wanted.") from None
     for recording in found.values():
+        if not recording.is_relative_to(Path(path).parent) or ".." in recording.relative_to(Path(path).parent).parts:
+            raise UserError(f"{str(path)!r} names the recording {str(recording)!r}, which lies outside of its folder.")
         if not recording.is_file():
             raise UserError(f"{str(path)!r} names the recording {str(recording)!r}, which is not there.")
     return found
