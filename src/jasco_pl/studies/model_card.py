@@ -26,7 +26,10 @@ from jasco_pl.system.files import loads, write_text
 from jasco_pl.system.resources import locate
 from jasco_pl.training.history import History, Session
 
-SHOWN = ("chord_iou", "chord_iou_triads", "onset_f1", "melody_accuracy", "melody_similarity", "chroma_similarity", "frechet_musicnn")
+SHOWN = (
+    *("chord_iou", "chord_iou_triads", "onset_f1", "melody_accuracy", "melody_similarity", "chroma_similarity"),
+    *("beat_f1", "dynamics_correlation", "frechet_musicnn"),
+)
 """The columns of an evaluation that a card has room for."""
 OBEYED = {
     "chord_iou": "chords",
@@ -35,6 +38,8 @@ OBEYED = {
     "melody_accuracy": "melody",
     "melody_similarity": "melody",
     "chroma_similarity": "melody",
+    "beat_f1": "beat",
+    "dynamics_correlation": "dynamics",
 }
 """Which control a figure asks after, where it is given alone."""
 END = "<!-- end -->"
