@@ -102,6 +102,8 @@ def command_that_raises(error: BaseException) -> SimpleNamespace:
             "jasco doctor: a checkpoint holds more than plain data and was not read; nothing in it was executed.\n",
         ),
         (ValueError("embedded null byte"), 2, "jasco doctor: a name of a file holds a NUL, which no file system takes.\n"),
+        (MemoryError(), 2, "jasco doctor: there is not enough memory for that: none left.\n"),
+        (RuntimeError("out of memory: 9\nat"), 2, "jasco doctor: there is not enough memory for that: out of memory: 9.\n"),
         (OSError(28, "No space left on device"), 2, "jasco doctor: No space left on device.\n"),
     ],
 )

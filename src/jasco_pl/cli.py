@@ -7,6 +7,7 @@ import importlib
 import io
 import os
 import pickle
+import re
 import signal
 import sys
 import threading
@@ -76,6 +77,9 @@ def _let_a_second_interrupt_kill() -> Any:
     return signal.signal(signal.SIGINT, interrupt)
 
 
+_NO_MEMORY = re.compile("can't allocate memory|out of memory|not enough memory", re.IGNORECASE)  # as PyTorch says it
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand. Returns 0, 1 (the command found something wrong, as `shards verify` may) or 2 (bad input)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -116,6 +120,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         where = f": {os.fspath(error.filename)!r}" if error.filename else ""
         print(f"jasco {name}: {error.strerror}{where}.", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
+            raise
+        why = (str(error) or "none left").splitlines()[0]
+        print(f"jasco {name}: there is not enough memory for that: {why[:200]}.", file=sys.stderr)
         return 2
     except pickle.UnpicklingError:
         print(f"jasco {name}: a checkpoint holds more than plain data and was not read; nothing in it was executed.", file=sys.stderr)

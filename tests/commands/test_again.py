@@ -99,6 +99,7 @@ def test_nothing_else_may_be_asked_for(tmp_path: Path, flags: list[str], words: 
         (None, "cannot be read: No such file"),
         (b"", "is not the JSON that `jasco generate` or `jasco edit` writes"),
         (b"[]", "is not the JSON"),
+        (b" " * 9_000_000 + b"{}", "is not the JSON"),
         (b'{"request": {}}', "is not the JSON"),
         ({"request": {"tempo": 3}}, "was asked for 'tempo', which this version does not know"),
         ({"request": {"text": 3}}, "say 3 for text"),

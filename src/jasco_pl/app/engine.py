@@ -153,6 +153,7 @@ class Engine:
             self.jasco = self._load()
         except (UserError, OSError) as error:
             self.failure = str(error)
+            _LOG.error("the model could not be loaded: %s", error)
         except Exception as error:
             _LOG.exception("loading the model failed")
             self.failure = f"{type(error).__name__}, see the server's log"

@@ -15,6 +15,8 @@ from jasco_pl.system.files import loads, or_beside
 
 FREE = ("again", "out", "device", "midi")
 """What may be said besides."""
+MOST_BYTES = 1 << 23
+"""Of settings; a clip's are some kilobytes."""
 _FLAGS = {"count": "-n", "start": "--from", "end": "--to"}
 
 
@@ -26,7 +28,8 @@ def read_settings(path: str) -> dict[str, Any]:
     """
     file = Path(path).with_suffix(".json") if Path(path).suffix.lower() in AUDIO_SUFFIXES else Path(path)
     try:
-        told = loads(file.read_bytes())
+        with file.open("rb") as opened:
+            told = loads(opened.read(MOST_BYTES + 1)[:MOST_BYTES])  # what is longer is none, cut or not
     except OSError as error:
         raise UserError(f"the settings {str(file)!r} cannot be read: {error.strerror}.") from None
     except ValueError:

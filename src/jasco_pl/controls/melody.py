@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import pickle
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -186,6 +187,8 @@ def _load_array(path: str | os.PathLike[str], suffix: str) -> NDArray[Any] | Ten
         else:
             _check_packed(content)
             loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # PyTorch's words advise to read it unsafely
+        raise UserError(f"melody file {name!r} holds more than a plain array, and was not read.") from None
     except Exception as error:  # three formats, each with its own errors for damaged or hostile bytes
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise UserError(f"melody file {name!r} does not hold a plain array ({reason}).") from None

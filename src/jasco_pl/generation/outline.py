@@ -104,7 +104,7 @@ def whole_frames(seconds: float, frame_rate: float, most: float = MAX_SECONDS) -
         UserError: it would last longer than `most` seconds, or not at all.
     """
     if not 0 < seconds <= most:
-        raise UserError(f"a clip lasts up to {most:g} seconds, not {seconds:g}.")
+        raise UserError(f"a clip lasts more than 0 and up to {most:g} seconds, not {seconds:g}.")
     return max(1, round(seconds * frame_rate))
 
 
