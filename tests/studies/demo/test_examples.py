@@ -50,7 +50,7 @@ def test_the_page_knows_which_way_a_figure_is_better() -> None:
 
 
 def test_files_are_small_and_sound_is_sound() -> None:
-    assert sum(path.stat().st_size for path in EXAMPLES.rglob("*") if path.is_file()) < 2_000_000
+    assert sum(path.stat().st_size for path in EXAMPLES.rglob("*") if path.is_file()) < 2_500_000
     for name in REQUESTS:
         with Image.open(EXAMPLES / f"{name}.png") as picture:
             assert picture.width > 900
