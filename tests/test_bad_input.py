@@ -215,7 +215,7 @@ def test_a_damaged_last_checkpoint_is_one_sentence(complains, tiny_training, tmp
         (["--checkpoint", "n" * 264], "n" * 264),
         (["-n", "0"], "from 1 to"),
         (["-n", "1000000000"], "from 1 to"),
-        (["--guidance", "all=nan"], "finite"),
+        (["--guidance", "all=nan"], "from -1000 to 1000"),
         (["--seconds", "nan"], "seconds"),
     ],
 )

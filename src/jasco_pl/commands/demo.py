@@ -124,7 +124,7 @@ def _sampling(args: argparse.Namespace) -> list[str]:
 
 def _print(shown: Sequence[Shown], seeds: int) -> None:
     width = max(16, *(len(one.name) for one in shown))
-    room = max(20, *(len(column.title) for column in COLUMNS if any(column.key in one.figures for one in shown)))
+    room = max([20, *(len(column.title) for column in COLUMNS if any(column.key in one.figures for one in shown))])
     mean = "mean of all seeds" if seeds > 1 else "asked and heard"
     print(f"\n{'clip':{width}} {'':{room}} {mean:>17} {'without control':>16}")
     for one in shown:
