@@ -68,6 +68,19 @@ def test_a_note_peaks_in_its_own_band(analysis: BandAnalysis, midi: int, away: i
     assert float(bands[midi - 27] - bands[midi - 27 + away]) > 4.0  # 35 dB down so many bands away: the bass is less resolved
 
 
+def test_what_an_evaluation_leaves_behind_serves_a_training_and_other_lengths() -> None:
+    spectrum, given = Spectrum(64, 16), torch.randn(1, 33, 20, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        evaluated = spectrum.inverse(given)
+    given.requires_grad_()
+    trained = spectrum.inverse(given)
+    trained.square().sum().backward()
+    assert given.grad is not None
+    assert torch.equal(trained.detach(), evaluated)
+    assert spectrum.inverse(given[..., :7]).shape == (1, 7 * 16)
+    assert torch.equal(spectrum.inverse(given), trained)
+
+
 def test_levels_are_logarithms_of_amplitude(analysis: BandAnalysis) -> None:
     loud, soft = (analysis(sine(440.0, amplitude=amplitude))[0, 10, 42] for amplitude in (0.5, 0.05))
     assert float(loud - soft) == pytest.approx(math.log(10), abs=1e-3)

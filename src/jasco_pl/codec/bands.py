@@ -68,10 +68,12 @@ class Spectrum(nn.Module):
 
     def _weight(self, steps: int) -> Tensor:
         """One over what the windows of so many frames add up to, [(T + n - 1) * hop]; that of the last length is kept."""
-        if self._kept is None or self._kept[0] != steps or self._kept[1].device != self.window.device:
-            added = self._added(self.window.square().expand(1, steps, -1))[0]
-            self._kept = steps, 1 / added.clamp(min=1e-3)
-        return self._kept[1]
+        kept = self._kept  # at once: another thread may put that of another length in its place
+        if kept is None or kept[0] != steps or kept[1].device != self.window.device:
+            with torch.inference_mode(False):  # what is kept from an evaluation may serve a training
+                added = self._added(self.window.square().expand(1, steps, -1))[0]
+                kept = self._kept = steps, 1 / added.clamp(min=1e-3)
+        return kept[1]
 
     def _added(self, frames: Tensor) -> Tensor:
         """Frames [B, T, n_fft] laid over each other a hop apart -> [B, (T + n - 1) * hop], each in n parts of a hop (fold is slower)."""
