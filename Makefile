@@ -153,7 +153,7 @@ mini-cpu: $(MINI)/checkpoints/jasco-mini/README.md $(MINI)/checkpoints/codec-min
 	@echo "mini-cpu: $(MINI)/checkpoints holds the codec and the model; jasco generate --checkpoint $(MINI)/checkpoints/jasco-mini"
 
 # On a GPU, music of the second edition, each piece by two bands; what ships was trained on the first (EDITION=1 BANDS=1)
-MINI_MUSIC = --seed $(SEED) --edition $(EDITION)
+MINI_MUSIC = --seed $(SEED) --edition $(EDITION) --bands $(BANDS)
 COMPOSE_MINI = $(JASCO) compose $(MINI_MUSIC) --workers $(WORKERS)
 MINI_FIT = $(JASCO) fit -c conf/mini.yaml $(if $(filter mini,$(RECIPE)),-c conf/mini_gpu.yaml) --data.train $(MINI)/shards/train --data.valid $(MINI)/shards/valid \
 	--model.config.codec $(MINI)/checkpoints/codec-mini --trainer.default_root_dir $(MINI) --trainer.logger.init_args.save_dir $(MINI) \
@@ -163,13 +163,13 @@ MINI_FIT = $(JASCO) fit -c conf/mini.yaml $(if $(filter mini,$(RECIPE)),-c conf/
 FIRST_HOURS = $(if $(filter mini,$(RECIPE)),$(shell awk 'BEGIN { print ($(HOURS) < 1 ? $(HOURS) : 1) }'),$(HOURS))
 
 $(MINI)/checkpoints/codec-mini/config.json: | $(STAMP)
-	$(COMPOSE_MINI) --bands $(BANDS) --out $(MINI)/pieces/train --split train --hours $(FIRST_HOURS)
+	$(COMPOSE_MINI) --out $(MINI)/pieces/train --split train --hours $(FIRST_HOURS)
 	$(JASCO) codec fit --pieces $(MINI)/pieces/train --out $(@D)
 
 $(MINI)/shards/train/index.json: hours = $(HOURS)
 $(MINI)/shards/valid/index.json: hours = $(VALID_HOURS)
 $(MINI)/shards/%/index.json: $(MINI)/checkpoints/codec-mini/config.json
-	$(COMPOSE_MINI) --bands $(BANDS) --out $(MINI)/pieces/$* --split $* --hours $(hours)
+	$(COMPOSE_MINI) --out $(MINI)/pieces/$* --split $* --hours $(hours)
 	$(JASCO) shards build --pieces $(MINI)/pieces/$* --out $(MINI)/shards/$* --codec $(MINI)/checkpoints/codec-mini --workers $(WORKERS)
 
 MINI_END = $(if $(MINUTES),--trainer.max_steps -1 --trainer.max_epochs -1 --trainer.callbacks+=jasco_pl.training.deadline.Deadline \
@@ -178,7 +178,7 @@ MINI_END = $(if $(MINUTES),--trainer.max_steps -1 --trainer.max_epochs -1 --trai
 # On a CPU, crops of five seconds, and of ten for the last sixteenth of the steps (docs/decisions.md); on a GPU, or by the clock, ten all along
 $(MINI)/fit.done: $(MINI)/checkpoints/codec-mini/config.json $(MINI)/shards/valid/index.json $(if $(filter mini,$(RECIPE)),,$(MINI)/shards/train/index.json)
 ifeq ($(RECIPE),mini)
-	@$(JASCO) compose $(MINI_MUSIC) --bands $(BANDS) --workers $$(($(WORKERS) > 1 ? $(WORKERS) - 1 : 1)) --out $(MINI)/pieces/train --split train \
+	@$(JASCO) compose $(MINI_MUSIC) --workers $$(($(WORKERS) > 1 ? $(WORKERS) - 1 : 1)) --out $(MINI)/pieces/train --split train \
 	  --hours $(HOURS) \
 	  --shards $(MINI)/shards/train --codec $(MINI)/checkpoints/codec-mini --first $(FIRST_HOURS) & composing=$$!; \
 	trap 'kill $$composing 2>/dev/null || :' EXIT; trap 'exit 130' INT TERM; \
@@ -195,7 +195,7 @@ $(MINI)/checkpoints/jasco-mini/config.json: $(MINI)/fit.done
 	$(JASCO) export $(MINI)/fit/checkpoints/last.ckpt -o $(@D) --dtype float16 --guidance $(if $(filter mini,$(RECIPE)),all=2.5,all=3)
 
 $(MINI)/pieces/test.done: | $(STAMP)
-	$(COMPOSE_MINI) --out $(MINI)/pieces/test --split test --hours $(TEST_HOURS)
+	$(COMPOSE_MINI) --bands 1 --out $(MINI)/pieces/test --split test --hours $(TEST_HOURS)
 	@touch $@
 
 $(MINI)/eval/results.json: $(MINI)/checkpoints/jasco-mini/config.json $(MINI)/pieces/test.done

@@ -29,7 +29,7 @@ def read_settings(path: str) -> dict[str, Any]:
     file = Path(path).with_suffix(".json") if Path(path).suffix.lower() in AUDIO_SUFFIXES else Path(path)
     try:
         with file.open("rb") as opened:
-            told = loads(opened.read(MOST_BYTES + 1)[:MOST_BYTES])  # what is longer is none, cut or not
+            told = loads(opened.read(MOST_BYTES))  # what is longer breaks off, and is none
     except OSError as error:
         raise UserError(f"the settings {str(file)!r} cannot be read: {error.strerror}.") from None
     except ValueError:

@@ -27,7 +27,6 @@ from typing import Any
 from tqdm import tqdm
 
 from jasco_pl.audio.decoding import AudioFile
-from jasco_pl.audio.suffixes import check_suffix
 from jasco_pl.commands.again import arguments
 from jasco_pl.commands.generate import (
     MOST,
@@ -89,11 +88,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"-n must be from 1 to {MOST}, not {args.count}.")
     if args.out == "-":
         raise UserError("an edited song is written whole, not to standard output: -o names a folder or a file.")
-    if names_a_file(args.out):
-        check_suffix(args.out)
-        if args.count > 1:
-            raise UserError(f"-o {args.out} is one file, and -n asks for {args.count} takes: name a folder.")
-    check_out(args)
+    check_out(args.out, args.count, "takes")
     if not 0 <= args.variation <= 1:
         raise UserError(f"a variation lies between 0 (what is there) and 1 (made anew), not at {args.variation:g}.")
     if args.keep_chords and args.chords is not None:

@@ -266,10 +266,15 @@ def clip_path(args: argparse.Namespace, seed: int) -> Path:
     return Path(args.out) if names_a_file(args.out) else Path(args.out) / f"{slug(args.text)}-seed{seed}.wav"
 
 
-def check_out(args: argparse.Namespace) -> None:
-    """Raise UserError where clips cannot be written, before they are made."""
-    if args.out != piped.STDOUT:
-        check_writable(Path(args.out).parent if names_a_file(args.out) else args.out)
+def check_out(out: str, count: int, what: str) -> None:
+    """Raise UserError where so many of what is to be made cannot be written, before they are made."""
+    if not names_a_file(out):
+        check_writable(out)
+        return
+    check_suffix(out)
+    if count > 1:
+        raise UserError(f"-o {out} is one file, and -n asks for {count} {what}: name a folder.")
+    check_writable(Path(out).parent)
 
 
 def names_a_file(out: str) -> bool:
@@ -295,11 +300,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"-n must be from 1 to {MOST}, not {args.count}.")
     if args.out == piped.STDOUT:
         piped.check(args)
-    elif names_a_file(args.out):
-        check_suffix(args.out)
-        if args.count > 1:
-            raise UserError(f"-o {args.out} is one file, and -n asks for {args.count} clips: name a folder.")
-    check_out(args)
+    else:
+        check_out(args.out, args.count, "clips")
     guidance = guidance_text(args)
     if solver_config(args) != SolverConfig() and args.quality:  # a wrong number is refused here, before torch
         raise UserError("--quality stands for a solver and its steps: leave out --solver, --steps, --times and --tolerance, or --quality.")

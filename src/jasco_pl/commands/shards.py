@@ -117,14 +117,16 @@ def _verify(args: argparse.Namespace) -> int:
             sides = list(reader.verify_sides())
             for damage in sides:
                 bar.write(str(damage), file=sys.stderr)
-    others = [*([] if sound else ["the index is not"]), *([f"{len(sides)} of the files beside shards are not"] if sides else [])]
-    print(f"{', '.join([f'{len(reader) - damaged} of {len(reader)} samples are sound', *others])}.")
+    told = [f"{len(reader) - damaged} of {len(reader)} samples are sound"]
+    told += [] if sound else ["the index is not"]
+    told += [f"{len(sides)} of the files beside shards are not"] if sides else []
+    print(f"{', '.join(told)}.")
     if not sealed:
         print(
             "note: index.json is of a version that gave it no checksum: captions and codec are not verified; "
             "preparing the set again, or `jasco shards merge`, gives it one"
         )
-    return 1 if damaged or others else 0
+    return 1 if damaged or not sound or sides else 0
 
 
 def _info(args: argparse.Namespace) -> int:

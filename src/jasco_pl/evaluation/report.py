@@ -143,7 +143,9 @@ def as_json(results: Results, folder: Path, title: str, grid: bool) -> dict[str,
     """Everything, with paths of audio relative to `folder`; what `pages.evaluation.write_page` draws."""
     settings = [dict(values) for values in {json.dumps(asdict(row.settings)): asdict(row.settings) for row in results.rows}.values()]
     described = {"source": results.source.location, "about": results.source.about, "clips": len(results.names), "matrix": settings}
-    described |= {"machine": machine(results.listeners.device)} | ({} if results.asked is None else {"rows": results.asked})
+    described["machine"] = machine(results.listeners.device)
+    if results.asked is not None:
+        described["rows"] = results.asked
     columns = [(group.title, column) for group in _groups(results) for column in group.columns]
     rows, names = [], row_names(results.rows)
     for name, row in zip(names, results.rows, strict=True):

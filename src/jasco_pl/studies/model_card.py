@@ -27,8 +27,15 @@ from jasco_pl.system.resources import locate
 from jasco_pl.training.history import History, Session
 
 SHOWN = (
-    *("chord_iou", "chord_iou_triads", "onset_f1", "melody_accuracy", "melody_similarity", "chroma_similarity"),
-    *("beat_f1", "dynamics_correlation", "frechet_musicnn"),
+    "chord_iou",
+    "chord_iou_triads",
+    "onset_f1",
+    "melody_accuracy",
+    "melody_similarity",
+    "chroma_similarity",
+    "beat_f1",
+    "dynamics_correlation",
+    "frechet_musicnn",
 )
 """The columns of an evaluation that a card has room for."""
 OBEYED = {

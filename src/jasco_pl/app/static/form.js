@@ -254,12 +254,12 @@ export class Form {
     if (on("dynamics")) told.dynamics = { curve: need($("dynamics").value.trim(), "The loudness is on, but no curve is written."), ...this.#common("dynamics") };
     if (on("vary")) {
       const file = need(this.sources.vary.told, "Varying is on, but no recording was given.");
-      told.vary = { ...(file.take ? { take: file.take } : { upload: file.id }), variation: Number($("variation").value) };
+      told.vary = { ...recording(file), variation: Number($("variation").value) };
     }
     if (on("paint")) {
       const file = need(this.sources.paint.told, "Continuing is on, but no recording was given.");
       const part = this.how() === "on" ? {} : { [this.how()]: `${number("mark-from") ?? 0}-${need(number("mark-to"), "Mark a part of the recording.")}` };
-      told.paint = { ...(file.take ? { take: file.take } : { upload: file.id }), ...part, ...this.#common("paint") };
+      told.paint = { ...recording(file), ...part, ...this.#common("paint") };
     }
     return told;
   }
@@ -377,6 +377,9 @@ export function takeAsSource(job, index) {
   const url = `/api/jobs/${job.id}/takes/${index}.wav`;
   return { kind: "audio", name: `take ${index + 1}, seed ${take.seed}`, seconds: take.seconds, peaks: take.peaks, url, take: { job: job.id, take: index } };
 }
+
+// A take or an upload, as the API names it
+function recording(file) { return file.take ? { take: file.take } : { upload: file.id }; }
 
 function need(value, sentence) {
   if (value === undefined || value === null || value === "" || value === 0) throw new Error(sentence);
