@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -121,17 +121,21 @@ def hear_references(task: Task) -> int:
 
 
 def make_clips(task: Task) -> int:
-    """Make, hear and measure the clips of a task, each written down as soon as it is known; their number."""
+    """Make, hear and measure the clips of a task that are not there, each written down as soon as it is known; their number.
+
+    Where one has to be made the others of the task are made beside it once more, and let go: the rounding of a clip depends on its batch,
+    and a run that was interrupted shall have the figures of one that was not.
+    """
     states = {name: task.state(name) for name in task.names}
     references = {reference.id: reference for reference in _references(task)}
     crossed = {name: _crossed(task, reference) for name, reference in references.items()} if task.row == CROSSED else {}
     asked = references | {name: three.asked for name, three in crossed.items()}
-    missing = [asked[name] for name, state in states.items() if state == "made"]
-    costs = dict(zip((reference.id for reference in missing), _generate(task, missing), strict=True)) if missing else {}
+    missing = {name for name, state in states.items() if state == "made"}
+    costs = dict(zip(asked, _generate(task, list(asked.values()), missing), strict=True)) if missing else {}
     for name, state in states.items():
         if state != "done":
-            _hear(task, references[name], costs.get(name), crossed.get(name))
-    return len(task.names)
+            _hear(task, references[name], costs[name] if name in missing else None, crossed.get(name))
+    return sum(state != "done" for state in states.values())
 
 
 def _references(task: Task) -> list[Reference]:
@@ -160,8 +164,8 @@ def recall(task: Task, reference: Reference) -> None:
 
 
 @torch.inference_mode()
-def _generate(task: Task, references: Sequence[Reference]) -> list[dict[str, Any]]:
-    """Write the clips as FLAC; what each cost."""
+def _generate(task: Task, references: Sequence[Reference], missing: Collection[str]) -> list[dict[str, Any]]:
+    """Make the clips together and write those that are missing as FLAC; what each cost."""
     settings, jasco = task.settings, task.jasco
     frames, rate = jasco.frames(settings.seconds), jasco.codec.sample_rate
     costs: list[dict[str, Any]] = [{} for _ in references]
@@ -188,6 +192,8 @@ def _generate(task: Task, references: Sequence[Reference]) -> list[dict[str, Any
             kept = [~np.isnan(item[Painting.name]).any(axis=1) for item in asked]
             audios = [splice(*item, jasco.codec.hop, rate) for item in zip(audios, [item.audio for item in references], kept, strict=True)]
     for reference, audio in zip(references, audios, strict=True):
+        if reference.id not in missing:
+            continue
         write_audio(task.path(reference.id).with_suffix(".flac"), audio / audio.abs().max().clamp(min=1.0), rate)
     return costs
 

@@ -119,13 +119,10 @@ def evaluate(
     if not plan:
         raise UserError(f"no row is left: {'; '.join(notes) or 'no checkpoint has the controls that --rows names'}.")
     parts = [part for own, other in plan for part in (own, other) if part is not None]
-    tasks = [
-        replace(part, names=tuple(missing[start : start + batch]))
-        for part in parts
-        if (missing := [name for name in part.names if part.state(name) != "done"])
-        for start in range(0, len(missing), batch)
-    ]
-    total, todo = sum(len(part.names) for part in parts), sum(len(task.names) for task in tasks)
+    together = [replace(part, names=part.names[start : start + batch]) for part in parts for start in range(0, len(part.names), batch)]
+    todos = [sum(task.state(name) != "done" for name in task.names) for task in together]
+    tasks = [task for task, todo in zip(together, todos, strict=True) if todo]
+    total, todo = sum(len(part.names) for part in parts), sum(todos)
     needed = sorted({name for task in tasks for name in task.names})
     with _pool(workers) as run:
         with tqdm(total=len(needed), desc="references", unit="piece", disable=not needed) as bar:
