@@ -128,11 +128,11 @@ def test_partners_are_others_that_have_something_to_follow(several: Path) -> Non
     source = ComposedPieces(several)
     notes = {name: json.loads((several / f"{name}.json").read_text()) for name in source.ids}
     for name in source.ids:
-        cross = cross_of(source, name)
+        cross = cross_of(source, name, 1.0)
         assert len({name, cross.drums, cross.melody}) == 3
         assert notes[cross.drums]["has"]["drums"]
         assert notes[cross.melody]["has"]["melody"]
-        assert cross_of(ComposedPieces(several), name) == cross
+        assert cross_of(ComposedPieces(several), name, 1.0) == cross
 
 
 @needs_chordino
@@ -145,7 +145,7 @@ def test_clips_are_made_from_three_pieces_and_again_when_one_changes(several: Pa
     assert not {"chroma_similarity", "frechet_musicnn", "kl_musicnn", "clap"} & crossed.figures.keys()
     name = results.names[0]
     record = json.loads(crossed.task.path(name).read_text())
-    cross = cross_of(source, name)
+    cross = cross_of(source, name, 1.0)
     assert record["crossed"] == {
         "drums": cross.drums,
         "melody": cross.melody,
@@ -185,7 +185,7 @@ def test_the_row_by_name_with_a_page(several: Path, tiny_settings: Settings, tmp
     rows = {row["name"]: row for row in json.loads(found[1])["rows"]}
     source = ComposedPieces(several)
     for clip in rows["crossed"]["clips"]:
-        cross = cross_of(source, clip["id"])
+        cross = cross_of(source, clip["id"], 1.0)
         assert clip["from"] == f"drums of {cross.drums}, melody of {cross.melody} {cross.semitones:+d} semitones"
         assert set(clip["lanes"]) == set(clip["given"])  # nothing is set against the piece that it was not asked for
     for clip in rows["all controls"]["clips"]:

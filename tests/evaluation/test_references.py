@@ -88,13 +88,17 @@ def test_rows_of_a_prepared_set(prepared: Path, tiny_settings: Settings, tmp_pat
     assert "the codec's reconstructions of its stored latents" in about
 
 
-def test_another_piece_is_the_same_whatever_else_there_is(tmp_path: Path) -> None:
+def test_another_piece_is_the_same_whatever_else_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(30):
         (tmp_path / f"p{number:02}.json").touch()
     before = ComposedPieces(tmp_path)
     chosen = {name: before.other(name) for name in before.ids}
     assert all(name != other for name, other in chosen.items())
     assert len(set(chosen.values())) > 10
+    monkeypatch.setattr(ComposedPieces, "long_enough", lambda self, name, seconds: int(name[1:]) % 2 == 0)
+    long = {name: before.other(name, seconds=10.0) for name in before.ids}
+    assert all(int(other[1:]) % 2 == 0 for other in long.values())
+    assert all(long[name] == other for name, other in chosen.items() if int(other[1:]) % 2 == 0)
     gone = "p07"
     (tmp_path / f"{gone}.json").unlink()
     after = ComposedPieces(tmp_path)

@@ -84,8 +84,8 @@ class Task:
         """Digests of the music that a clip is made from and compared with, and what else tells where its conditions come from."""
         return {
             "reference": self.source.digest(name),
-            "other": self.source.other(name) if self.other else None,
-            "crossed": cross_of(self.source, name).mark(self.source) if self.row == CROSSED else None,
+            "other": self.source.other(name, seconds=self.settings.seconds) if self.other else None,
+            "crossed": cross_of(self.source, name, self.settings.seconds).mark(self.source) if self.row == CROSSED else None,
             "finished": self.finished.digest(name) if self.finished else None,
             "told": [list(part) for part in self.told(name)] if self.row == FORM else None,
         }
@@ -176,7 +176,7 @@ def _generate(task: Task, references: Sequence[Reference], missing: Collection[s
     else:
         sources = references
         if task.other:
-            others = [task.source.other(reference.id) for reference in references]
+            others = [task.source.other(reference.id, seconds=settings.seconds) for reference in references]
             sources = [task.source.reference(name, settings.seconds, jasco.codec) for name in others]
         asked = [conditions_of(reference, task.given, jasco, frames, audio) for reference, audio in zip(references, sources, strict=True)]
         seeds = [stable_hash(settings.seed, reference.id) for reference in references]

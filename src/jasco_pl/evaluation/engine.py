@@ -159,7 +159,7 @@ def _plan(
                 ceilings.add(config.codec)
             if row == CROSSED:
                 try:
-                    _ = [cross_of(source, name) for name in names]
+                    _ = [cross_of(source, name, matrix[0].seconds) for name in names]
                 except UserError as error:
                     notes.append(f"The row crossed was left out: {error}")
                     continue

@@ -97,10 +97,10 @@ class Cross:
         return {**asdict(self), "digests": [source.digest(self.drums), source.digest(self.melody)]}
 
 
-def cross_of(source: Source, name: str) -> Cross:
-    """Two other pieces, with drums and with a melody, and a transposition, by the hash of the id; UserError where there are none."""
-    drums = source.other(name, "drums")
-    return Cross(drums, source.other(name, "melody", but=drums), SHIFTS[stable_hash("transposed", name) % len(SHIFTS)])
+def cross_of(source: Source, name: str, seconds: float) -> Cross:
+    """Two other pieces that last so long, with drums and with a melody, and a transposition, by the hash of the id; UserError without."""
+    drums = source.other(name, "drums", seconds=seconds)
+    return Cross(drums, source.other(name, "melody", but=drums, seconds=seconds), SHIFTS[stable_hash("transposed", name) % len(SHIFTS)])
 
 
 def transposed(bins: ArrayLike, semitones: int) -> NDArray[np.int8]:
@@ -138,7 +138,7 @@ class Crossed:
     @classmethod
     def of(cls, source: Source, own: Reference, seconds: float, codec: Codec) -> Crossed:
         """With the other two pieces, read from the source."""
-        cross = cross_of(source, own.id)
+        cross = cross_of(source, own.id, seconds)
         drums, melody = (source.reference(name, seconds, codec) for name in (cross.drums, cross.melody))
         return cls(own, drums, melody, cross.semitones)
 

@@ -141,13 +141,14 @@ class Source(ABC):
         """Whether a piece has `drums` or a `melody`, as far as can be told without listening to it."""
         return True
 
-    def other(self, name: str, having: str | None = None, but: str | None = None) -> str:
+    def other(self, name: str, having: str | None = None, but: str | None = None, seconds: float = 0.0) -> str:
         """Another id, the same one whatever else is evaluated.
 
         Args:
             name: the piece.
             having: `drums` or `melody`, which the other shall have.
             but: one that it shall not be either.
+            seconds: that it lasts at least, if one does.
 
         Raises:
             UserError: there is none.
@@ -161,7 +162,8 @@ class Source(ABC):
             raise UserError(
                 f"{self.location!r} holds one piece alone, and FAD, KL and CLAP under audio conditions need the audio of another."
             )
-        return min(others, key=lambda other: stable_hash("other", name, other))
+        others.sort(key=lambda other: stable_hash("other", name, other))
+        return next((other for other in others if not seconds or self.long_enough(other, seconds)), others[0])
 
 
 class ComposedPieces(Source):
