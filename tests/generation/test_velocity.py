@@ -33,7 +33,7 @@ def checkpoint(tiny_model_config: ModelConfig, tiny_codec_folder: Path, tmp_path
 
 
 def contexts(model: JascoModel, frames: int, count: int) -> list[Context]:
-    terms, made = parse_guidance("all=2", model.controls.names), []
+    terms, made = parse_guidance("all=2", model.controls.names).terms, []
     for number in range(count):
         conditions = model.null_conditions(1, frames)
         conditions.local["chords"][:] = number

@@ -11,6 +11,7 @@ from untrained import stir
 from jasco_pl.cli import main
 from jasco_pl.codec import BandCodec
 from jasco_pl.generation.jasco import Jasco, Request
+from jasco_pl.generation.painting import Made
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.network.student import StudentConfig, is_student_weight
@@ -125,3 +126,33 @@ def test_a_clip_of_the_student_is_made_again(folder: Path, tmp_path: Path, capsy
     (told,) = (tmp_path / "three").glob("*.json")
     assert json.loads(told.read_text())["solver"]["student"] is False
     assert "student knows all=W alone" in capsys.readouterr().out
+
+
+def test_passes_count_the_rows_that_were_evaluated(folder: Path) -> None:
+    jasco, euler = Jasco.from_pretrained(folder, precision="fp32"), SolverConfig("euler", steps=4, times="uniform")
+    conditions = jasco.conditions(["piano", "drums"], [{}, {}], jasco.frames(1.0))
+
+    def sampled(guidance: str, solver: SolverConfig = euler) -> Made:
+        return jasco.sample(conditions, [1, 2], guidance, solver)
+
+    whole, later, never = sampled("all=3"), sampled("all=3 from=0.5"), sampled("all=1")
+    assert (whole.evaluations, whole.passes) == (4, 8)
+    assert (later.evaluations, later.passes) == (4, 1 + 1 + 2 + 2)
+    assert (never.evaluations, never.passes) == (4, 4)
+    assert torch.equal(sampled("all=3 from=0").latents, whole.latents)
+    assert torch.equal(sampled("all=1 from=0.5").latents, never.latents)
+    assert (later.latents - whole.latents).abs().max() > 1e-3
+    adaptive = sampled("all=3", SolverConfig("dopri5", tolerance=1e-2))
+    assert adaptive.evaluations < adaptive.passes <= 2 * adaptive.evaluations
+
+
+def test_a_student_is_for_guidance_from_where_its_teacher_has_it(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"guidance": "all=2.5 from=0.05"}))
+    jasco = Jasco.from_pretrained(folder, precision="fp32")
+    assert jasco.sampler(None, FAST).weight == 2.5
+    assert jasco.sampler("all=3 from=0.05", FAST).weight == 3
+    other = jasco.sampler("all=2.5", FAST)
+    assert other.weight is None
+    assert other.note is not None
+    assert "knows all=W from=0.05 alone, with W from 1 to 4" in other.note

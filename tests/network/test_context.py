@@ -50,7 +50,7 @@ def test_a_generation_is_the_training_forward_bit_for_bit(tiny_model_config: Mod
     conditions, z = conditions_of(model), torch.randn(2, 13, 128)
     if timed:
         conditions.text_frames = torch.tensor([[0, 6], [0, 6], [6, ALWAYS], [6, ALWAYS], [6, ALWAYS]]).expand(2, -1, -1)
-    context = model.context(conditions, parse_guidance("all=1", model.controls.names), 13)
+    context = model.context(conditions, parse_guidance("all=1", model.controls.names).terms, 13)
     assert (context.heard is None) == (changes.get("time") == "text")
     for t in (torch.tensor([0.0, 0.0]), torch.tensor([0.3, 0.8])):
         assert torch.equal(model.velocity(z, t, context), model(z, t, conditions))
@@ -58,7 +58,7 @@ def test_a_generation_is_the_training_forward_bit_for_bit(tiny_model_config: Mod
 
 def test_every_tensor_of_a_context_is_told_and_changed(tiny_model_config: ModelConfig) -> None:
     model = build(tiny_model_config, injection="zero_convolution")
-    context = model.context(conditions_of(model), parse_guidance("all=1", model.controls.names), 13)
+    context = model.context(conditions_of(model), parse_guidance("all=1", model.controls.names).terms, 13)
     assert len(context.tensors()) == 4 + 2 * (2 + 1)  # memory, its bias, ALiBi, controls; keys and values of two layers and the copied one
     twice = context.map(lambda tensor: tensor * 2)
     assert len(twice.tensors()) == len(context.tensors())
@@ -68,7 +68,7 @@ def test_every_tensor_of_a_context_is_told_and_changed(tiny_model_config: ModelC
 @torch.inference_mode()
 def test_text_is_padded_where_that_spares_graphs(tiny_model_config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(tiny_model_config)
-    conditions, terms, z = conditions_of(model), parse_guidance("all=1", model.controls.names), torch.randn(2, 13, 128)
+    conditions, terms, z = conditions_of(model), parse_guidance("all=1", model.controls.names).terms, torch.randn(2, 13, 128)
     expected = model(z, torch.full((2,), 0.4), conditions)
     monkeypatch.setattr(transformer, "TEXT_MULTIPLE", {"cpu": 8})
     context = model.context(conditions, terms, 13)
@@ -87,7 +87,7 @@ def test_text_is_padded_where_that_spares_graphs(tiny_model_config: ModelConfig,
 def test_weights_in_bf16(tiny_model_config: ModelConfig, changes: dict[str, Any]) -> None:
     model = build(replace(tiny_model_config, preconditioning=True), **changes)
     conditions, z, t = conditions_of(model), torch.randn(2, 13, 128), torch.tensor([0.3, 0.8])
-    terms = parse_guidance("all=1", model.controls.names)
+    terms = parse_guidance("all=1", model.controls.names).terms
     expected = model.velocity(z, t, model.context(conditions, terms, 13))
     assert model.cast(torch.bfloat16) is model
     assert model.precision == "bf16"
@@ -107,5 +107,5 @@ def test_weights_in_bf16(tiny_model_config: ModelConfig, changes: dict[str, Any]
 def test_what_preconditioning_adds_is_not_rounded(tiny_model_config: ModelConfig, tmp_path: Path) -> None:
     model = build(replace(tiny_model_config, preconditioning=True)).cast(torch.bfloat16)
     model.transformer.output.weight.zero_()
-    z, context = torch.randn(2, 13, 128), model.context(conditions_of(model), parse_guidance("all=1", model.controls.names), 13)
+    z, context = torch.randn(2, 13, 128), model.context(conditions_of(model), parse_guidance("all=1", model.controls.names).terms, 13)
     assert torch.equal(model.velocity(z, torch.ones(2), context), z)

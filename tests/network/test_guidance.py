@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
-from jasco_pl.network.flow.guidance import Term, guided_velocity, parse_guidance
+from jasco_pl.network.flow.guidance import Guidance, Term, guided_velocity, parse_guidance
 from jasco_pl.system.errors import UserError
 
 LOCAL = ["chords", "melody", "drums"]
@@ -12,7 +14,7 @@ ALL = frozenset(["text", *LOCAL])
 
 
 def read(text: str | dict[str, float], local: list[str] = LOCAL) -> dict[frozenset[str], float]:
-    return {term.conditions: pytest.approx(term.weight) for term in parse_guidance(text, local)}
+    return {term.conditions: pytest.approx(term.weight) for term in parse_guidance(text, local).terms}
 
 
 def test_the_null_term_takes_what_is_missing_to_one() -> None:
@@ -23,7 +25,7 @@ def test_the_null_term_takes_what_is_missing_to_one() -> None:
 
 @pytest.mark.parametrize("text", ["all=1.5 text=0.5", "local=2 text+chords=1.1 melody=-3", "all=1", "text=0", ""])
 def test_weights_sum_to_one(text: str) -> None:
-    assert sum(term.weight for term in parse_guidance(text, LOCAL)) == pytest.approx(1.0)
+    assert sum(term.weight for term in parse_guidance(text, LOCAL).terms) == pytest.approx(1.0)
 
 
 def test_sets_are_written_in_several_ways() -> None:
@@ -54,6 +56,11 @@ def test_names_of_the_same_set_add_up() -> None:
         ("bass=1", "condition 'bass'; this model has: all, local, text, chords, melody, drums"),
         ("text+=1", "condition ''"),
         ("text=1 text=2", "'text' twice"),
+        ("all=2 from=0.1 from=0.2", "'from' twice"),
+        ("all=2 from=1", "from flow time 1, where a number from 0 to below 1 is accepted"),
+        ("all=2 from=-0.1", "from flow time -0.1"),
+        ("all=2 from=nan", "from flow time nan"),
+        ("all=2 from=start", "'from=start' is not NAME=WEIGHT, as in 'all=1.5 text=0.5', nor from=TIME"),
         ("text+chords=1 chords+text=2", "'chords\\+text' twice"),
     ],
 )
@@ -68,11 +75,16 @@ class Counted:
     def __init__(self) -> None:
         self.rows: list[int] = []
         self.times: list[list[float]] = []
+        self.seen: list[set[frozenset[str]]] = []
 
-    def __call__(self, z: Tensor, t: Tensor, count: int) -> Tensor:
-        self.rows.append(z.shape[0])
-        self.times.append(t.tolist())
-        return z + (10.0 ** torch.arange(count)).repeat_interleave(z.shape[0] // count)[:, None, None]
+    def __call__(self, terms: tuple[Term, ...]) -> Callable[[Tensor, Tensor], Tensor]:
+        def velocity(z: Tensor, t: Tensor) -> Tensor:
+            self.rows.append(z.shape[0])
+            self.times.append(t.tolist())
+            self.seen.append({term.conditions for term in terms})
+            return z + (10.0 ** torch.arange(len(terms))).repeat_interleave(z.shape[0] // len(terms))[:, None, None]
+
+        return velocity
 
 
 def test_terms_are_evaluated_in_one_batch_and_weighted() -> None:
@@ -93,5 +105,25 @@ def test_only_terms_with_a_weight_cost_rows(text: str, rows: int) -> None:
 
 
 def test_a_single_weighted_term_is_weighted() -> None:
-    out = guided_velocity(Counted(), (Term(ALL, 0.5),))(torch.zeros(1, 2, 2), torch.tensor(0.0))
+    out = guided_velocity(Counted(), Guidance((Term(ALL, 0.5),)))(torch.zeros(1, 2, 2), torch.tensor(0.0))
     assert out.flatten().tolist() == [0.5] * 4
+
+
+def test_before_its_start_guidance_is_one_row_of_all_that_is_named() -> None:
+    velocity = Counted()
+    field = guided_velocity(velocity, parse_guidance("text+chords=2 drums=0.5 from=0.05", LOCAL))
+    z = torch.randn(2, 3, 4)
+    for time in (0.0, 0.0499, 0.05, 0.9):
+        out = field(z, torch.tensor(time))
+        # 2 (z + 1) + 0.5 (z + 10) - 1.5 (z + 100) from the start on
+        torch.testing.assert_close(out, z + (1.0 if time < 0.05 else 2.0 + 5.0 - 150.0), atol=1e-4, rtol=1e-5)
+    assert velocity.rows == [2, 2, 6, 6]
+    named, drums = frozenset(["text", "chords"]), frozenset(["drums"])
+    assert velocity.seen[:2] == [{named | drums}] * 2
+    assert velocity.seen[2:] == [{named, drums, frozenset()}] * 2
+
+
+def test_a_start_is_read_from_words_and_mappings_and_none_is_zero() -> None:
+    assert parse_guidance("all=2, from=0.05", LOCAL) == parse_guidance({"all": 2, "from": 0.05}, LOCAL)
+    assert parse_guidance("from=0 all=2", LOCAL) == parse_guidance("all=2", LOCAL)
+    assert parse_guidance("all=2 from=0.05", LOCAL).terms == parse_guidance("all=2", LOCAL).terms

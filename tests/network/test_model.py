@@ -89,7 +89,7 @@ def test_null_conditions_are_what_dropping_leaves(model: JascoModel) -> None:
 
 def test_guided_rows_equal_separate_evaluations(model: JascoModel) -> None:
     z, conditions = latents(), some_conditions()
-    terms = parse_guidance("all=1.5 text+chords=0.5 drums=0.3", model.controls.names)
+    terms = parse_guidance("all=1.5 text+chords=0.5 drums=0.3", model.controls.names).terms
     assert len(terms) == 4
     context = model.context(conditions, terms, 12)
     assert context.controls is not None
@@ -105,7 +105,7 @@ def test_a_model_of_text_alone(tiny_model_config: ModelConfig) -> None:
     conditions = replace(some_conditions(), local={})
     z, t = latents(), torch.tensor([0.2, 0.7])
     assert model(z, t, conditions).shape == z.shape
-    rows = model.velocity(z.repeat(2, 1, 1), t.repeat(2), model.context(conditions, parse_guidance("all=2", []), 12))
+    rows = model.velocity(z.repeat(2, 1, 1), t.repeat(2), model.context(conditions, parse_guidance("all=2", []).terms, 12))
     torch.testing.assert_close(rows[:2], model(z, t, conditions), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(rows[2:], model(z, t, model.null_conditions(2, 12)), atol=1e-5, rtol=1e-5)
 

@@ -66,12 +66,12 @@ def generate(model: JascoModel, folder: Path) -> None:
     latents = jasco.model.normalize(batch["latents"])
     given = Conditions({name: control.from_batch(batch, latents) for name, control in jasco.model.controls.items()}, *text)  # type: ignore[operator]
     null = Conditions(jasco.model.null_conditions(2, 50).local, *text)
-    made, evaluations = jasco.sample(given, [0, 1], "all=1.5 text=0.5", SolverConfig(steps=4), frames=50)
+    made, _, evaluations, _ = jasco.sample(given, [0, 1], "all=1.5 text=0.5", SolverConfig(steps=4), frames=50)
     assert evaluations == (4 if model.config.objective == "v_diffusion" else 8)
     audio = jasco.decode(made)
     assert audio.shape == (2, 1, 50 * 640)
     assert torch.isfinite(audio).all()
-    others, _ = jasco.sample(null, [0, 1], "all=1.5 text=0.5", SolverConfig(steps=4), frames=50)
+    others, *_ = jasco.sample(null, [0, 1], "all=1.5 text=0.5", SolverConfig(steps=4), frames=50)
     assert torch.equal(made, others) == (not model.controls.names)
 
 

@@ -273,9 +273,9 @@ def test_null_values(tiny_model_config: ModelConfig) -> None:
 
 
 def test_guidance_of_the_paper_evaluates_null_text_and_all(tiny_model_config: ModelConfig) -> None:
-    terms = {term.conditions: term.weight for term in parse_guidance(ModelConfig().guidance, PAPER)}
+    terms = {term.conditions: term.weight for term in parse_guidance(ModelConfig().guidance, PAPER).terms}
     assert terms == {frozenset({"text", *PAPER}): 1.5, frozenset({"text"}): 0.5, frozenset(): -1.0}
-    each = {term.conditions for term in parse_guidance(dict.fromkeys(ALL, 0.5), ALL)}
+    each = {term.conditions for term in parse_guidance(dict.fromkeys(ALL, 0.5), ALL).terms}
     assert each == {frozenset({name}) for name in ALL} | {frozenset()}  # every control can be weighted by its name
 
 

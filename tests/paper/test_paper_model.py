@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from jasco_pl.controls.conditions import ConditionDropout, Conditions
 from jasco_pl.evaluation.settings import guidance_grid
 from jasco_pl.network.flow import solver
-from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
+from jasco_pl.network.flow.guidance import Term, guided_velocity, parse_guidance
 from jasco_pl.network.flow.path import flow_matching_loss, make_path
 from jasco_pl.network.model import JascoModel, ModelConfig
 from jasco_pl.training.module import JascoModule
@@ -219,19 +219,20 @@ def test_equation_4_multi_source_guidance(network: JascoModel) -> None:
     """(1 - sum a) v(z, t) + sum a_c v(z, t | c) over local, text, and both, in one batch."""
     local = network.controls.names
     values = {frozenset(): 1.0, frozenset(["text"]): 10.0, frozenset(local): 100.0, frozenset(["text", *local]): 1000.0}
-    terms = parse_guidance("text=0.5 local=-0.5 all=1.5", local)
+    guidance = parse_guidance("text=0.5 local=-0.5 all=1.5", local)
 
-    def velocity(z: Tensor, t: Tensor, rows: int) -> Tensor:
-        return torch.tensor([values[term.conditions] for term in terms])[:, None, None].expand(rows, 1, 1)
+    def under(terms: tuple[Term, ...]) -> Callable[[Tensor, Tensor], Tensor]:
+        said = torch.tensor([values[term.conditions] for term in terms])
+        return lambda z, t: said[:, None, None].expand(len(z), 1, 1)
 
-    out = float(guided_velocity(velocity, terms)(torch.zeros(1, 1, 1), torch.tensor(0.3)))
+    out = float(guided_velocity(under, guidance)(torch.zeros(1, 1, 1), torch.tensor(0.3)))
     assert out == pytest.approx((1 - 1.5) * 1 + 0.5 * 10 - 0.5 * 100 + 1.5 * 1000)
 
 
 def test_the_best_guidance_is_text_half_local_nothing_both_one_and_a_half() -> None:
     local = list(MODEL["config"]["controls"])
     for guidance in (MODEL["config"]["guidance"], ModelConfig().guidance):
-        weights = {term.conditions: term.weight for term in parse_guidance(guidance, local)}
+        weights = {term.conditions: term.weight for term in parse_guidance(guidance, local).terms}
         assert weights == {frozenset(["text"]): 0.5, frozenset(["text", *local]): 1.5, frozenset(): -1.0}
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
-from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
+from jasco_pl.network.flow.guidance import Term, guided_velocity, parse_guidance
+from jasco_pl.network.flow.solver import Field
 from jasco_pl.network.model import JascoModel
 from jasco_pl.network.student import StudentConfig, is_student_weight
 from jasco_pl.system.errors import UserError
@@ -38,9 +40,11 @@ def test_the_target_is_the_guided_velocity_and_its_mean_over_a_step(taught, tiny
     batch = tiny_batch(0, 1)
     latents = teacher.normalize(batch["latents"])
     conditions = module.conditions(batch, latents)
-    terms = parse_guidance("all=3", teacher.controls.names)
-    context = teacher.context(conditions, terms, latents.shape[1])
-    field = guided_velocity(lambda z, t, count: teacher.velocity(z, t, context), terms)
+
+    def under(terms: tuple[Term, ...]) -> Field:
+        return partial(teacher.velocity, context=teacher.context(conditions, terms, latents.shape[1]))
+
+    field = guided_velocity(under, parse_guidance("all=3", teacher.controls.names))
     z, weight, start, end = (
         torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)),
         torch.tensor([3.0, 3.0]),
@@ -56,6 +60,10 @@ def test_the_target_is_the_guided_velocity_and_its_mean_over_a_step(taught, tiny
         module.distillation.student.target = "velocity"
         said = module.distillation.target(conditions, weight, z, start, end)
         torch.testing.assert_close(said, field(z, torch.tensor(0.3)), atol=1e-5, rtol=1e-5)
+        module.distillation.start = 0.35  # of the teacher's guidance, which does not act yet
+        plain = guided_velocity(under, parse_guidance("all=1", teacher.controls.names))
+        before = module.distillation.target(conditions, weight, z, start, end)
+        torch.testing.assert_close(before, plain(z, torch.tensor(0.3)), atol=1e-5, rtol=1e-5)
     assert (many - said).abs().max() > 0.01
 
 

@@ -24,6 +24,7 @@ from jasco_pl.generation.jasco import Request
 from jasco_pl.generation.outline import Length, Outline
 from jasco_pl.generation.whole import check_reach, clip_seconds
 from jasco_pl.network.flow.config import SolverConfig
+from jasco_pl.network.flow.guidance import START, guidance_parts
 from jasco_pl.notation.beats import read_meter
 from jasco_pl.notation.melody import melody_frames
 from jasco_pl.notation.stretches import read_ranges
@@ -44,14 +45,10 @@ def solver_of(make: Make, fitted: bool) -> SolverConfig:
 
 
 def guidance_of(make: Make, controls: Sequence[str], default: str) -> str | None:
-    """The common weight and those of single controls as one guidance; None is the checkpoint's own."""
-    weights: dict[str, float] = {}
+    """The common weight and those of single controls as one guidance, with the start of the checkpoint's own; None is that itself."""
+    weights = dict(guidance_parts(default))
     if make.guidance is not None:
-        weights["all"] = make.guidance
-    else:
-        for part in default.replace(",", " ").split():
-            name, _, number = part.partition("=")
-            weights[name] = float(number)
+        weights = {"all": make.guidance} | {name: value for name, value in weights.items() if name == START}
     extra = {"text": make.text_guidance} if make.text else {}
     for option in OPTIONS:
         asked = getattr(make, option)

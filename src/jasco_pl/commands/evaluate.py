@@ -49,7 +49,7 @@ from jasco_pl.network.flow.config import Method, SolverConfig, Times
 from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.flow.path import make_path
 from jasco_pl.network.model import read_config
-from jasco_pl.network.student import single_weight
+from jasco_pl.network.student import learnt_weight, what_is_learnt
 from jasco_pl.network.student_file import read_student
 from jasco_pl.system.device import Precision, pick_device, pick_dtype, precision_name
 from jasco_pl.system.errors import UserError
@@ -171,9 +171,8 @@ def student_solver(folder: str, guidance: str) -> SolverConfig:
     Raises:
         UserError: it has none, or one that does not know the guidance.
     """
-    student, controls = read_student(folder), read_config(Path(folder)).controls
-    weight = single_weight(parse_guidance(guidance, controls), controls)
-    if weight is None or not student.knows(weight):
-        least, most = student.weights
-        raise UserError(f"--student: the student in {folder!r} knows all=W alone, with W from {least:g} to {most:g}, not {guidance!r}.")
+    student, config = read_student(folder), read_config(Path(folder))
+    own, asked = (parse_guidance(text, config.controls) for text in (config.guidance, guidance))
+    if learnt_weight(student, asked, own, config.controls) is None:
+        raise UserError(f"--student: the student in {folder!r} knows {what_is_learnt(student, own)}, not {guidance!r}.")
     return replace(student.solver, student=True)

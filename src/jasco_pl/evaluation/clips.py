@@ -183,11 +183,10 @@ def _generate(task: Task, references: Sequence[Reference], missing: Collection[s
         started = time.perf_counter()
         texts: list[Prompt] = [reference.told if task.row == FORM else reference.caption for reference in references]
         conditions = jasco.conditions(texts, asked, frames)
-        latents, evaluations = jasco.sample(conditions, seeds, settings.guidance, settings.solver, frames=frames)
-        audios = list(jasco.decode(latents))
+        made = jasco.sample(conditions, seeds, settings.guidance, settings.solver, frames=frames)
+        audios = list(jasco.decode(made.latents))
         seconds = (time.perf_counter() - started) / len(references)
-        branches = len(jasco.sampler(settings.guidance, settings.solver).terms)
-        costs = [{"real_time_factor": seconds / settings.seconds, "evaluations": evaluations * branches} for _ in references]
+        costs = [{"real_time_factor": seconds / settings.seconds, "evaluations": made.passes} for _ in references]
         if Painting.name in task.given:
             kept = [~np.isnan(item[Painting.name]).any(axis=1) for item in asked]
             audios = [splice(*item, jasco.codec.hop, rate) for item in zip(audios, [item.audio for item in references], kept, strict=True)]

@@ -18,7 +18,7 @@ from jasco_pl.controls.conditions import Conditions
 from jasco_pl.generation.batches import clips_at_once, in_batches, part_of
 from jasco_pl.generation.loop import decode_circle, fit_circle, splice_circle
 from jasco_pl.generation.outline import DEFAULT_CHECKPOINT, MAX_SECONDS, MAX_WHOLE_SECONDS, whole_frames
-from jasco_pl.generation.painting import splice
+from jasco_pl.generation.painting import Made, splice
 from jasco_pl.generation.reading import read_request
 from jasco_pl.generation.request import Clip, Request
 from jasco_pl.generation.sampler import Sampler, Student
@@ -131,8 +131,8 @@ class Jasco:
 
     def sampler(self, guidance: str | None = None, solver: SolverConfig | None = None, varied: bool = False) -> Sampler:
         """What makes clips, or variations, under a guidance, by default the checkpoint's own: the model, or its student."""
-        terms = parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
-        return Sampler.of(self.velocity, None if self.compat else self.student, terms, solver or SolverConfig(), varied)
+        parsed = parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
+        return Sampler.of(self.velocity, None if self.compat else self.student, parsed, solver or SolverConfig(), varied)
 
     @property
     def device(self) -> torch.device:
@@ -179,8 +179,8 @@ class Jasco:
         sources: Tensor | None = None,
         variation: float = 1.0,
         loop: bool = False,
-    ) -> tuple[Tensor, int]:
-        """Latents [B, T, C] in the codec's scale, and the number of network evaluations (of the item that took most).
+    ) -> Made:
+        """Latents [B, T, C] in the codec's scale, and what they took.
 
         What the control `painting` keeps comes back as it is. Clips longer than those of the training are made window by window
         (`plan_windows`), but for `compat`. `frames` is needed by a model without local controls alone; otherwise the
@@ -188,7 +188,7 @@ class Jasco:
         [B, T, C] to start from, as far on the way to noise as `variation` says. The end of a `loop` runs into its beginning.
         """
         *_, made = windows(self, conditions, seeds, guidance, solver, progress, frames, check, sources, variation, loop)
-        return made.latents, made.evaluations
+        return made
 
     def generate(
         self,
@@ -247,7 +247,7 @@ class Jasco:
             clip.notes += filter(None, [self.sampler(guidance, solver, clip.source is not None).note])
         learnt = self.frames(self.model.config.seconds)
         if at_once is None:  # audiocraft draws the noise of a batch at once
-            at_once = len(clips) if self.compat else clips_at_once(self.model, min(frames, learnt), len(sampler.terms))
+            at_once = len(clips) if self.compat else clips_at_once(self.model, min(frames, learnt), len(sampler.guidance.terms))
         made, samples = 0, round(seconds * self.codec.sample_rate)
         for part in in_batches(clips, at_once, _way):
             share = part_of(progress, made / len(clips), len(part) / len(clips))
@@ -314,14 +314,14 @@ class Jasco:
         """One batch; a clip is decoded when it is asked for."""
         conditions, seeds, start = self._asked(clips, frames)
         loop = bool(clips[0].request.loop)
-        latents, evaluations = self.sample(conditions, seeds, guidance, solver, progress, frames, check, loop=loop, **start)
-        for clip, item in zip(clips, latents, strict=True):
+        made = self.sample(conditions, seeds, guidance, solver, progress, frames, check, loop=loop, **start)
+        for clip, item in zip(clips, made.latents, strict=True):
             hop, rate = self.codec.hop, self.codec.sample_rate
             audio = decode_circle(self.decode, item, hop, rate) if loop else self.decode(item[None])[0]
             if clip.recording is not None:
                 kept = ~np.isnan(clip.asked[Painting.name]).any(axis=1)
                 audio = (splice_circle if loop else splice)(audio, clip.recording, kept, hop, rate)
-            yield replace(clip, audio=audio, latents=item.cpu(), evaluations=evaluations)
+            yield replace(clip, audio=audio, latents=item.cpu(), evaluations=made.evaluations)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, around: int = 0) -> Tensor:

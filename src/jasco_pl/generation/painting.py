@@ -105,11 +105,19 @@ def seams_of(frames: int, length: int) -> list[int]:
 
 
 class Made(NamedTuple):
-    """How far clips have come: latents [B, T, C], whose first `frames` stay as they are, after so many evaluations of the network."""
+    """How far clips have come.
+
+    Attributes:
+        latents: [B, T, C].
+        frames: how many of them, from the beginning, stay as they are.
+        evaluations: of the network until then, for the clip that took most.
+        passes: of a clip through the network, its rows of guidance counted, as the mean over the clips.
+    """
 
     latents: Tensor
     frames: int
     evaluations: int
+    passes: float = 0.0
 
 
 def paint(

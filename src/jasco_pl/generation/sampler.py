@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 from jasco_pl.generation.velocity import Velocity
-from jasco_pl.network.flow.guidance import Term
+from jasco_pl.network.flow.guidance import Guidance, Term, parse_guidance
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig
-from jasco_pl.network.student import StudentConfig, single_weight
+from jasco_pl.network.student import StudentConfig, learnt_weight, single_weight, what_is_learnt
 from jasco_pl.network.student_file import has_student, load_student, read_student
 
 
@@ -49,7 +49,7 @@ class Sampler:
 
     Attributes:
         velocity: of the network that is evaluated.
-        terms: of the guidance, a row each.
+        guidance: its terms, a row each, and from when on.
         solver: method and steps.
         times: between which fitted steps lie.
         weight: that a student is told; None for a model with guidance.
@@ -57,39 +57,37 @@ class Sampler:
     """
 
     velocity: Velocity
-    terms: tuple[Term, ...]
+    guidance: Guidance
     solver: SolverConfig
     times: Sequence[float] | None
     weight: float | None = None
     note: str | None = None
 
     @classmethod
-    def of(
-        cls, velocity: Velocity, student: Student | None, terms: tuple[Term, ...], solver: SolverConfig, varied: bool = False
-    ) -> Sampler:
+    def of(cls, velocity: Velocity, student: Student | None, guidance: Guidance, solver: SolverConfig, varied: bool = False) -> Sampler:
         """The one for a guidance and a solver.
 
         Args:
             velocity: of the model.
             student: of its checkpoint, if it has one.
-            terms: the guidance.
+            guidance: what was asked for.
             solver: what was asked for.
             varied: the clips begin at recordings, and so at a time that is none of a student's.
         """
         config, alone = velocity.model.config, replace(solver, student=False)
         if config.student is not None:  # a student as it is trained
-            return cls._student(velocity, config, config.student, single_weight(terms, config.controls) or 1.0)
+            return cls._student(velocity, config, config.student, single_weight(guidance, config.controls) or 1.0)
         if student is None or not solver.student:
-            return cls(velocity, terms, alone.resolved(velocity.model.path, config.times is not None), config.times)
-        weight = single_weight(terms, config.controls)
-        if weight is not None and student.config.knows(weight) and not varied:
+            return cls(velocity, guidance, alone.resolved(velocity.model.path, config.times is not None), config.times)
+        own = parse_guidance(config.guidance, config.controls)
+        weight = learnt_weight(student.config, guidance, own, config.controls)
+        if weight is not None and not varied:
             return cls._student(student.velocity, config, student.config, weight)
-        least, most = student.config.weights
-        why = "begins at noise alone" if varied else f"knows all=W alone, with W from {least:g} to {most:g}"
+        why = "begins at noise alone" if varied else f"knows {what_is_learnt(student.config, own)}"
         note = f"made by the model with its own guidance: its quicker student {why}"
-        return cls(velocity, terms, alone.resolved(velocity.model.path, config.times is not None), config.times, note=note)
+        return cls(velocity, guidance, alone.resolved(velocity.model.path, config.times is not None), config.times, note=note)
 
     @classmethod
     def _student(cls, velocity: Velocity, config: ModelConfig, student: StudentConfig, weight: float) -> Sampler:
         everything = frozenset({"text", *config.controls})
-        return cls(velocity, (Term(everything, 1.0),), replace(student.solver, student=True), student.times, weight)
+        return cls(velocity, Guidance((Term(everything, 1.0),)), replace(student.solver, student=True), student.times, weight)

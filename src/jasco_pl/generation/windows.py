@@ -13,7 +13,7 @@ from jasco_pl.controls.conditions import Conditions
 from jasco_pl.generation.loop import OVERLAP, circular, plan_circle
 from jasco_pl.generation.painting import Held, Made, paint
 from jasco_pl.generation.variation import begin
-from jasco_pl.network.flow.guidance import guided_velocity
+from jasco_pl.network.flow.guidance import Term, guided_velocity
 from jasco_pl.network.flow.solver import Field, Progress, Solution, SolverConfig, solve
 from jasco_pl.system.seeding import item_noise, stable_hash
 
@@ -50,16 +50,23 @@ def windows(
         noise, start = begin(sources.to(jasco.device), variation, seeds, jasco.model.path)
     firsts, width = plan_circle(frames, learnt, round(OVERLAP * jasco.codec.frame_rate))
 
+    passes = 0
+
     def field(seen: Conditions, frames: int) -> Field:
-        weight = None if sampler.weight is None else torch.full((len(seen.text),), sampler.weight, device=noise.device)
-        velocity = sampler.velocity.under(sampler.velocity.model.context(seen, sampler.terms, frames, only, weight))
+        def under(terms: tuple[Term, ...]) -> Field:
+            weight = None if sampler.weight is None else torch.full((len(seen.text),), sampler.weight, device=noise.device)
+            velocity = sampler.velocity.under(sampler.velocity.model.context(seen, terms, frames, only, weight))
 
-        def evaluated(z: Tensor, t: Tensor, count: int) -> Tensor:
-            if check is not None:
-                check()
-            return velocity(z, t)
+            def evaluated(z: Tensor, t: Tensor) -> Tensor:
+                nonlocal passes
+                if check is not None:
+                    check()
+                passes += len(z)
+                return velocity(z, t)
 
-        return guided_velocity(evaluated, sampler.terms, noise.device)
+            return evaluated
+
+        return guided_velocity(under, sampler.guidance, noise.device)
 
     def flow(seen: Conditions, noise: Tensor, held: Held | None, progress: Progress | None) -> Solution:
         def field_of(items: slice) -> Field:
@@ -81,4 +88,4 @@ def windows(
     else:
         states = paint(conditions, noise, max(frames, learnt) if loop else learnt, flow, progress)
     for made in states:
-        yield made._replace(latents=jasco.model.denormalize(made.latents))
+        yield made._replace(latents=jasco.model.denormalize(made.latents), passes=passes / len(noise))

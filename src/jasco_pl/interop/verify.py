@@ -22,7 +22,7 @@ from jasco_pl.interop.chord_order import to_ours
 from jasco_pl.interop.compat import Audiocraft, attend_to_padding
 from jasco_pl.interop.released import Released
 from jasco_pl.interop.translate import translate
-from jasco_pl.network.flow.guidance import Term, guided_velocity
+from jasco_pl.network.flow.guidance import Guidance, Term, guided_velocity
 from jasco_pl.network.flow.solver import Progress, SolverConfig
 from jasco_pl.network.model import JascoModel
 from jasco_pl.network.transformer import Context
@@ -69,7 +69,7 @@ def _differences(model: JascoModel, anchor: Mapping[str, Any], progress: Callabl
     terms = tuple(Term(frozenset(), float(weight)) for weight in anchor["term_weights"])
     if len(terms) != ROWS:
         raise ValueError(f"term_weights has {len(terms)} numbers, where three are expected")
-    field = guided_velocity(lambda z, t, count: model.velocity(z, t, context), terms)
+    field = guided_velocity(lambda terms: lambda z, t: model.velocity(z, t, context), Guidance(terms))
     for name in _named(anchor, r"guided_\w+"):
         guided = field(anchor["z_guided"].float(), torch.as_tensor(anchor["t_guided"]).float().reshape(()))
         found["guided velocity"] = _largest(guided, anchor[name])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jasco_pl.network.flow.config import SolverConfig
-from jasco_pl.network.flow.guidance import TEXT, Term
+from jasco_pl.network.flow.guidance import START, TEXT, Guidance
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.intervals import require
 
@@ -109,11 +109,23 @@ class GuidanceEmbedding(nn.Module):
         return self.output(functional.silu(self.hidden(features)))
 
 
-def single_weight(terms: Sequence[Term], controls: Iterable[str]) -> float | None:
-    """The weight w of a guidance that is `all=w` alone, for a model with these local controls, else None."""
-    weights = {term.conditions: term.weight for term in terms if term.conditions}
+def single_weight(guidance: Guidance, controls: Iterable[str]) -> float | None:
+    """The weight w of a guidance that is `all=w` alone, whenever it acts, for a model with these local controls, else None."""
+    weights = {term.conditions: term.weight for term in guidance.terms if term.conditions}
     weight = weights.pop(frozenset({TEXT, *controls}), None)
     return None if weights else weight
+
+
+def learnt_weight(student: StudentConfig, guidance: Guidance, own: Guidance, controls: Iterable[str]) -> float | None:
+    """The weight of a guidance that a student has learnt from a model whose own guidance is `own`, else None."""
+    weight = single_weight(guidance, controls)
+    return weight if weight is not None and student.knows(weight) and guidance.start == own.start else None
+
+
+def what_is_learnt(student: StudentConfig, own: Guidance) -> str:
+    """What such guidances are, for a sentence."""
+    start = f" {START}={own.start:g}" if own.start else ""
+    return f"all=W{start} alone, with W from {student.weights[0]:g} to {student.weights[1]:g}"
 
 
 def linear_layers(transformer: nn.Module, kind: type[nn.Linear]) -> list[tuple[nn.Module, str, nn.Linear]]:

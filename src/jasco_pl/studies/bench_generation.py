@@ -241,6 +241,6 @@ def lap(jasco: Jasco, bench: GenerateBench, size: int, turn: int) -> Lap:
     finally:
         for method in STAGES:
             delattr(jasco, method)
-    terms = parse_guidance(bench.guidance or jasco.model.config.guidance, jasco.model.controls.names)
+    guidance = parse_guidance(bench.guidance or jasco.model.config.guidance, jasco.model.controls.names)
     music = clips[0].audio.shape[-1] / clips[0].sample_rate
-    return Lap(whole, computing, stages, clips[0].evaluations, len(terms) * size, music, peak(jasco.device))
+    return Lap(whole, computing, stages, clips[0].evaluations, len(guidance.terms) * size, music, peak(jasco.device))

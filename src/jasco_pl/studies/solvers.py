@@ -110,11 +110,11 @@ def _problem(bench: SolverBench) -> tuple[Callable[[slice], Field], Tensor, list
         references = [source.reference(name, bench.seconds, jasco.codec, Path(cache)) for name in names]
         asked = [conditions_of(reference, given, jasco, frames) for reference in references]
     conditions = jasco.conditions([reference.caption for reference in references], asked, frames)
-    terms = parse_guidance(bench.guidance or jasco.model.config.guidance, jasco.model.controls.names)
+    guidance = parse_guidance(bench.guidance or jasco.model.config.guidance, jasco.model.controls.names)
 
     def field_of(items: slice) -> Field:
-        velocity = jasco.velocity.under(jasco.model.context(conditions.items(items), terms, frames))
-        return guided_velocity(lambda z, t, count: velocity(z, t), terms)
+        seen = conditions.items(items)
+        return guided_velocity(lambda terms: jasco.velocity.under(jasco.model.context(seen, terms, frames)), guidance)
 
     noise = item_noise([stable_hash("solvers", bench.seed, name) for name in names], frames, jasco.model.config.latent_dim)
     return field_of, noise, jasco.model.config.times

@@ -61,17 +61,19 @@ def check_distillation(config: ModelConfig, folder: str | None, options: Distill
         raise UserError("a student wants model.distill, model.config.student, and the checkpoint that it is of by model.start_from.")
     if config.objective != "flow_matching":
         raise UserError(f"a student follows flow_matching, not {config.objective}.")
-    usual_weight(config)
+    usual_guidance(config)
 
 
-def usual_weight(config: ModelConfig) -> float:
-    """The checkpoint's own guidance weight; raises UserError where it has several, or one that its student is not to know."""
-    weight = single_weight(parse_guidance(config.guidance, config.controls), config.controls)
+def usual_guidance(config: ModelConfig) -> tuple[float, float]:
+    """The checkpoint's own guidance weight, and from which flow time on; raises UserError where it has several weights, or one that its
+    student is not to know."""
+    guidance = parse_guidance(config.guidance, config.controls)
+    weight = single_weight(guidance, config.controls)
     if weight is None:
         raise UserError(f"a student knows one weight of all conditions, and this model's guidance is {config.guidance!r}.")
     if config.student is not None and not config.student.knows(weight):
         raise UserError(f"the model's guidance {config.guidance!r} lies outside of model.config.student.weights.")
-    return weight
+    return weight, guidance.start
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ class Distillation:
 
     def __init__(self, options: DistillConfig, config: ModelConfig, folder: str | Path) -> None:
         assert config.student is not None
-        self.options, self.student, self.usual = options, config.student, usual_weight(config)
+        self.options, self.student = options, config.student
+        self.usual, self.start = usual_guidance(config)
         self.teacher = JascoModel.from_pretrained(folder).requires_grad_(False)
         for name, value in vars(self.teacher.config).items():
             if name not in NOT_THE_TEACHERS and value != getattr(config, name):
@@ -198,7 +201,8 @@ class Distillation:
 
         def field(z: Tensor, t: Tensor) -> Tensor:
             seen, nothing = self.teacher.velocity(z.repeat(2, 1, 1), t.repeat(2), context).chunk(2)
-            return nothing + weight[:, None, None] * (seen - nothing)
+            now = torch.where(t < self.start, torch.ones_like(weight), weight)
+            return nothing + now[:, None, None] * (seen - nothing)
 
         if self.student.target == "velocity":
             return field(point, t)

@@ -95,7 +95,7 @@ class JascoModule(lightning.LightningModule):
         require("[0, 1)", sigma_min=sigma_min, ema_decay=ema_decay, first__of__betas=betas[0], second__of__betas=betas[1])
         require("[0, inf)", warmup_steps=warmup_steps)
         require("[1, inf)", decay_steps=decay_steps)
-        if not any(term.conditions for term in parse_guidance(config.guidance, config.controls)):
+        if not any(term.conditions for term in parse_guidance(config.guidance, config.controls).terms):
             raise UserError(
                 f"model.config.guidance is {config.guidance!r}, under which no condition counts: all=1.5 text=0.5 is the paper's."
             )

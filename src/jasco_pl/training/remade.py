@@ -15,17 +15,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from tqdm import tqdm
 
 from jasco_pl.controls import stored_fields
 from jasco_pl.controls.conditions import Conditions
 from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.data.schema import Batch
-from jasco_pl.network.flow.guidance import guided_velocity, parse_guidance
+from jasco_pl.network.flow.guidance import Term, guided_velocity, parse_guidance
+from jasco_pl.network.flow.solver import Field
 from jasco_pl.network.model import JascoModel
 from jasco_pl.network.text import TextEncoder
-from jasco_pl.network.transformer import Context
 from jasco_pl.system.draws import normal, uniform
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path
@@ -73,7 +72,7 @@ def remake(
     )
     given = frozenset({"text", *names} - SOUND)
     encoder = TextEncoder(model.config.text_encoder, "cpu")
-    terms = parse_guidance(model.config.guidance, model.controls.names)
+    guidance = parse_guidance(model.config.guidance, model.controls.names)
     loader = data.train_dataloader()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, half), tqdm(total=crops, desc="remaking", unit="crop") as bar:
         for each in _endless(loader):
@@ -82,8 +81,7 @@ def remake(
             latents = model.normalize(each["latents"])
             local = {name: control.from_batch(each, latents) for name, control in model.controls.by_name.items()}
             conditions = model.controls.only(Conditions(local, *encoder(each["caption"]), None), given)
-            context = model.context(conditions, terms, latents.shape[1])
-            field = guided_velocity(partial(_velocity, model, context), terms, latents.device)
+            field = guided_velocity(partial(_velocity_under, model, conditions, latents.shape[1]), guidance, latents.device)
             begin = float(earliest + (GREATEST - earliest) * uniform(each["key"][:1], "remade from")[0, 0])
             z = model.path.point(normal(each["key"], "noise", *latents.shape[1:]), latents, torch.full((len(latents),), begin))
             for index in range(steps):
@@ -97,8 +95,9 @@ def remake(
             bar.update(len(latents))
 
 
-def _velocity(model: JascoModel, context: Context, z: Tensor, t: Tensor, count: int) -> Tensor:
-    return model.velocity(z, t, context)
+def _velocity_under(model: JascoModel, conditions: Conditions, frames: int, terms: tuple[Term, ...]) -> Field:
+    context = model.context(conditions, terms, frames)
+    return lambda z, t: model.velocity(z, t, context)
 
 
 def _endless(loader: Iterable[Batch]) -> Iterator[Batch]:

@@ -197,7 +197,7 @@ class ValidationMetrics(Callback):
         conditions = jasco.conditions([reference.caption for reference in references], asked, frames)
         seeds = [stable_hash("validation", reference.id) for reference in references]
         with trainer.precision_plugin.forward_context():
-            latents, _ = jasco.sample(conditions, seeds, self.guidance, self.solver, frames=frames)
+            latents = jasco.sample(conditions, seeds, self.guidance, self.solver, frames=frames).latents
         return list(jasco.decode(latents.float()))
 
 
