@@ -173,3 +173,16 @@ def test_the_key_is_that_asked_for_or_a_guess_in_words(tmp_path: Path) -> None:
 def test_names_are_made_of_letters_of_any_script(text: str, name: str) -> None:
     assert slug(text) == name
     assert len(slug(text).encode()) <= 120
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".ogg", ".mp3"])
+@pytest.mark.parametrize("text", ["Ein Stück für Gitarre, 静か", "many words " * 2000, ""])
+def test_other_formats_say_what_was_asked_for_too(tmp_path: Path, suffix: str, text: str) -> None:
+    asked = replace(clip(3), request=Request(text, bpm=96, key="A minor", seed=3))
+    path = save_take(asked, tmp_path / f"song{suffix}", {})
+    with soundfile.SoundFile(path) as file:
+        assert file.title == (text if suffix != ".mp3" or text.isascii() else "")
+        assert file.comment == "key: A minor; bpm: 96, 4/4; seed: 3"
+        if suffix != ".mp3":  # libsndfile writes it there, and does not read it back
+            assert file.software.startswith("JASCO-PL ")
+    assert pitch(path) == 3

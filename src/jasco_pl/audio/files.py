@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,12 @@ def resampled(blocks: Iterable[NDArray[np.float32]], source_rate: int, target_ra
 
 
 def write_audio(
-    path: str | os.PathLike[str], wav: Tensor, sample_rate: int, subtype: str | None = None, compression: float | None = None
+    path: str | os.PathLike[str],
+    wav: Tensor,
+    sample_rate: int,
+    subtype: str | None = None,
+    compression: float | None = None,
+    said: Mapping[str, str] | None = None,
 ) -> None:
     """Write a clip, whole or not at all; the extension decides between wav, flac, ogg and mp3.
 
@@ -100,6 +105,7 @@ def write_audio(
         sample_rate: in Hz.
         subtype: soundfile's name of the sample format; by default PCM_16 (VORBIS in ogg, MPEG_LAYER_III of a constant rate in mp3).
         compression: of flac and ogg, 0 to 1 (smallest); None is libsndfile's own.
+        said: `title`, `comment` and what else of its own the file is to carry, by libsndfile's names; in mp3 what is ASCII.
 
     Raises:
         UserError: unknown extension, NaN or infinity in the samples, a rate that the format does not have, no permission, disk full.
@@ -110,6 +116,9 @@ def write_audio(
         raise UserError(f"cannot write audio to {os.fspath(path)!r}: the samples hold NaN or infinity.")
     encoded = io.BytesIO()  # so that Python does the writing and a full disk is reported as one
     with _opened(encoded, suffix, sample_rate, data.shape[1], subtype, compression) as file:
+        for name, text in (said or {}).items():
+            if suffix != ".mp3" or text.isascii():  # there libsndfile calls Latin-1 what it is given
+                setattr(file, name, text.replace("\0", " "))
         for start in range(0, len(data), _BLOCK):  # libsndfile's Vorbis writer overflows its stack on long buffers
             file.write(data[start : start + _BLOCK])
     with atomic_path(path) as temporary:

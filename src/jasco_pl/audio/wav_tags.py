@@ -15,6 +15,8 @@ from pathlib import Path
 
 from jasco_pl.system.files import write_bytes
 
+INFO = {"INAM": "title", "ICMT": "comment", "ISFT": "software"}
+"""RIFF's names, and what other formats call the same."""
 _HAS_ROOT, _STRETCHES = 2, 4
 _MIDDLE_C = 60
 _ROOT_OCTAVE = 48  # C3 in MIDI's count from C-1: the octave in which ACID writes roots

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from jasco_pl.audio.files import loudness_normalize, measure_loudness, write_audio
 from jasco_pl.audio.suffixes import SUBTYPES
-from jasco_pl.audio.wav_tags import write_tags
+from jasco_pl.audio.wav_tags import INFO, write_tags
 from jasco_pl.generation.jasco import Clip
 from jasco_pl.generation.sheet import sheet_of, tags_of
 from jasco_pl.notation.midi_writer import write_midi
@@ -24,7 +24,7 @@ from jasco_pl.system.files import explain_os_error, write_json
 
 
 def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: float | None = None) -> None:
-    """Sound at -14 LUFS, in a WAV with what was asked for in its tags, and JSON beside it; `compression` as for `write_audio`.
+    """Sound at -14 LUFS with what was asked for in its tags, and JSON beside it; `compression` as for `write_audio`.
 
     A recording that is painted stays at its level, unless full scale is too little for it.
     """
@@ -36,9 +36,12 @@ def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: flo
     else:
         audio = clip.audio / clip.audio.abs().max().clamp(min=1.0)
         loudness = measure_loudness(audio, clip.sample_rate)
-    write_audio(path, audio, clip.sample_rate, compression=compression)
+    tags = tags_of(clip)
     if path.suffix.lower() == ".wav":
-        write_tags(path, tags_of(clip))
+        write_audio(path, audio, clip.sample_rate)
+        write_tags(path, tags)
+    else:
+        write_audio(path, audio, clip.sample_rate, compression=compression, said={INFO[name]: text for name, text in tags.info if text})
     write_json(path.with_suffix(".json"), {**settings, "loudness_before_lufs": loudness, "sound": checksum(audio)})
 
 
