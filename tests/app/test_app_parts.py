@@ -73,8 +73,8 @@ def test_weights_of_their_own_stand_beside_the_common_one() -> None:
     controls = ["chords", "melody", "drums", "painting"]
     assert guidance_of(Make(chords={"text": "C"}), controls, "all=2.5") is None
     assert guidance_of(Make(guidance=3), controls, "all=2.5") == "all=3"
-    assert guidance_of(Make(guidance=3), controls, "all=2.5 text=1 from=0.05") == "all=3 from=0.05"
-    assert guidance_of(Make(text="a", text_guidance=0.5), controls, "all=2.5 from=0.05") == "all=2.5 from=0.05 text=0.5"
+    assert guidance_of(Make(guidance=3), controls, "all=2.5 text=1 over=text from=0.05") == "all=3 over=text from=0.05"
+    assert guidance_of(Make(text="a", text_guidance=0.5), controls, "all=2.5 from=0.05") == "all=2.5 text=0.5 from=0.05"
     asked = Make(text="a", text_guidance=0.5, chords={"text": "C", "guidance": 1}, drums={"upload": "0" * 16, "guidance": -0.5})
     assert guidance_of(asked, controls, "all=2.5 text=0.5") == "all=2.5 text=1 chords=1 drums=-0.5"
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from untrained import stir
@@ -156,3 +157,29 @@ def test_a_student_is_for_guidance_from_where_its_teacher_has_it(folder: Path) -
     assert other.weight is None
     assert other.note is not None
     assert "knows all=W from=0.05 alone, with W from 1 to 4" in other.note
+
+
+def test_over_the_text_controls_alone_are_exaggerated_and_a_text_alone_over_nothing(folder: Path) -> None:
+    jasco, euler = Jasco.from_pretrained(folder, precision="fp32"), SolverConfig("euler", steps=3)
+    frames = jasco.frames(1.0)
+    chords = np.full(frames, 7)
+    chords[: frames // 2] = jasco.model.controls.by_name["chords"].null
+    both = jasco.conditions(["piano", "drums"], [{"chords": chords}, {}], frames)
+    latents = jasco.sample(both, [1, 2], "all=2.5 over=text", euler).latents
+
+    def alone(item: int, guidance: str) -> torch.Tensor:
+        return jasco.sample(both.items(slice(item, item + 1)), [item + 1], guidance, euler).latents[0]
+
+    torch.testing.assert_close(latents[0], alone(0, "all=2.5 text=-1.5"), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(latents[1], alone(1, "all=2.5"), atol=1e-4, rtol=1e-4)
+    assert (latents[0] - alone(0, "all=2.5")).abs().max() > 1e-3
+    assert (latents[1] - alone(1, "all=2.5 text=-1.5")).abs().max() > 1e-3
+
+
+def test_what_a_student_learnt_over_the_text_it_says_for_that_alone(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"guidance": "all=2.5 over=text"}))
+    jasco = Jasco.from_pretrained(folder, precision="fp32")
+    assert jasco.sampler(None, FAST).weight == 2.5
+    assert jasco.sampler("all=2.5", FAST).weight is None
+    assert "knows all=W over=text alone" in str(jasco.sampler("all=2.5", FAST).note)

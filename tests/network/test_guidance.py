@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from jasco_pl.network.flow.guidance import Guidance, Term, guided_velocity, parse_guidance
+from jasco_pl.network.flow.guidance import Guidance, Term, Written, guided_velocity, parse_guidance
 from jasco_pl.system.errors import UserError
 
 LOCAL = ["chords", "melody", "drums"]
@@ -60,7 +60,10 @@ def test_names_of_the_same_set_add_up() -> None:
         ("all=2 from=1", "from flow time 1, where a number from 0 to below 1 is accepted"),
         ("all=2 from=-0.1", "from flow time -0.1"),
         ("all=2 from=nan", "from flow time nan"),
-        ("all=2 from=start", "'from=start' is not NAME=WEIGHT, as in 'all=1.5 text=0.5', nor from=TIME"),
+        ("all=2 from=start", "'from=start' is not NAME=WEIGHT, as in 'all=1.5 text=0.5', nor over=SET or from=TIME"),
+        ("all=2 over=bass", "condition 'bass'"),
+        ("all=2 over=text over=chords", "'over' twice"),
+        ("all=2 over=2", "condition '2'"),
         ("text+chords=1 chords+text=2", "'chords\\+text' twice"),
     ],
 )
@@ -127,3 +130,15 @@ def test_a_start_is_read_from_words_and_mappings_and_none_is_zero() -> None:
     assert parse_guidance("all=2, from=0.05", LOCAL) == parse_guidance({"all": 2, "from": 0.05}, LOCAL)
     assert parse_guidance("from=0 all=2", LOCAL) == parse_guidance("all=2", LOCAL)
     assert parse_guidance("all=2 from=0.05", LOCAL).terms == parse_guidance("all=2", LOCAL).terms
+
+
+def test_the_reference_may_see_a_set() -> None:
+    text = frozenset(["text"])
+    assert parse_guidance("all=2.5 over=text", LOCAL).terms == (Term(ALL, 2.5), Term(text, -1.5, reference=True))
+    assert parse_guidance("all=1.5 text=0.5 over=text", LOCAL).terms == (Term(ALL, 1.5), Term(text, 0.5), Term(text, -1.0, reference=True))
+    assert parse_guidance("all=1 over=text", LOCAL).terms == (Term(ALL, 1.0),)
+
+
+@pytest.mark.parametrize("text", ["all=2.5", "all=1.5 text=0.5 over=text", "all=2 over=text from=0.05", "from=0.1 chords=1, all=2"])
+def test_a_guidance_is_written_as_it_was_read(text: str) -> None:
+    assert parse_guidance(str(Written.read(text)), LOCAL) == parse_guidance(text, LOCAL)

@@ -64,6 +64,12 @@ def test_the_target_is_the_guided_velocity_and_its_mean_over_a_step(taught, tiny
         plain = guided_velocity(under, parse_guidance("all=1", teacher.controls.names))
         before = module.distillation.target(conditions, weight, z, start, end)
         torch.testing.assert_close(before, plain(z, torch.tensor(0.3)), atol=1e-5, rtol=1e-5)
+        module.distillation.start = 0.0
+        module.distillation.rows = (module.distillation.rows[0], Term(frozenset({"text"}), 0.0, reference=True))
+        over = guided_velocity(under, parse_guidance("all=3 over=text", teacher.controls.names))
+        torch.testing.assert_close(
+            module.distillation.target(conditions, weight, z, start, end), over(z, torch.tensor(0.3)), atol=1e-5, rtol=1e-5
+        )
     assert (many - said).abs().max() > 0.01
 
 

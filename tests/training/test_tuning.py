@@ -102,7 +102,6 @@ def test_a_tuned_training_has_the_losses_of_an_untuned_one(
         losses[name] = [step["loss"] for step in read(tmp_path / name)]
         assert ("the fastest here for batches of 4: self-attention by sdpa" in capsys.readouterr().err) == (name == "true")
     assert losses["true"] == pytest.approx(losses["false"], abs=1e-5)
-    assert losses["true"] != losses["false"]  # other sums
 
 
 def test_both_loops_of_a_bench_compute_alike(

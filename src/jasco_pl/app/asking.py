@@ -24,7 +24,7 @@ from jasco_pl.generation.jasco import Request
 from jasco_pl.generation.outline import Length, Outline
 from jasco_pl.generation.whole import check_reach, clip_seconds
 from jasco_pl.network.flow.config import SolverConfig
-from jasco_pl.network.flow.guidance import START, guidance_parts
+from jasco_pl.network.flow.guidance import Written
 from jasco_pl.notation.beats import read_meter
 from jasco_pl.notation.melody import melody_frames
 from jasco_pl.notation.stretches import read_ranges
@@ -45,10 +45,9 @@ def solver_of(make: Make, fitted: bool) -> SolverConfig:
 
 
 def guidance_of(make: Make, controls: Sequence[str], default: str) -> str | None:
-    """The common weight and those of single controls as one guidance, with the start of the checkpoint's own; None is that itself."""
-    weights = dict(guidance_parts(default))
-    if make.guidance is not None:
-        weights = {"all": make.guidance} | {name: value for name, value in weights.items() if name == START}
+    """The common weight and those of single controls as one guidance, as the checkpoint's own in all else; None is that itself."""
+    usual = Written.read(default)
+    weights = dict(usual.weights) if make.guidance is None else {"all": make.guidance}
     extra = {"text": make.text_guidance} if make.text else {}
     for option in OPTIONS:
         asked = getattr(make, option)
@@ -60,7 +59,7 @@ def guidance_of(make: Make, controls: Sequence[str], default: str) -> str | None
         return None
     for names_of, more in extra.items():
         weights[names_of] = weights.get(names_of, 0.0) + more
-    return " ".join(f"{name}={weight:g}" for name, weight in weights.items())
+    return str(replace(usual, weights=tuple(weights.items())))
 
 
 @dataclass

@@ -168,8 +168,8 @@ def add_sampling_arguments(parser: Any) -> None:
         "--guidance",
         nargs="+",
         metavar="SET=WEIGHT",
-        help="weights of condition sets: all, text, local, or names joined by +, as in all=1.5 text=0.5; from=0.05 lets them act from that"
-        " flow time on, and before it one row sees all that is named (default: the checkpoint's own)",
+        help="weights of condition sets: all, text, local, or names joined by +, as in all=1.5 text=0.5; over=text exaggerates the"
+        " controls alone, from=0.05 acts from that flow time on (default: the checkpoint's own)",
     )
     default = SolverConfig()
     parser.add_argument(

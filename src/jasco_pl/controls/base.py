@@ -121,6 +121,11 @@ class Control(nn.Module, ABC):
         """Raw condition that says nothing, [B, T] or [B, T, C]."""
         return torch.full((batch, frames, *self.frame_shape), self.null, dtype=self.dtype, device=device)
 
+    def given(self, raw: Tensor) -> Tensor:
+        """Whether the items of raw [B, T, ...] say anything in any frame, [B]."""
+        absent = raw.isnan() if self.null != self.null else raw == self.null
+        return ~absent.flatten(1).all(dim=1)
+
     def drop(self, raw: Tensor, keep: Tensor) -> Tensor:
         """Replace the items of raw [B, T, ...] where keep [B], or the frames where keep [B, T], is false by the null condition."""
         return torch.where(keep.view(*keep.shape, *[1] * (raw.ndim - keep.ndim)), raw, torch.full_like(raw, self.null))

@@ -131,6 +131,16 @@ class ControlSet(nn.ModuleDict):
         batch, device = conditions.text.shape[0], conditions.text.device
         return self.keep(conditions, {name: torch.full((batch,), name in names, device=device) for name in [*self.names, "text"]})
 
+    def reference(self, conditions: Conditions, names: frozenset[str]) -> Conditions:
+        """The same, and of an item that is given none but these conditions nothing (the row that the guidance starts from)."""
+        batch, device = conditions.text.shape[0], conditions.text.device
+        others = torch.full((batch,), "text" not in names, device=device)
+        for name, control in self.by_name.items():
+            if name not in names:
+                others |= control.given(conditions.local[name]).to(device)
+        none = torch.zeros_like(others)
+        return self.keep(conditions, {name: others if name in names else none for name in [*self.names, "text"]})
+
 
 @dataclass
 class ConditionDropout:

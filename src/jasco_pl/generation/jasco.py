@@ -29,7 +29,7 @@ from jasco_pl.generation.windows import windows
 from jasco_pl.interop.compat import Audiocraft, Compat, check_compat
 from jasco_pl.interop.hub import checkpoint_folder, publish
 from jasco_pl.interop.saving import read_card, save_whole
-from jasco_pl.network.flow.guidance import parse_guidance
+from jasco_pl.network.flow.guidance import OVER, parse_guidance
 from jasco_pl.network.flow.solver import Progress, SolverConfig
 from jasco_pl.network.model import JascoModel
 from jasco_pl.network.text import TextEncoder
@@ -132,6 +132,8 @@ class Jasco:
     def sampler(self, guidance: str | None = None, solver: SolverConfig | None = None, varied: bool = False) -> Sampler:
         """What makes clips, or variations, under a guidance, by default the checkpoint's own: the model, or its student."""
         parsed = parse_guidance(guidance or self.model.config.guidance, self.model.controls.names)
+        if self.compat and parsed.over:
+            raise UserError(f"guidance {OVER}=... is nothing that audiocraft has: leave it or compat='audiocraft' out.")
         return Sampler.of(self.velocity, None if self.compat else self.student, parsed, solver or SolverConfig(), varied)
 
     @property

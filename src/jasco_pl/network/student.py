@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jasco_pl.network.flow.config import SolverConfig
-from jasco_pl.network.flow.guidance import START, TEXT, Guidance
+from jasco_pl.network.flow.guidance import TEXT, Guidance, Written
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.intervals import require
 
@@ -110,8 +110,8 @@ class GuidanceEmbedding(nn.Module):
 
 
 def single_weight(guidance: Guidance, controls: Iterable[str]) -> float | None:
-    """The weight w of a guidance that is `all=w` alone, whenever it acts, for a model with these local controls, else None."""
-    weights = {term.conditions: term.weight for term in guidance.terms if term.conditions}
+    """The weight w of a guidance that is `all=w` alone, over whatever and from whenever, for a model with these controls; else None."""
+    weights = {term.conditions: term.weight for term in guidance.terms if term.conditions and not term.reference}
     weight = weights.pop(frozenset({TEXT, *controls}), None)
     return None if weights else weight
 
@@ -119,13 +119,13 @@ def single_weight(guidance: Guidance, controls: Iterable[str]) -> float | None:
 def learnt_weight(student: StudentConfig, guidance: Guidance, own: Guidance, controls: Iterable[str]) -> float | None:
     """The weight of a guidance that a student has learnt from a model whose own guidance is `own`, else None."""
     weight = single_weight(guidance, controls)
-    return weight if weight is not None and student.knows(weight) and guidance.start == own.start else None
+    return weight if weight is not None and student.knows(weight) and (guidance.start, guidance.over) == (own.start, own.over) else None
 
 
 def what_is_learnt(student: StudentConfig, own: Guidance) -> str:
     """What such guidances are, for a sentence."""
-    start = f" {START}={own.start:g}" if own.start else ""
-    return f"all=W{start} alone, with W from {student.weights[0]:g} to {student.weights[1]:g}"
+    options = str(Written((), own.start, "+".join(sorted(own.over))))
+    return f"{' '.join(filter(None, ['all=W', options]))} alone, with W from {student.weights[0]:g} to {student.weights[1]:g}"
 
 
 def linear_layers(transformer: nn.Module, kind: type[nn.Linear]) -> list[tuple[nn.Module, str, nn.Linear]]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from jasco_pl.controls.conditions import Conditions
-from jasco_pl.network.flow.guidance import Term, parse_guidance
+from jasco_pl.network.flow.guidance import Guidance, Term, parse_guidance
 from jasco_pl.network.flow.path import Path as FlowPath
 from jasco_pl.network.flow.path import flow_matching_loss
 from jasco_pl.network.model import JascoModel, ModelConfig
@@ -64,16 +64,15 @@ def check_distillation(config: ModelConfig, folder: str | None, options: Distill
     usual_guidance(config)
 
 
-def usual_guidance(config: ModelConfig) -> tuple[float, float]:
-    """The checkpoint's own guidance weight, and from which flow time on; raises UserError where it has several weights, or one that its
-    student is not to know."""
+def usual_guidance(config: ModelConfig) -> tuple[float, Guidance]:
+    """The checkpoint's own guidance and its weight; raises UserError where it has several, or one that its student is not to know."""
     guidance = parse_guidance(config.guidance, config.controls)
     weight = single_weight(guidance, config.controls)
     if weight is None:
         raise UserError(f"a student knows one weight of all conditions, and this model's guidance is {config.guidance!r}.")
     if config.student is not None and not config.student.knows(weight):
         raise UserError(f"the model's guidance {config.guidance!r} lies outside of model.config.student.weights.")
-    return weight, guidance.start
+    return weight, guidance
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,8 @@ class Distillation:
     def __init__(self, options: DistillConfig, config: ModelConfig, folder: str | Path) -> None:
         assert config.student is not None
         self.options, self.student = options, config.student
-        self.usual, self.start = usual_guidance(config)
+        self.usual, guidance = usual_guidance(config)
+        self.start = guidance.start
         self.teacher = JascoModel.from_pretrained(folder).requires_grad_(False)
         for name, value in vars(self.teacher.config).items():
             if name not in NOT_THE_TEACHERS and value != getattr(config, name):
@@ -115,7 +115,7 @@ class Distillation:
                 )
         self.times = torch.tensor(config.student.times, dtype=torch.float32)
         everything = frozenset({"text", *self.teacher.controls.names})
-        self.rows = (Term(everything, 1.0), Term(frozenset(), 0.0))
+        self.rows = (Term(everything, 1.0), Term(guidance.over, 0.0, reference=True))
         self._kept: deque[Asked] = deque(maxlen=KEPT)
         self._turns = 0
         self._usual = torch.zeros(2, len(self.times) - 1)  # sums of errors of each step and how many there were, the older the less

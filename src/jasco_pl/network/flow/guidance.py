@@ -1,11 +1,12 @@
 """Multi-source classifier-free guidance (paper, equation 4) for arbitrary weighted sets of conditions.
 
-A guidance is a mapping from a set of conditions to its weight; the unconditional term takes what is missing to one:
+A guidance is a mapping from a set of conditions to its weight; the reference, nothing unless it is said, takes what is missing to one:
     v = (1 - sum_c a_c) v(z, t) + sum_c a_c v(z, t | c).
 Sets are written `all`, `text`, `local`, or by joining names with "+": `text+chords`, `drums`.
 
-`from=0.05` lets it act from that flow time on (Kynkäänniemi et al. 2024, arXiv 2404.07724): before it the network is evaluated once,
-under all conditions that are named.
+`over=text` lets the reference see the text, so that what the controls say is exaggerated alone; a clip that is given nothing but the text
+is guided over nothing all the same. `from=0.05` lets guidance act from that flow time on (Kynkäänniemi et al. 2024, arXiv 2404.07724):
+before it the network is evaluated once, under all conditions that are named.
 """
 
 from __future__ import annotations
@@ -20,17 +21,24 @@ if TYPE_CHECKING:  # a command line that reads a guidance needs no torch
     import torch
     from torch import Tensor
 
-TEXT, START = "text", "from"
+TEXT, START, OVER = "text", "from", "over"
 MOST = 1000  # of a weight: far more than anything that sounds like music
 ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Term:
-    """One evaluation of the network: which conditions it sees, and its weight in the sum."""
+    """One evaluation of the network.
+
+    Attributes:
+        conditions: which it sees.
+        weight: in the sum.
+        reference: of it: a clip that is given none but these conditions is seen without any.
+    """
 
     conditions: frozenset[str]
     weight: float
+    reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,10 +48,12 @@ class Guidance:
     Attributes:
         terms: of the sum, a row of the batch each.
         start: flow time, from 0 to below 1.
+        over: what the reference sees.
     """
 
     terms: tuple[Term, ...]
     start: float = 0.0
+    over: frozenset[str] = frozenset()
 
     @property
     def stages(self) -> tuple[tuple[float, tuple[Term, ...]], ...]:
@@ -54,34 +64,56 @@ class Guidance:
         return (0.0, (Term(named, 1.0),)), (self.start, self.terms)
 
 
-def parse_guidance(text: str | Mapping[str, float], local: Iterable[str]) -> Guidance:
-    """Read `all=1.5 text=0.5 from=0.05` (or a mapping) for a model whose local controls are `local`; zero-weight terms are left out.
+@dataclass(frozen=True)
+class Written:
+    """A guidance in its parts, whatever they name; `str` writes it.
+
+    Attributes:
+        weights: (set, weight) in their order.
+        start: flow time from which it acts.
+        over: the set that the reference sees; "" is nothing.
+    """
+
+    weights: tuple[tuple[str, float], ...]
+    start: float = 0.0
+    over: str = ""
+
+    @classmethod
+    def read(cls, text: str | Mapping[str, float | str]) -> Written:
+        """Take apart `all=2.5 over=text from=0.05`, or a mapping of the same.
+
+        Raises:
+            UserError: a part is none, `over` or `from` is there twice.
+        """
+        pairs = list(text.items()) if isinstance(text, Mapping) else [_split(part) for part in text.replace(",", " ").split()]
+        for name in (START, OVER):
+            if sum(written == name for written, _ in pairs) > 1:
+                raise UserError(f"guidance names {name!r} twice.")
+        options = dict(pairs)
+        weights = tuple((name, _number(name, value)) for name, value in pairs if name not in (START, OVER))
+        return cls(weights, _number(START, options.get(START, 0.0)), str(options.get(OVER, "")))
+
+    def __str__(self) -> str:
+        parts = [f"{name}={weight:g}" for name, weight in self.weights]
+        return " ".join([*parts, *([f"{OVER}={self.over}"] if self.over else []), *([f"{START}={self.start:g}"] if self.start else [])])
+
+
+def parse_guidance(text: str | Mapping[str, float | str], local: Iterable[str]) -> Guidance:
+    """Read `all=2.5 over=text from=0.05` (or a mapping) for a model whose local controls are `local`; zero-weight terms are left out.
 
     Names that mean the same set, such as `all` and `text` for a model without local controls, add up.
 
     Raises:
         UserError: an unknown condition, a weight that is no finite number, a name written twice, a start that is no flow time.
     """
-    names = [TEXT, *local]
-    pairs = guidance_parts(text)
-    start = [value for written, value in pairs if written == START]
-    if len(start) > 1:
-        raise UserError(f"guidance names {START!r} twice.")
-    if start and not 0 <= start[0] < 1:
-        raise UserError(f"guidance acts from flow time {start[0]:g}, where a number from 0 to below 1 is accepted.")
-    return Guidance(_terms([(written, value) for written, value in pairs if written != START], names), *start)
+    names, written = [TEXT, *local], Written.read(text)
+    if not 0 <= written.start < 1:
+        raise UserError(f"guidance acts from flow time {written.start:g}, where a number from 0 to below 1 is accepted.")
+    over = _condition_set(written.over, names) if written.over else frozenset[str]()
+    return Guidance(_terms(written.weights, over, names), written.start, over)
 
 
-def guidance_parts(text: str | Mapping[str, float]) -> list[tuple[str, float]]:
-    """The parts NAME=NUMBER of a guidance in their order, whatever they name.
-
-    Raises:
-        UserError: a part is none.
-    """
-    return list(text.items()) if isinstance(text, Mapping) else [_split(part) for part in text.replace(",", " ").split()]
-
-
-def _terms(pairs: Iterable[tuple[str, float]], names: list[str]) -> tuple[Term, ...]:
+def _terms(pairs: Iterable[tuple[str, float]], over: frozenset[str], names: list[str]) -> tuple[Term, ...]:
     weights: dict[frozenset[str], float] = {}
     seen: set[frozenset[str]] = set()
     for written, value in pairs:
@@ -92,20 +124,29 @@ def _terms(pairs: Iterable[tuple[str, float]], names: list[str]) -> tuple[Term, 
             raise UserError(f"guidance gives the set {written!r} the weight {value:g}, where a number from -{MOST} to {MOST} is accepted.")
         seen.add(spelling)
         weights[conditions] = weights.get(conditions, 0.0) + value
-    unconditional = 1.0 - sum(weights.values())
-    weights[frozenset()] = weights.get(frozenset(), 0.0) + unconditional
-    terms = tuple(Term(conditions, weight) for conditions, weight in weights.items() if abs(weight) > 1e-6)
-    return terms or (Term(frozenset(), 1.0),)
+    rest = 1.0 - sum(weights.values())
+    if not over:
+        weights[over] = weights.get(over, 0.0) + rest
+    terms = [*(Term(*each) for each in weights.items()), *([Term(over, rest, reference=True)] if over else [])]
+    return tuple(term for term in terms if abs(term.weight) > 1e-6)
 
 
-def _split(part: str) -> tuple[str, float]:
+def _split(part: str) -> tuple[str, str]:
     name, equals, value = part.partition("=")
+    if not equals:
+        raise _malformed(part)
+    return name, value
+
+
+def _number(name: str, value: float | str) -> float:
     try:
-        if not equals:
-            raise ValueError
-        return name, float(value)
+        return float(value)
     except ValueError:
-        raise UserError(f"guidance part {part!r} is not NAME=WEIGHT, as in 'all=1.5 text=0.5', nor {START}=TIME.") from None
+        raise _malformed(f"{name}={value}") from None
+
+
+def _malformed(part: str) -> UserError:
+    return UserError(f"guidance part {part!r} is not NAME=WEIGHT, as in 'all=1.5 text=0.5', nor {OVER}=SET or {START}=TIME.")
 
 
 def _condition_set(written: str, names: list[str]) -> frozenset[str]:
