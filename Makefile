@@ -192,7 +192,7 @@ endif
 	@touch $@
 
 $(MINI)/checkpoints/jasco-mini/config.json: $(MINI)/fit.done
-	$(JASCO) export $(MINI)/fit/checkpoints/last.ckpt -o $(@D) --dtype float16 --guidance $(if $(filter mini,$(RECIPE)),all=2.5,all=3)
+	$(JASCO) export $(MINI)/fit/checkpoints/last.ckpt -o $(@D) --dtype float16 --guidance $(if $(filter mini,$(RECIPE)),"all=2.5 over=text from=0.05",all=3)
 
 $(MINI)/pieces/test.done: | $(STAMP)
 	$(COMPOSE_MINI) --bands 1 --out $(MINI)/pieces/test --split test --hours $(TEST_HOURS)
