@@ -157,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the report; the exit status is 1 when something that is needed is missing."""
     checks = report()
     for check in checks:
-        print(f"{'ok     ' if check.ok else 'MISSING'}  {check.name:16}  {check.found}")
+        print(f"{'ok    ' if check.ok else 'NOT OK'}  {check.name:16}  {check.found}")
         if not check.ok:
             print(f"{'':9}{'':16}  -> {check.remedy}")
     return int(any(check.needed and not check.ok for check in checks))
