@@ -20,6 +20,7 @@ from jasco_pl.app.limits import Limits
 from jasco_pl.app.schema import ChordLine, Make, Pattern, Transposition
 from jasco_pl.app.store import Store, new_id, new_token
 from jasco_pl.app.uploads import shown
+from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.system.errors import UserError
 
 RATE = 32000
@@ -75,6 +76,16 @@ def test_weights_of_their_own_stand_beside_the_common_one() -> None:
     assert guidance_of(Make(guidance=3), controls, "all=2.5") == "all=3"
     assert guidance_of(Make(guidance=3), controls, "all=2.5 text=1 over=text from=0.05") == "all=3 over=text from=0.05"
     assert guidance_of(Make(text="a", text_guidance=0.5), controls, "all=2.5 from=0.05") == "all=2.5 text=0.5 from=0.05"
+    own = "all=2.5 over=text from=0.05"
+    assert guidance_of(Make(text="a", text_guidance=0.5), controls, own) == "all=2.5 text=0.5 over=text from=0.05"
+    assert guidance_of(Make(text="a", chords={"text": "C", "guidance": 1}), controls, own) == "all=2.5 chords=1 over=text from=0.05"
+    both = guidance_of(Make(text="a", text_guidance=0.5, chords={"text": "C", "guidance": 1}), controls, own)
+    assert both == "all=2.5 text+chords=1 text=-2 from=0.05"
+    # the same as over the text, and half of what the text says over nothing besides
+    weights = {term.conditions: term.weight for term in parse_guidance(both, controls).terms}
+    over = {term.conditions: term.weight for term in parse_guidance("all=2.5 chords=1 over=text", controls).terms}
+    said = frozenset({"text"})
+    assert weights == {**over, said: over[said] + 0.5, frozenset(): -0.5}
     asked = Make(text="a", text_guidance=0.5, chords={"text": "C", "guidance": 1}, drums={"upload": "0" * 16, "guidance": -0.5})
     assert guidance_of(asked, controls, "all=2.5 text=0.5") == "all=2.5 text=1 chords=1 drums=-0.5"
 

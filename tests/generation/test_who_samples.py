@@ -147,16 +147,17 @@ def test_passes_count_the_rows_that_were_evaluated(folder: Path) -> None:
     assert adaptive.evaluations < adaptive.passes <= 2 * adaptive.evaluations
 
 
-def test_a_student_is_for_guidance_from_where_its_teacher_has_it(folder: Path) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"guidance": "all=2.5 from=0.05"}))
+def test_a_student_is_for_the_guidance_that_it_has_learnt(folder: Path) -> None:
+    written = json.loads((folder / "student.json").read_text())
+    (folder / "student.json").write_text(json.dumps(written | {"over": "text", "start": 0.05}))
     jasco = Jasco.from_pretrained(folder, precision="fp32")
-    assert jasco.sampler(None, FAST).weight == 2.5
-    assert jasco.sampler("all=3 from=0.05", FAST).weight == 3
-    other = jasco.sampler("all=2.5", FAST)
-    assert other.weight is None
-    assert other.note is not None
-    assert "knows all=W from=0.05 alone, with W from 1 to 4" in other.note
+    assert jasco.sampler("all=2.5 over=text from=0.05", FAST).weight == 2.5
+    assert jasco.sampler("all=3 over=text from=0.05", FAST).weight == 3
+    assert jasco.sampler("all=1", FAST).weight == 1  # which is the same over and from whatever
+    for other in ("all=2.5", "all=2.5 over=text", "all=2.5 from=0.05", "all=5 over=text from=0.05"):
+        sampler = jasco.sampler(other, FAST)
+        assert sampler.weight is None
+        assert "knows all=W over=text from=0.05 alone, with W from 1 to 4" in str(sampler.note)
 
 
 def test_over_the_text_controls_alone_are_exaggerated_and_a_text_alone_over_nothing(folder: Path) -> None:
@@ -176,10 +177,11 @@ def test_over_the_text_controls_alone_are_exaggerated_and_a_text_alone_over_noth
     assert (latents[1] - alone(1, "all=2.5 text=-1.5")).abs().max() > 1e-3
 
 
-def test_what_a_student_learnt_over_the_text_it_says_for_that_alone(folder: Path) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"guidance": "all=2.5 over=text"}))
+def test_what_is_kept_of_a_recording_and_no_text_are_nothing_that_is_asked_for(folder: Path) -> None:
     jasco = Jasco.from_pretrained(folder, precision="fp32")
-    assert jasco.sampler(None, FAST).weight == 2.5
-    assert jasco.sampler("all=2.5", FAST).weight is None
-    assert "knows all=W over=text alone" in str(jasco.sampler("all=2.5", FAST).note)
+    frames, controls = jasco.frames(1.0), jasco.model.controls
+    melody = np.full(frames, 20)
+    silent, told = jasco.conditions(["", "piano"], [{"melody": melody}] * 2, frames), jasco.conditions(["piano"], [{}], frames)
+    seen = controls.reference(silent, frozenset({"melody"}))
+    assert controls["melody"].given(seen.local["melody"]).tolist() == [False, True]
+    assert not controls.reference(told, frozenset({"text"})).text.any()

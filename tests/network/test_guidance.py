@@ -64,6 +64,8 @@ def test_names_of_the_same_set_add_up() -> None:
         ("all=2 over=bass", "condition 'bass'"),
         ("all=2 over=text over=chords", "'over' twice"),
         ("all=2 over=2", "condition '2'"),
+        ("all=2 over=all", "over=all leaves nothing to exaggerate"),
+        ("all=2 from=", "'from=' is not NAME=WEIGHT"),
         ("text+chords=1 chords+text=2", "'chords\\+text' twice"),
     ],
 )
@@ -137,6 +139,8 @@ def test_the_reference_may_see_a_set() -> None:
     assert parse_guidance("all=2.5 over=text", LOCAL).terms == (Term(ALL, 2.5), Term(text, -1.5, reference=True))
     assert parse_guidance("all=1.5 text=0.5 over=text", LOCAL).terms == (Term(ALL, 1.5), Term(text, 0.5), Term(text, -1.0, reference=True))
     assert parse_guidance("all=1 over=text", LOCAL).terms == (Term(ALL, 1.0),)
+    chords = frozenset(["text", "chords"])  # what the reference sees every set sees
+    assert parse_guidance("chords=2 over=text", LOCAL).terms == (Term(chords, 2.0), Term(text, -1.0, reference=True))
 
 
 @pytest.mark.parametrize("text", ["all=2.5", "all=1.5 text=0.5 over=text", "all=2 over=text from=0.05", "from=0.1 chords=1, all=2"])

@@ -280,3 +280,25 @@ def test_times_that_are_left() -> None:
     assert remaining(step_times(10), 1 - 0.7) == [1 - 0.7, *step_times(10)[4:]]  # not a step of 1e-17
     assert remaining(FITTED, 0.2) == [0.2, 0.4, 1.0]
     assert remaining(FITTED, 1.0) == [1.0]
+
+
+def test_an_adaptive_step_ends_where_the_field_jumps() -> None:
+    """As guidance that begins at a flow time makes it do: dz/dt = 1 before 0.05 and -z after it, whose solution is known."""
+    counts = []
+
+    def field_of(items: slice) -> Field:
+        def field(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            counts.append(float(t))
+            return torch.ones_like(z) if float(t) + 1e-6 < 0.05 else -z
+
+        return field
+
+    noise = torch.zeros(1, 2, 3)
+    config, evaluations = SolverConfig("dopri5", tolerance=1e-6), []
+    for jumps in ((), (0.05,)):
+        counts.clear()
+        solution = solve(field_of, noise, config, jumps=jumps)
+        assert solution.evaluations == len(counts)
+        evaluations.append(len(counts))
+    torch.testing.assert_close(solution.latents, torch.full_like(noise, 0.05 * math.exp(-0.95)), atol=1e-5, rtol=1e-4)
+    assert evaluations[1] < 0.7 * evaluations[0]

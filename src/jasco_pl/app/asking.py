@@ -24,7 +24,7 @@ from jasco_pl.generation.jasco import Request
 from jasco_pl.generation.outline import Length, Outline
 from jasco_pl.generation.whole import check_reach, clip_seconds
 from jasco_pl.network.flow.config import SolverConfig
-from jasco_pl.network.flow.guidance import Written
+from jasco_pl.network.flow.guidance import TEXT, Written
 from jasco_pl.notation.beats import read_meter
 from jasco_pl.notation.melody import melody_frames
 from jasco_pl.notation.stretches import read_ranges
@@ -48,17 +48,24 @@ def guidance_of(make: Make, controls: Sequence[str], default: str) -> str | None
     """The common weight and those of single controls as one guidance, as the checkpoint's own in all else; None is that itself."""
     usual = Written.read(default)
     weights = dict(usual.weights) if make.guidance is None else {"all": make.guidance}
-    extra = {"text": make.text_guidance} if make.text else {}
-    for option in OPTIONS:
-        asked = getattr(make, option)
+    text = make.text_guidance if make.text else 0.0
+    given = [option for option in OPTIONS if getattr(make, option) is not None]
+    extra: dict[str, float] = {}
+    for option in given:
         names = [name for name in controls if name in INPUTS and INPUTS[name].option.name == option]
-        if asked is not None and names:
-            extra["+".join(names)] = asked.guidance
+        if names:
+            extra["+".join(names)] = getattr(make, option).guidance
     extra = {name: weight for name, weight in extra.items() if weight}
-    if make.guidance is None and not extra:
+    if make.guidance is None and not extra and not text:
         return None
-    for names_of, more in extra.items():
-        weights[names_of] = weights.get(names_of, 0.0) + more
+    for name, more in extra.items():
+        weights[name] = weights.get(name, 0.0) + more
+    if text and usual.over == TEXT and given:  # the text over nothing, all else over the text: in the words of equation 4
+        weights = {name if {TEXT, "all"} & set(name.split("+")) else f"{TEXT}+{name}": weight for name, weight in weights.items()}
+        weights[TEXT] = weights.get(TEXT, 0.0) + 1 - sum(weights.values())
+        usual = replace(usual, over="")
+    if text:
+        weights[TEXT] = weights.get(TEXT, 0.0) + text
     return str(replace(usual, weights=tuple(weights.items())))
 
 

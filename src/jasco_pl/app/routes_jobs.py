@@ -19,6 +19,7 @@ from jasco_pl.app.schema import Make, dumped
 from jasco_pl.app.serving import Serving
 from jasco_pl.app.store import Visitor, new_id
 from jasco_pl.audio.files import read_audio, write_audio
+from jasco_pl.audio.wav_tags import said_in
 
 Kind = Literal["wav", "flac", "ogg", "json"]
 _TYPES = {"wav": "audio/wav", "flac": "audio/flac", "ogg": "audio/ogg", "json": "application/json"}
@@ -118,8 +119,7 @@ def _convert(path: Path) -> None:
     source = path.with_suffix(".wav")
     if path.suffix == ".json" or not source.is_file():
         raise MissingError("this file was deleted.")
-    wav = read_audio(source, 32000)
-    write_audio(path, wav, 32000)
+    write_audio(path, read_audio(source, 32000), 32000, said=said_in(source))
 
 
 def _attachment(job: Job, seed: int, kind: str) -> dict[str, str]:

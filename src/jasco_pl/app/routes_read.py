@@ -18,6 +18,7 @@ from jasco_pl.app.schema import MOST_CHORDS, MOST_TEXT, VOICES, Beat, ChordLine,
 from jasco_pl.controls.inputs import INPUTS
 from jasco_pl.generation.outline import MAX_SECONDS
 from jasco_pl.network.flow.config import QUALITIES, SolverConfig
+from jasco_pl.network.flow.guidance import Written
 from jasco_pl.notation.melody import BINS, LOWEST_MIDI
 
 _RATE = 32000
@@ -39,6 +40,7 @@ def read_router() -> APIRouter:
             "checkpoint": serving.checkpoint,
             "controls": {**controls, "beat": "beat" in taken},
             "guidance": serving.guidance,
+            "guidance_of_all": dict(Written.read(serving.guidance).weights).get("all"),
             "seconds": outline.learnt,
             "most_seconds": MAX_SECONDS,
             "qualities": {name: SolverConfig.of(name, serving.fitted).steps for name in QUALITIES},

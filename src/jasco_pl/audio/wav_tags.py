@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import soundfile
+
 from jasco_pl.system.files import write_bytes
 
 INFO = {"INAM": "title", "ICMT": "comment", "ISFT": "software"}
@@ -55,6 +57,12 @@ def write_tags(path: str | os.PathLike[str], tags: Tags) -> None:
     rate, frames = _shape(content)
     content += b"\0" * (len(content) % 2) + _chunks(tags, rate, frames)
     write_bytes(path, b"RIFF" + struct.pack("<I", len(content) - 8) + content[8:])
+
+
+def said_in(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Title, comment and software that lie in a WAV, by the names that other formats have for them."""
+    with soundfile.SoundFile(path) as file:
+        return {name: text for name in INFO.values() if (text := getattr(file, name))}
 
 
 def chunks(content: bytes) -> dict[bytes, bytes]:

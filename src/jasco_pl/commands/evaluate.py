@@ -49,7 +49,6 @@ from jasco_pl.network.flow.config import Method, SolverConfig, Times
 from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.network.flow.path import make_path
 from jasco_pl.network.model import read_config
-from jasco_pl.network.student import learnt_weight, what_is_learnt
 from jasco_pl.network.student_file import read_student
 from jasco_pl.system.device import Precision, pick_device, pick_dtype, precision_name
 from jasco_pl.system.errors import UserError
@@ -172,7 +171,6 @@ def student_solver(folder: str, guidance: str) -> SolverConfig:
         UserError: it has none, or one that does not know the guidance.
     """
     student, config = read_student(folder), read_config(Path(folder))
-    own, asked = (parse_guidance(text, config.controls) for text in (config.guidance, guidance))
-    if learnt_weight(student, asked, own, config.controls) is None:
-        raise UserError(f"--student: the student in {folder!r} knows {what_is_learnt(student, own)}, not {guidance!r}.")
+    if student.knows(parse_guidance(guidance, config.controls), config.controls) is None:
+        raise UserError(f"--student: the student in {folder!r} knows {student}, not {guidance!r}.")
     return replace(student.solver, student=True)

@@ -48,7 +48,8 @@ steps it takes.
 Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch. `-o song.wav`
 (.flac, .ogg, .mp3) names a single clip's file; `-o -` writes a clip's WAV to standard output while it is made, five seconds at a time, for
 a player, all of it by the gain that brings its first part to -14 LUFS, for how loud the rest will be nobody knows yet. Nothing is
-overwritten: a second take of a name is song-2.wav. Tempo, key, and the chords as markers lie in the WAV itself, where DAWs read them;
+overwritten: a second take of a name is song-2.wav. Tempo, key, and the chords as markers lie in the WAV itself, where DAWs read them, and
+in the title and comment of the other formats;
 --midi writes them with the melody and the drum onsets as song.mid. --from song.json makes a clip again, and refuses where a part of it
 (checkpoint, codec, text encoder, a file) is another one by now.
 """

@@ -132,12 +132,14 @@ class ControlSet(nn.ModuleDict):
         return self.keep(conditions, {name: torch.full((batch,), name in names, device=device) for name in [*self.names, "text"]})
 
     def reference(self, conditions: Conditions, names: frozenset[str]) -> Conditions:
-        """The same, and of an item that is given none but these conditions nothing (the row that the guidance starts from)."""
-        batch, device = conditions.text.shape[0], conditions.text.device
-        others = torch.full((batch,), "text" not in names, device=device)
+        """The same, and of an item that is given none but these conditions nothing (the row that the guidance starts from).
+
+        What is kept of a recording does not count: it asks for nothing.
+        """
+        others = conditions.text.any(dim=-1).any(dim=-1) & torch.tensor("text" not in names, device=conditions.text.device)
         for name, control in self.by_name.items():
-            if name not in names:
-                others |= control.given(conditions.local[name]).to(device)
+            if name not in names and not isinstance(control, Painting):
+                others |= control.given(conditions.local[name]).to(others.device)
         none = torch.zeros_like(others)
         return self.keep(conditions, {name: others if name in names else none for name in [*self.names, "text"]})
 

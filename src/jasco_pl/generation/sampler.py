@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 from jasco_pl.generation.velocity import Velocity
-from jasco_pl.network.flow.guidance import Guidance, Term, parse_guidance
+from jasco_pl.network.flow.guidance import Guidance, Term
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.network.model import JascoModel, ModelConfig
-from jasco_pl.network.student import StudentConfig, learnt_weight, single_weight, what_is_learnt
+from jasco_pl.network.student import StudentConfig, single_weight
 from jasco_pl.network.student_file import has_student, load_student, read_student
 
 
@@ -79,11 +79,10 @@ class Sampler:
             return cls._student(velocity, config, config.student, single_weight(guidance, config.controls) or 1.0)
         if student is None or not solver.student:
             return cls(velocity, guidance, alone.resolved(velocity.model.path, config.times is not None), config.times)
-        own = parse_guidance(config.guidance, config.controls)
-        weight = learnt_weight(student.config, guidance, own, config.controls)
+        weight = student.config.knows(guidance, config.controls)
         if weight is not None and not varied:
             return cls._student(student.velocity, config, student.config, weight)
-        why = "begins at noise alone" if varied else f"knows {what_is_learnt(student.config, own)}"
+        why = "begins at noise alone" if varied else f"knows {student.config}"
         note = f"made by the model with its own guidance: its quicker student {why}"
         return cls(velocity, guidance, alone.resolved(velocity.model.path, config.times is not None), config.times, note=note)
 

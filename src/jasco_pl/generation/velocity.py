@@ -18,7 +18,8 @@ from jasco_pl.network.model import JascoModel
 from jasco_pl.network.transformer import Context
 from jasco_pl.system.cuda_graph import WARM_UP, aside, captured
 
-KEPT = 4  # shapes: each graph holds memory for all that lies between its layers
+# Shapes, of which guidance that begins later needs two a length and number of clips; a graph holds memory for all between its layers.
+KEPT = 6
 
 
 class Velocity:

@@ -76,7 +76,7 @@ def windows(
             made = field(own, noise.shape[1])
             return made if held is None else held.items(items).over(made, jasco.model.path, noise[items], start)
 
-        integrate = jasco.compat.solve if jasco.compat else partial(solve, start=start)
+        integrate = jasco.compat.solve if jasco.compat else partial(solve, start=start, jumps=[sampler.guidance.start])
         solution = integrate(field_of, noise, sampler.solver, progress, jasco.model.path, sampler.times)
         limit = jasco.model.config.latent_limit
         made = solution.latents if limit is None or not solution.evaluations else solution.latents.clamp(max=limit)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jasco_pl.network.flow.config import SolverConfig
-from jasco_pl.network.flow.guidance import TEXT, Guidance, Written
+from jasco_pl.network.flow.guidance import ROUNDING, TEXT, Guidance, Written, parse_guidance
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.intervals import require
 
@@ -42,6 +42,10 @@ class StudentConfig:
     """What it says: mean_velocity from one of its times to the next (an evaluation a step), or the velocity of the point (two)."""
     weights: tuple[float, float] = (1.0, 4.0)
     """Least and largest guidance weight that it has learnt."""
+    over: str = ""
+    """What the reference of that guidance sees, as in `over=text`; empty: nothing."""
+    start: float = 0.0
+    """The flow time from which that guidance acts, as in `from=0.05`."""
 
     def __post_init__(self) -> None:
         check_times(self.times, "times of a student")
@@ -53,9 +57,18 @@ class StudentConfig:
         if not 0 < least <= most < math.inf:
             raise UserError(f"the guidance weights of a student are two positive numbers, the least first, not {list(self.weights)}.")
 
-    def knows(self, weight: float) -> bool:
-        """Whether it has learnt a guidance weight."""
-        return self.weights[0] <= weight <= self.weights[1]
+    def knows(self, guidance: Guidance, controls: Iterable[str]) -> float | None:
+        """The weight of a guidance of a model with these local controls that it has learnt, else None."""
+        controls = list(controls)
+        weight, learnt = single_weight(guidance, controls), parse_guidance(str(Written((("all", 1.0),), self.start, self.over)), controls)
+        if weight is None or not self.weights[0] <= weight <= self.weights[1]:
+            return None
+        same = guidance.over == learnt.over and math.isclose(guidance.start, learnt.start, abs_tol=ROUNDING)
+        return weight if same or weight == 1 else None  # the conditions alone, over and from whatever
+
+    def __str__(self) -> str:
+        options = str(Written((), self.start, self.over))
+        return f"{' '.join(filter(None, ['all=W', options]))} alone, with W from {self.weights[0]:g} to {self.weights[1]:g}"
 
     @property
     def solver(self) -> SolverConfig:
@@ -114,18 +127,6 @@ def single_weight(guidance: Guidance, controls: Iterable[str]) -> float | None:
     weights = {term.conditions: term.weight for term in guidance.terms if term.conditions and not term.reference}
     weight = weights.pop(frozenset({TEXT, *controls}), None)
     return None if weights else weight
-
-
-def learnt_weight(student: StudentConfig, guidance: Guidance, own: Guidance, controls: Iterable[str]) -> float | None:
-    """The weight of a guidance that a student has learnt from a model whose own guidance is `own`, else None."""
-    weight = single_weight(guidance, controls)
-    return weight if weight is not None and student.knows(weight) and (guidance.start, guidance.over) == (own.start, own.over) else None
-
-
-def what_is_learnt(student: StudentConfig, own: Guidance) -> str:
-    """What such guidances are, for a sentence."""
-    options = str(Written((), own.start, "+".join(sorted(own.over))))
-    return f"{' '.join(filter(None, ['all=W', options]))} alone, with W from {student.weights[0]:g} to {student.weights[1]:g}"
 
 
 def linear_layers(transformer: nn.Module, kind: type[nn.Linear]) -> list[tuple[nn.Module, str, nn.Linear]]:

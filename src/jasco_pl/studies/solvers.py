@@ -10,7 +10,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -99,7 +99,8 @@ def solver_distances(bench: SolverBench) -> Iterator[Distance]:
 
 
 def _problem(bench: SolverBench) -> tuple[Callable[[slice], Field], Tensor, list[float] | None]:
-    """The guided velocity of some of the clips, their noise, and the model's fitted times."""
+    """The guided velocity of some of the clips, their noise, and the model's fitted times; guided from the beginning on, for where a field
+    jumps no method has its order."""
     jasco = Jasco.from_pretrained(bench.checkpoint, precision="fp32")
     if not isinstance(jasco.model.path, OptimalTransportPath):
         raise UserError(f"{bench.checkpoint!r} was not trained by flow matching, whose solvers are compared here.")
@@ -110,7 +111,7 @@ def _problem(bench: SolverBench) -> tuple[Callable[[slice], Field], Tensor, list
         references = [source.reference(name, bench.seconds, jasco.codec, Path(cache)) for name in names]
         asked = [conditions_of(reference, given, jasco, frames) for reference in references]
     conditions = jasco.conditions([reference.caption for reference in references], asked, frames)
-    guidance = parse_guidance(bench.guidance or jasco.model.config.guidance, jasco.model.controls.names)
+    guidance = replace(parse_guidance(bench.guidance or jasco.model.config.guidance, jasco.model.controls.names), start=0.0)
 
     def field_of(items: slice) -> Field:
         seen = conditions.items(items)

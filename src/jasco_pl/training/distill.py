@@ -70,8 +70,8 @@ def usual_guidance(config: ModelConfig) -> tuple[float, Guidance]:
     weight = single_weight(guidance, config.controls)
     if weight is None:
         raise UserError(f"a student knows one weight of all conditions, and this model's guidance is {config.guidance!r}.")
-    if config.student is not None and not config.student.knows(weight):
-        raise UserError(f"the model's guidance {config.guidance!r} lies outside of model.config.student.weights.")
+    if config.student is not None and config.student.knows(guidance, config.controls) is None:
+        raise UserError(f"the model's guidance {config.guidance!r} is none that model.config.student learns: {config.student}.")
     return weight, guidance
 
 
@@ -151,7 +151,7 @@ class Distillation:
             model: the student.
             path: between noise and data.
             latents, noise: [B, T, C], normalised.
-            conditions: what the student sees; the teacher sees the same, and nothing.
+            conditions: what the student sees; the teacher sees the same, and what its guidance goes out from.
             keys: of the samples.
             mask: true in frames that belong to them, [B, T].
         """
@@ -200,9 +200,9 @@ class Distillation:
         context = self.teacher.context(conditions, self.rows, point.shape[1])
 
         def field(z: Tensor, t: Tensor) -> Tensor:
-            seen, nothing = self.teacher.velocity(z.repeat(2, 1, 1), t.repeat(2), context).chunk(2)
+            seen, reference = self.teacher.velocity(z.repeat(2, 1, 1), t.repeat(2), context).chunk(2)
             now = torch.where(t < self.start, torch.ones_like(weight), weight)
-            return nothing + now[:, None, None] * (seen - nothing)
+            return reference + now[:, None, None] * (seen - reference)
 
         if self.student.target == "velocity":
             return field(point, t)

@@ -17,7 +17,7 @@ export class Form {
     this.most = model.most_seconds;
     $("length").value = model.seconds;
     $("takes").max = model.limits.takes;
-    $("guidance").placeholder = model.guidance.replace(/^all=| (over|from)=\S+/g, "");
+    $("guidance").placeholder = model.guidance_of_all ?? model.guidance;
     for (const name of CARDS) this.#card(name);
     const context = () => ({ bpm: this.bpm() ?? null, meter: $("meter").value.trim() || "4/4", key: $("key").value.trim() || null, seconds: this.seconds() });
     const changed = () => this.remember();

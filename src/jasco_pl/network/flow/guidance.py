@@ -4,9 +4,9 @@ A guidance is a mapping from a set of conditions to its weight; the reference, n
     v = (1 - sum_c a_c) v(z, t) + sum_c a_c v(z, t | c).
 Sets are written `all`, `text`, `local`, or by joining names with "+": `text+chords`, `drums`.
 
-`over=text` lets the reference see the text, so that what the controls say is exaggerated alone; a clip that is given nothing but the text
-is guided over nothing all the same. `from=0.05` lets guidance act from that flow time on (Kynkäänniemi et al. 2024, arXiv 2404.07724):
-before it the network is evaluated once, under all conditions that are named.
+`over=text` lets the reference see the text, and every weighted set with it, so that what the controls say is exaggerated alone; a clip that
+is given nothing but the text is guided over nothing all the same. `from=0.05` lets guidance act from that flow time on (Kynkäänniemi et al.
+2024, arXiv 2404.07724): before it the network is evaluated once, under all conditions that are named.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # a command line that reads a guidance needs no torch
 
 TEXT, START, OVER = "text", "from", "over"
 MOST = 1000  # of a weight: far more than anything that sounds like music
-ROUNDING = 1e-6
+ROUNDING = 1e-6  # of weights that add up, and of the float32 in which solvers hold times
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Written:
         return cls(weights, _number(START, options.get(START, 0.0)), str(options.get(OVER, "")))
 
     def __str__(self) -> str:
-        parts = [f"{name}={weight:g}" for name, weight in self.weights]
-        return " ".join([*parts, *([f"{OVER}={self.over}"] if self.over else []), *([f"{START}={self.start:g}"] if self.start else [])])
+        parts = [f"{name}={weight:.10g}" for name, weight in self.weights]
+        return " ".join([*parts, *([f"{OVER}={self.over}"] if self.over else []), *([f"{START}={self.start:.10g}"] if self.start else [])])
 
 
 def parse_guidance(text: str | Mapping[str, float | str], local: Iterable[str]) -> Guidance:
@@ -110,6 +110,8 @@ def parse_guidance(text: str | Mapping[str, float | str], local: Iterable[str]) 
     if not 0 <= written.start < 1:
         raise UserError(f"guidance acts from flow time {written.start:g}, where a number from 0 to below 1 is accepted.")
     over = _condition_set(written.over, names) if written.over else frozenset[str]()
+    if len(names) > 1 and over == frozenset(names):
+        raise UserError(f"guidance {OVER}={written.over} leaves nothing to exaggerate.")
     return Guidance(_terms(written.weights, over, names), written.start, over)
 
 
@@ -117,7 +119,7 @@ def _terms(pairs: Iterable[tuple[str, float]], over: frozenset[str], names: list
     weights: dict[frozenset[str], float] = {}
     seen: set[frozenset[str]] = set()
     for written, value in pairs:
-        conditions, spelling = _condition_set(written, names), frozenset(written.split("+"))
+        conditions, spelling = _condition_set(written, names) | over, frozenset(written.split("+"))
         if spelling in seen:
             raise UserError(f"guidance names the set {written!r} twice.")
         if not abs(value) <= MOST:
@@ -128,7 +130,7 @@ def _terms(pairs: Iterable[tuple[str, float]], over: frozenset[str], names: list
     if not over:
         weights[over] = weights.get(over, 0.0) + rest
     terms = [*(Term(*each) for each in weights.items()), *([Term(over, rest, reference=True)] if over else [])]
-    return tuple(term for term in terms if abs(term.weight) > 1e-6)
+    return tuple(term for term in terms if abs(term.weight) > ROUNDING)
 
 
 def _split(part: str) -> tuple[str, str]:
@@ -141,7 +143,7 @@ def _split(part: str) -> tuple[str, str]:
 def _number(name: str, value: float | str) -> float:
     try:
         return float(value)
-    except ValueError:
+    except (TypeError, ValueError):
         raise _malformed(f"{name}={value}") from None
 
 
@@ -182,7 +184,7 @@ def guided_velocity(
         return fields[0][1]
 
     def field(z: Tensor, t: Tensor) -> Tensor:
-        now = float(t) + ROUNDING  # of float32, in which solvers hold times
+        now = float(t) + ROUNDING
         return next(field for start, field in reversed(fields) if start <= now)(z, t)
 
     return field

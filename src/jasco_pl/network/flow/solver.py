@@ -38,6 +38,7 @@ def solve(
     path: Path | None = None,
     fitted: Sequence[float] | None = None,
     start: float = 0.0,
+    jumps: Sequence[float] = (),
 ) -> Solution:
     """Integrate a velocity field from `noise` [B, T, C].
 
@@ -52,6 +53,7 @@ def solve(
         path: what the network was trained on; None is the optimal-transport path, whose velocity is the output itself.
         fitted: the model's `ModelConfig.times`, for a configuration that takes them.
         start: where on the path it begins, from 0 to 1; of the steps those that lie behind it are taken, the first one in part.
+        jumps: flow times at which the field jumps; dopri5 ends a step at each, where it would else try ever shorter ones.
 
     Raises:
         UserError: dopri5 cannot keep the tolerance, because it is too small for single precision or the field is not finite; DDIM for a
@@ -70,7 +72,7 @@ def solve(
         return lambda z, t: path.speed * output(z, t)
 
     if config.method == "dopri5":
-        return _adaptive(velocity_of, noise, config, progress, start)
+        return _adaptive(velocity_of, noise, config, progress, [start, *sorted(time for time in jumps if start < time < END), END])
     times = remaining(step_times(config.steps, fitted if config.times == "fitted" else None), start)
     if config.method == "ddim":
         return _ddim(field_of(slice(None)), noise, times, progress, path.speed)
@@ -120,31 +122,37 @@ def _fixed(field: Field, noise: Tensor, method: str, times: Sequence[float], pro
     return Solution(z, (len(times) - 1) * (1 if method == "euler" else 2))
 
 
-def _adaptive(field_of: Callable[[slice], Field], noise: Tensor, config: SolverConfig, progress: Progress | None, start: float) -> Solution:
+def _adaptive(
+    field_of: Callable[[slice], Field], noise: Tensor, config: SolverConfig, progress: Progress | None, times: Sequence[float]
+) -> Solution:
     import torchdiffeq  # here: no other method needs it
 
     latents, most, done = [], 0, 0.0
-    items = noise.shape[0]
-    span = torch.tensor([start, END], device=noise.device, dtype=torch.float32)
-    # a step must end at END: otherwise the last one goes beyond t = 1, where the network has learnt nothing, and is interpolated back
-    options = {"step_t": span[1:], "dtype": torch.float32 if noise.device.type == "mps" else torch.float64}  # MPS has no doubles
+    items, tolerance = noise.shape[0], config.tolerance
     for index in range(items):
-        item_field, count = field_of(slice(index, index + 1)), 0
+        item_field, count, point = field_of(slice(index, index + 1)), 0, noise[index : index + 1]
+        for begin, end in itertools.pairwise(times):
+            inside = end if end == END else end - 2 * _ALIKE  # the field before a jump, up to it
 
-        def counted(t: Tensor, z: Tensor, item_field: Field = item_field, index: int = index) -> Tensor:
-            nonlocal count, done
-            count += 1
-            if progress is not None:
-                done = max(done, (index + (float(t) - start) / (END - start)) / items)  # a step that is refused goes back in t
-                progress(done)
-            return item_field(z, t.float())
+            def counted(t: Tensor, z: Tensor, item_field: Field = item_field, index: int = index, inside: float = inside) -> Tensor:
+                nonlocal count, done
+                count += 1
+                if progress is not None:
+                    done = max(done, (index + (float(t) - times[0]) / (END - times[0])) / items)  # a step that is refused goes back in t
+                    progress(done)
+                return item_field(z, t.float().clamp(max=inside))
 
-        point, tolerance = noise[index : index + 1], config.tolerance
-        try:
-            path = torchdiffeq.odeint(counted, point, span, method="dopri5", rtol=tolerance, atol=tolerance, options=options)
-        except AssertionError as error:  # how torchdiffeq says that its step shrank to nothing
-            raise UserError(f"dopri5 cannot keep tolerance {tolerance:g} ({error}); a larger one or a fixed-step solver may do.") from error
-        latents.append(path[-1])
+            span = torch.tensor([begin, end], device=noise.device, dtype=torch.float32)
+            # a step must end there: else the last one goes beyond t = 1, where the network has learnt nothing, and is interpolated back
+            options = {"step_t": span[1:], "dtype": torch.float32 if noise.device.type == "mps" else torch.float64}  # MPS has no doubles
+            try:
+                path = torchdiffeq.odeint(counted, point, span, method="dopri5", rtol=tolerance, atol=tolerance, options=options)
+            except AssertionError as error:  # how torchdiffeq says that its step shrank to nothing
+                raise UserError(
+                    f"dopri5 cannot keep tolerance {tolerance:g} ({error}); a larger one or a fixed-step solver may do."
+                ) from error
+            point = path[-1]
+        latents.append(point)
         most = max(most, count)
     if progress is not None:
         progress(1.0)
