@@ -137,7 +137,7 @@ def test_what_cannot_be_taught_is_said(make_module, taught) -> None:
     options = {"distill": DistillConfig(), "start_from": str(folder)}
     with pytest.raises(UserError, match="one weight of all conditions"):
         make_module(config=replace(module.config, guidance="all=2 text=1"), **options)
-    with pytest.raises(UserError, match="none that .* learns: all=W alone, with W from 1 to 4"):
+    with pytest.raises(UserError, match=r"none that .* learns: all=W alone, with W from 1 to 4"):
         make_module(config=replace(module.config, guidance="all=9"), **options)
     with pytest.raises(UserError, match=r"model\.config\.guidance is all=3, where the teacher .* has all=2"):
         make_module(config=replace(module.config, guidance="all=3"), **options).setup("fit")
