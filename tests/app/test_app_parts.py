@@ -81,6 +81,11 @@ def test_weights_of_their_own_stand_beside_the_common_one() -> None:
     assert guidance_of(Make(text="a", chords={"text": "C", "guidance": 1}), controls, own) == "all=2.5 chords=1 over=text from=0.05"
     both = guidance_of(Make(text="a", text_guidance=0.5, chords={"text": "C", "guidance": 1}), controls, own)
     assert both == "all=2.5 text+chords=1 text=-2 from=0.05"
+    timed = [*controls, "beat"]  # a tempo asks for something where the model has beats; what is kept of a recording nowhere
+    assert guidance_of(Make(text="a", text_guidance=0.5, bpm=96), timed, own) == "all=2.5 text=-1 from=0.05"
+    assert guidance_of(Make(text="a", text_guidance=0.5, bpm=96), controls, own) == "all=2.5 text=0.5 over=text from=0.05"
+    kept = Make(text="a", text_guidance=0.5, paint={"upload": "0" * 16})
+    assert guidance_of(kept, controls, own) == "all=2.5 text=0.5 over=text from=0.05"
     # the same as over the text, and half of what the text says over nothing besides
     weights = {term.conditions: term.weight for term in parse_guidance(both, controls).terms}
     over = {term.conditions: term.weight for term in parse_guidance("all=2.5 chords=1 over=text", controls).terms}

@@ -201,8 +201,8 @@ class JascoModel(nn.Module):
 
         `only` gives the batch as a term sees it, where that is not `ControlSet.only`; `weight` [rows] is a student's guidance.
         """
-        seen_by = {False: only or self.controls.only, True: self.controls.reference}
-        rows = [seen_by[term.reference](conditions, term.conditions) for term in terms]
+        only = only or self.controls.only
+        rows = [(self.controls.reference if term.reference else only)(conditions, term.conditions) for term in terms]
         projected = torch.cat([self.controls(row) for row in rows]).expand(-1, frames, -1)
         text, mask = torch.cat([row.text for row in rows]), torch.cat([row.text_mask for row in rows])
         seen = [row.text_frames for row in rows if row.text_frames is not None]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jasco_pl.network.flow.config import SolverConfig
-from jasco_pl.network.flow.guidance import ROUNDING, TEXT, Guidance, Written, parse_guidance
+from jasco_pl.network.flow.guidance import OVER, ROUNDING, START, TEXT, Guidance, Written, parse_guidance
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.intervals import require
 
@@ -60,7 +60,7 @@ class StudentConfig:
     def knows(self, guidance: Guidance, controls: Iterable[str]) -> float | None:
         """The weight of a guidance of a model with these local controls that it has learnt, else None."""
         controls = list(controls)
-        weight, learnt = single_weight(guidance, controls), parse_guidance(str(Written((("all", 1.0),), self.start, self.over)), controls)
+        weight, learnt = single_weight(guidance, controls), parse_guidance({"all": 1.0, OVER: self.over, START: self.start}, controls)
         if weight is None or not self.weights[0] <= weight <= self.weights[1]:
             return None
         same = guidance.over == learnt.over and math.isclose(guidance.start, learnt.start, abs_tol=ROUNDING)
