@@ -65,7 +65,7 @@ def read_audio(
     return torch.from_numpy(np.concatenate(read))[None]
 
 
-def resample(wav: Tensor, source_rate: int, target_rate: int) -> Tensor:
+def resample(wav: Tensor, source_rate: float, target_rate: int) -> Tensor:
     """Change the rate of one clip [1, S] on the CPU; the result has round(S * target / source) samples."""
     return torch.from_numpy(_resample(wav.detach().cpu().float().reshape(-1).numpy(), source_rate, target_rate))[None]
 
@@ -211,7 +211,7 @@ def _mono(wav: Tensor) -> NDArray[np.float64]:
     return wav[0].detach().cpu().double().numpy()
 
 
-def _resample(samples: NDArray[np.float32], source_rate: int, target_rate: int) -> NDArray[np.float32]:
+def _resample(samples: NDArray[np.float32], source_rate: float, target_rate: int) -> NDArray[np.float32]:
     if source_rate == target_rate:
         return samples
     wanted = round(len(samples) * target_rate / source_rate)

@@ -32,6 +32,7 @@ NEIGHBOURS = 6  # bands across the split that still reach into a side's bins
 SILENCE = 1.7e-5  # what a band at the floor holds, by the median over rendered music; FLOOR in every band would be an audible hiss
 KERNEL = 7  # frames of 20 ms
 EXPANSION = 3
+AT_FLOOR = 0.05  # natural log over the floor up to which a band is only known to be no louder
 LEAST = 1e-3  # magnitude under the rounding of 16-bit audio in both windows
 GREATEST_CHANGE = 8.0  # natural log
 
@@ -81,7 +82,11 @@ class GriffinLim(nn.Module):
 
     def band_powers(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Log bands [B, T, 128] -> power of the bands that reach into each side's bins, in the scale of the windows' own spectra."""
-        power = (latents.float().exp().square() - FLOOR**2).clamp(min=SILENCE**2).transpose(1, 2)
+        return self.sides(held_power(latents))
+
+    def sides(self, power: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for powers of bands [B, T, 128] in the latents' scale -> [B, C, T] of each side."""
+        power = power.transpose(1, 2)
         return power[:, : LOW_BANDS + NEIGHBOURS] / self.analysis.low_scale, power[:, LOW_BANDS - NEIGHBOURS :] / self.analysis.high_scale
 
     def shared(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,16 +145,27 @@ def _chances(bins: int, frames: int) -> Tensor:
 _kept_chances = lru_cache(maxsize=2)(_chances)  # both sides of the long clip whose parts are decoded one after the other
 
 
+def held_power(latents: Tensor) -> Tensor:
+    """Log bands -> what they hold, of the same shape; those at the floor what music has there."""
+    return (latents.float().exp().square() - FLOOR**2).clamp(min=SILENCE**2)
+
+
 def spread(power: Tensor, filters: Tensor, rounds: int = SPREAD_ROUNDS) -> Tensor:
     """Non-negative bin powers [B, F, T] whose bands are `power` [B, C, T] by filters [C, F]: multiplicative updates from a smooth start."""
     return held(filters.t() @ power / filters.sum(0).clamp(min=1e-8)[:, None], power, filters, rounds)
 
 
-def held(bins: Tensor, power: Tensor, filters: Tensor, rounds: int) -> Tensor:
-    """Bin powers [B, F, T] rescaled towards the bands `power` [B, C, T]: every bin by what the bands over it lack, averaged; so often."""
-    weight = filters.sum(0).clamp(min=1e-8)[:, None]
+def held(bins: Tensor, power: Tensor, filters: Tensor, rounds: int, most: Tensor | None = None) -> Tensor:
+    """Bin powers [B, F, T] rescaled towards the bands `power` [B, C, T]: every bin by what the bands over it lack, averaged; so often.
+
+    With `most` [B, C, T] a band may hold anything from `power` to that. Bins that no band reads stay as they are.
+    """
+    weight = filters.sum(0)[:, None]
+    unread = (weight == 0).to(bins)
     for _ in range(rounds):
-        bins = bins * (filters.t() @ (power / (filters @ bins).clamp(min=1e-12))) / weight
+        heard = (filters @ bins).clamp(min=1e-12)
+        wanted = power if most is None else torch.minimum(torch.maximum(heard, power), most)
+        bins = bins * ((filters.t() @ (wanted / heard) + unread) / (weight + unread))
     return bins
 
 
@@ -172,6 +188,8 @@ class ConvNeXtBlock(nn.Module):
 class Vocoder(nn.Module):
     """A drop-in for `GriffinLim` whose magnitudes are corrected by a network.
 
+    It has the last word where the bands say nothing: on how far below the floor a band lies, and on the bins above the highest band.
+
     Args:
         analysis: what made the bands.
         iterations: of Griffin-Lim, after the network.
@@ -180,12 +198,18 @@ class Vocoder(nn.Module):
         below: share of the correction that decoding takes below the split, see `BandCodecConfig`.
     """
 
+    low_read: Tensor  # every bin; for those above the highest band the highest that it reads
+    high_read: Tensor
+
     def __init__(self, analysis: BandAnalysis, iterations: int = 16, width: int = 256, layers: int = 6, below: float = 1.0) -> None:
         super().__init__()
         self.griffin_lim, self.below = GriffinLim(analysis, iterations), below
         self.inner = nn.Linear(2 * BANDS, width)
         self.blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
+        for name, filters in (("low", self.griffin_lim.low_filters), ("high", self.griffin_lim.high_filters)):
+            highest = int(filters.sum(0).nonzero()[-1])
+            self.register_buffer(f"{name}_read", torch.arange(filters.shape[1]).clamp(max=highest), persistent=False)
         self.head = nn.Linear(width, self.griffin_lim.low_bins + self.griffin_lim.high_bins)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -198,18 +222,21 @@ class Vocoder(nn.Module):
     def magnitudes(self, latents: Tensor, below: float = 1.0) -> tuple[Tensor, Tensor]:
         """Log bands [B, T, 128] -> magnitudes as `GriffinLim.magnitudes`, [B, low_bins, T] and [B, high_bins, T]."""
         coarse = self.griffin_lim
+        filters = coarse.low_filters, coarse.high_filters
         with torch.no_grad():
-            bands = coarse.band_powers(latents)
-            filters = coarse.low_filters, coarse.high_filters
-            start = [
-                spread(power, those, SPREAD_ROUNDS - HELD_ROUNDS).clamp(min=LEAST**2) for power, those in zip(bands, filters, strict=True)
-            ]
             height = latents.float() - math.log(FLOOR)
-        x = self.inner(torch.cat([height / 4 - 1, (height > 0.01).float()], dim=-1))
+            above = height > AT_FLOOR
+            power = held_power(latents)
+            least, most = coarse.sides(power * above), coarse.sides(torch.where(above, power, FLOOR**2))
+            start = [
+                spread(band, those, SPREAD_ROUNDS - HELD_ROUNDS)[:, read].clamp(min=LEAST**2)
+                for band, those, read in zip(coarse.sides(power), filters, (self.low_read, self.high_read), strict=True)
+            ]
+        x = self.inner(torch.cat([height / 4 - 1, above.float()], dim=-1))
         for block in self.blocks:
             x = block(x)
         change = self.head(self.norm(x)).float().clamp(-GREATEST_CHANGE, GREATEST_CHANGE).transpose(1, 2)
         low, high = change.split([coarse.low_bins, coarse.high_bins], dim=1)
         moved = (bins * (2 * by).exp() for bins, by in zip(start, (below * low, high), strict=True))
-        kept = (held(*parts, HELD_ROUNDS) for parts in zip(moved, bands, filters, strict=True))
+        kept = (held(*parts[:3], HELD_ROUNDS, parts[3]) for parts in zip(moved, least, filters, most, strict=True))
         return coarse.shared(*(bins.clamp(min=LEAST**4) for bins in kept))  # a root has no slope at zero

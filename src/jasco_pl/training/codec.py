@@ -38,7 +38,7 @@ from jasco_pl.training.ema import WeightAverage
 from jasco_pl.training.remade import Remade
 
 
-def read_crop(path: Path, seconds: float, place: float = 0.0, from_second: float | None = None) -> Tensor:
+def read_crop(path: Path, seconds: float, place: float = 0.0, from_second: float | None = None, speed: float = 1.0) -> Tensor:
     """A mono crop at 32 kHz, [S], without reading the rest of the file.
 
     Args:
@@ -46,13 +46,14 @@ def read_crop(path: Path, seconds: float, place: float = 0.0, from_second: float
         seconds: length; a shorter file is padded with zeros.
         place: 0 the beginning, just under 1 the last possible start.
         from_second: or where it begins.
+        speed: how much faster it is played, and higher.
 
     Raises:
         UserError: the file cannot be read as audio, or holds NaN or infinity.
     """
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:  # as bytes: a name may be no UTF-8
-            wanted = round(seconds * file.samplerate)
+            wanted = round(seconds * speed * file.samplerate)
             start = int(place * (max(0, file.frames - wanted) + 1)) if from_second is None else round(from_second * file.samplerate)
             file.seek(min(start, file.frames))
             samples = torch.from_numpy(file.read(wanted, dtype="float32", always_2d=True)).mean(dim=1)
@@ -61,7 +62,7 @@ def read_crop(path: Path, seconds: float, place: float = 0.0, from_second: float
         raise UserError(f"{str(path)!r} is not an audio file that can be read: {str(error).rstrip('.')}.") from error
     if not bool(torch.isfinite(samples).all()):
         raise UserError(f"audio file {str(path)!r} holds NaN or infinity; only finite samples are accepted.")
-    wav = resample(samples[None], rate, SAMPLE_RATE)[0] if len(samples) else samples
+    wav = resample(samples[None], rate * speed, SAMPLE_RATE)[0] if len(samples) else samples
     length = round(seconds * SAMPLE_RATE)
     return functional.pad(wav[:length], (0, max(0, length - len(wav))))
 
@@ -78,6 +79,8 @@ class AudioCrops(Dataset[Batch]):
         crops_per_file: positions a file has; an epoch is that much longer.
         random_place: false takes every file's beginning.
         remade: latents of a model's for some of the files, which half of their crops are of.
+        detune: half of the other crops are played faster or slower, by so many cents at most.
+        quieter: and half of them, drawn apart, softer by so many dB at most.
     """
 
     def __init__(
@@ -88,9 +91,11 @@ class AudioCrops(Dataset[Batch]):
         crops_per_file: int = 1,
         random_place: bool = True,
         remade: Remade | None = None,
+        detune: float = 0.0,
+        quieter: float = 0.0,
     ) -> None:
         self.files, self.seconds, self.seed, self.crops_per_file, self.random_place = files, seconds, seed, crops_per_file, random_place
-        self.remade = remade
+        self.remade, self.detune, self.quieter = remade, detune, quieter
 
     def __len__(self) -> int:
         return len(self.files) * self.crops_per_file
@@ -102,14 +107,17 @@ class AudioCrops(Dataset[Batch]):
         def draw(what: str) -> float:
             return stable_hash(what, self.seed, epoch, position) / 2**63
 
-        if self.remade is None:
-            return {"wav": read_crop(path, self.seconds, draw("crop") if self.random_place else 0.0), "id": path.name}
-        found = self.remade.read(path, draw("which")) if draw("remade") < 0.5 else None
-        frames = round(self.seconds * FRAME_RATE)
+        found = self.remade.read(path, draw("which")) if self.remade and draw("remade") < 0.5 else None
         if found is None:
-            wav = read_crop(path, self.seconds, draw("crop"))
-            return {"wav": wav, "id": path.name, "latents": torch.zeros(frames, BANDS), "given": torch.tensor(False)}
+            cents = self.detune * (2 * draw("cents") - 1) if draw("detune") < 0.5 else 0.0
+            softer = self.quieter * draw("decibels") if draw("quieter") < 0.5 else 0.0
+            wav = read_crop(path, self.seconds, draw("crop") if self.random_place else 0.0, speed=2 ** (cents / 1200))
+            item = {"wav": wav * 10 ** (-softer / 20), "id": path.name}
+            if self.remade is None:
+                return item
+            return {**item, "latents": torch.zeros(round(self.seconds * FRAME_RATE), BANDS), "given": torch.tensor(False)}
         latents, start = found
+        frames = round(self.seconds * FRAME_RATE)
         first = int(draw("crop") * (len(latents) - frames + 1))
         wav = read_crop(path, self.seconds, from_second=(start + first) / FRAME_RATE)
         return {"wav": wav, "id": path.name, "latents": torch.from_numpy(latents[first : first + frames]), "given": torch.tensor(True)}
@@ -129,6 +137,8 @@ class AudioDataModule(lightning.LightningDataModule):
         workers: loader processes.
         seed: of order and crops.
         remade: folder of `jasco codec remake`: half of the crops of what it knows are heard as a model made them.
+        detune: half of the other crops are played faster or slower, by so many cents at most: recordings are not all tuned to 440 Hz.
+        quieter: half of them, drawn apart, are softer by so many dB at most, so that more of them lies under the codec's floor.
     """
 
     def __init__(
@@ -143,20 +153,25 @@ class AudioDataModule(lightning.LightningDataModule):
         workers: int = 1,
         seed: int = 0,
         remade: str | None = None,
+        detune: float = 0.0,
+        quieter: float = 0.0,
     ) -> None:
         super().__init__()
         require("[1, 65536]", batch_size=batch_size, crops_per_file=crops_per_file, valid_clips=valid_clips)
         require("(0, 600]", seconds=seconds, valid_seconds=valid_seconds)
         require("[0, 1024]", workers=workers)
+        require("[0, 1200]", detune=detune)
+        require("[0, 96]", quieter=quieter)
         self.train, self.valid, self.batch_size, self.seconds, self.crops_per_file = train, valid, batch_size, seconds, crops_per_file
         self.valid_clips, self.valid_seconds, self.workers, self.seed = valid_clips, valid_seconds, workers, seed
-        self.remade = remade
+        self.remade, self.detune, self.quieter = remade, detune, quieter
 
     def train_dataloader(self) -> Any:
         """Shuffled random crops; its state is two integers, so that a resumed run goes on with the next batch."""
         files = [path for folder in self.train for path in audio_files(folder)]
         remade = Remade(self.remade) if self.remade else None
-        dataset: Any = AudioCrops(files, self.seconds, self.seed, self.crops_per_file, remade=remade)
+        how = {"remade": remade, "detune": self.detune, "quieter": self.quieter}
+        dataset: Any = AudioCrops(files, self.seconds, self.seed, self.crops_per_file, **how)  # type: ignore[arg-type]
         return ResumableLoader(dataset, GlobalBatches(len(dataset), self.batch_size, self.seed), self.workers)
 
     def val_dataloader(self) -> Any:
@@ -238,7 +253,7 @@ class CodecModule(lightning.LightningModule):
         width: int = 256,
         layers: int = 6,
         iterations: int = 16,
-        below: float = 0.5,
+        below: float = 1.0,
         warmup_steps: int = 2000,
         decay_steps: int = 10_000,
         lr: float = 1e-3,
