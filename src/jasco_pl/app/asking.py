@@ -61,9 +61,8 @@ def guidance_of(make: Make, controls: Sequence[str], default: str) -> str | None
     for name, more in extra.items():
         weights[name] = weights.get(name, 0.0) + more
     beat = make.bpm is not None and "beat" in controls
-    if (
-        text and usual.over == TEXT and (beat or set(given) - {"paint"})
-    ):  # as equation 4 has it: the text over nothing, all else over the text
+    # as equation 4 has it: the text over nothing, all else over the text
+    if text and usual.over == TEXT and (beat or set(given) - {"paint"}):
         weights = {name if {TEXT, "all"} & set(name.split("+")) else f"{TEXT}+{name}": weight for name, weight in weights.items()}
         weights[TEXT] = weights.get(TEXT, 0.0) + 1 - sum(weights.values())
         usual = replace(usual, over="")

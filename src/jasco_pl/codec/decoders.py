@@ -152,15 +152,7 @@ def held_power(latents: Tensor) -> Tensor:
 
 def spread(power: Tensor, filters: Tensor, rounds: int = SPREAD_ROUNDS) -> Tensor:
     """Non-negative bin powers [B, F, T] whose bands are `power` [B, C, T] by filters [C, F]: multiplicative updates from a smooth start."""
-    clips, bands, frames = power.shape
-    with torch.autocast(power.device.type, enabled=False):  # there are no sparse products in half precision
-        read = filters.to_sparse()  # a bin is in three bands: a quarter of the time
-        back = (filters.t() / filters.sum(0).clamp(min=1e-8)[:, None]).to_sparse()
-        power = power.transpose(0, 1).reshape(bands, clips * frames)
-        bins = back @ power
-        for _ in range(rounds):
-            bins = bins * (back @ (power / (read @ bins).clamp(min=1e-12)))
-    return bins.reshape(-1, clips, frames).transpose(0, 1)
+    return held(filters.t() @ power / filters.sum(0).clamp(min=1e-8)[:, None], power, filters, rounds)
 
 
 def held(bins: Tensor, power: Tensor, filters: Tensor, rounds: int, most: Tensor | None = None) -> Tensor:
@@ -168,14 +160,23 @@ def held(bins: Tensor, power: Tensor, filters: Tensor, rounds: int, most: Tensor
 
     With `most` [B, C, T] a band may hold anything from `power` to that. Bins that no band reads stay as they are.
     """
+    clips, _, frames = bins.shape
     weight = filters.sum(0)[:, None]
     unread = (weight == 0).to(bins)
-    back = filters.t() / (weight + unread)
-    for _ in range(rounds):
-        heard = (filters @ bins).clamp(min=1e-12)
-        wanted = power if most is None else torch.minimum(torch.maximum(heard, power), most)
-        bins = bins * (back @ (wanted / heard) + unread)
-    return bins
+    with torch.autocast(bins.device.type, enabled=False):  # there are no sparse products in half precision
+        read, back = filters.to_sparse(), (filters.t() / (weight + unread)).to_sparse()  # a bin is in three bands: a quarter of the time
+        bins, power = side_by_side(bins), side_by_side(power)
+        most = None if most is None else side_by_side(most)
+        for _ in range(rounds):
+            heard = (read @ bins).clamp(min=1e-12)
+            wanted = power if most is None else torch.minimum(torch.maximum(heard, power), most)
+            bins = bins * (back @ (wanted / heard) + unread)
+    return bins.reshape(-1, clips, frames).transpose(0, 1)
+
+
+def side_by_side(clips: Tensor) -> Tensor:
+    """[B, C, T] -> [C, B T], as products with sparse matrices take it."""
+    return clips.transpose(0, 1).flatten(1)
 
 
 class ConvNeXtBlock(nn.Module):

@@ -170,8 +170,9 @@ class AudioDataModule(lightning.LightningDataModule):
         """Shuffled random crops; its state is two integers, so that a resumed run goes on with the next batch."""
         files = [path for folder in self.train for path in audio_files(folder)]
         remade = Remade(self.remade) if self.remade else None
-        how = {"remade": remade, "detune": self.detune, "quieter": self.quieter}
-        dataset: Any = AudioCrops(files, self.seconds, self.seed, self.crops_per_file, **how)  # type: ignore[arg-type]
+        dataset: Any = AudioCrops(
+            files, self.seconds, self.seed, self.crops_per_file, remade=remade, detune=self.detune, quieter=self.quieter
+        )
         return ResumableLoader(dataset, GlobalBatches(len(dataset), self.batch_size, self.seed), self.workers)
 
     def val_dataloader(self) -> Any:
