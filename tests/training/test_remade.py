@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from jasco_pl.system.errors import UserError
-from jasco_pl.training.remade import Remade, remake
+from jasco_pl.training.vocoder.remade import Remade, remake
 
 
 def test_remade_latents_are_those_of_the_recordings_but_for_what_the_model_makes_of_them(make_module, tmp_path, write_tiny_shards) -> None:

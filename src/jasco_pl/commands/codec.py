@@ -106,7 +106,7 @@ def _masking(args: argparse.Namespace) -> int:
 
 def _remake(args: argparse.Namespace) -> int:
     from jasco_pl.network.model import JascoModel  # here: the others need no model
-    from jasco_pl.training.remade import remake
+    from jasco_pl.training.vocoder.remade import remake
 
     model, half = JascoModel.from_pretrained(args.checkpoint).eval(), args.precision == "bf16"
     remake(model, args.shards, args.out, args.crops, earliest=args.earliest, seed=args.seed, half=half)

@@ -41,7 +41,8 @@ class CodecCLI(CheckedCLI):
 
 def fit_codec(arguments: Sequence[str]) -> None:
     """Train the vocoder (or go on, or only export where `max_steps` are done already)."""
-    from jasco_pl.training.codec import AudioDataModule, CodecModule  # here: a model needs none of it
+    from jasco_pl.training.vocoder.crops import AudioDataModule  # here: a model needs none of it
+    from jasco_pl.training.vocoder.module import CodecModule
 
     quiet()
     warnings.filterwarnings("ignore", message=".*manual optimization and every_n_train_steps.*")  # weights after the step are what we want
