@@ -16,7 +16,8 @@ from tqdm import tqdm
 from jasco_pl.audio.files import read_audio
 from jasco_pl.codec.bands import BANDS, BandAnalysis
 from jasco_pl.codec.base import Codec, nearest
-from jasco_pl.codec.decoders import GriffinLim, Vocoder
+from jasco_pl.codec.griffin_lim import GriffinLim
+from jasco_pl.codec.vocoder import Vocoder
 from jasco_pl.system.checksums import load_tensors, save_tensors
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import loads, write_json
@@ -43,14 +44,14 @@ class BandCodecConfig:
     """Levels of residual quantisation."""
     decoder: Literal["griffin_lim", "vocoder"] = "griffin_lim"
     """How bands become sound."""
-    iterations: int = 16
-    """Of Griffin-Lim, which gives the vocoder its phases too."""
+    iterations: int = 32
+    """Rounds of Griffin-Lim below the split, a tenth of the sample rate, a quarter of them above; it gives the vocoder its phases too."""
     width: int = 256
     """Channels of the vocoder."""
     layers: int = 6
     """Blocks of the vocoder."""
     below: float = 1.0
-    """Share of the vocoder's correction (of its logarithm) that decoding takes below the split, a tenth of the sample rate: with all of it
+    """Share of the vocoder's correction (of its logarithm) that decoding takes below the split: with all of it
     sound is nearer to recordings, with less of it the peaks of chords stay sharp."""
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from bare import bare_environment, make_bare_python, without_network
 
 from jasco_pl.cli import main
 from jasco_pl.codec import load_codec
-from jasco_pl.codec.decoders import Vocoder
+from jasco_pl.codec.vocoder import Vocoder
 from jasco_pl.studies.gpu_bundle.build import LIMIT, build
 from jasco_pl.studies.gpu_bundle.pieces import PIECE, join
 

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
-from jasco_pl.codec.decoders import Vocoder
+from jasco_pl.codec.vocoder import Vocoder
 from jasco_pl.data.schema import Batch
 from jasco_pl.evaluation.codec_report import compare
 from jasco_pl.system.errors import UserError
@@ -58,7 +58,7 @@ class CodecModule(lightning.LightningModule):
         codec: str = "checkpoints/codec-mini",
         width: int = 256,
         layers: int = 6,
-        iterations: int = 16,
+        iterations: int = 32,
         below: float = 1.0,
         warmup_steps: int = 2000,
         decay_steps: int = 10_000,
@@ -110,7 +110,9 @@ class CodecModule(lightning.LightningModule):
         latents = self.codec.encode(wav[:, None])
         wav = nn.functional.pad(wav, (0, latents.shape[1] * self.codec.hop - wav.shape[1]))
         heard = torch.where(batch["given"][:, None, None], batch["latents"], latents) if "given" in batch else latents
-        magnitudes = self.vocoder.magnitudes(corrupted(heard, self.codec.latent_std, self.corruption) if self.corruption else heard)
+        if self.corruption:
+            heard = corrupted(heard, self.codec.latent_std, self.corruption)
+        magnitudes = self.vocoder.magnitudes(heard)
         loss, parts = self.magnitude_loss(magnitudes, wav)
         optimizers: Any = self.optimizers(use_pl_optimizer=True)
         optimizer = optimizers[0] if isinstance(optimizers, list) else optimizers
@@ -119,7 +121,7 @@ class CodecModule(lightning.LightningModule):
             optimizer.zero_grad()
             self.manual_backward(loss)
         else:
-            output = self.vocoder.griffin_lim.join(magnitudes, self.vocoder.griffin_lim.phases(magnitudes))
+            output = self.vocoder.griffin_lim.join(magnitudes, self.vocoder.griffin_lim.phases(magnitudes, heard))
             if self.adversary is not None:
                 parts |= self.discriminator_step(wav, output.detach(), share)
             waveform = self.waveform_losses(output, wav)
