@@ -18,7 +18,7 @@ from jasco_pl.codec.vocoder import Vocoder
 from jasco_pl.commands.fit import main
 from jasco_pl.system.errors import UserError
 from jasco_pl.training.vocoder.crops import AudioCrops, AudioDataModule, read_crop
-from jasco_pl.training.vocoder.losses import LossBalancer, MelDistance, PitchDistance
+from jasco_pl.training.vocoder.losses import LossBalancer
 from jasco_pl.training.vocoder.module import CodecModule, corrupted
 from jasco_pl.training.vocoder.remade import Remade
 
@@ -216,23 +216,6 @@ def test_an_unknown_decoder_is_named(codec_folder: Path) -> None:
         load_codec(codec_folder)
 
 
-def test_pitches_are_compared_finer_than_by_a_mel_spectrum() -> None:
-    """Against what a change of level of 1.6 dB amounts to, a third of a semitone and a peak as blunt as its band count for much."""
-    time = torch.arange(2 * RATE) / RATE
-    tone = 0.1 * torch.sin(2 * torch.pi * 440 * time)[None]
-    higher = 0.1 * torch.sin(2 * torch.pi * 440 * 2 ** (1 / 36) * time)[None]
-    white = torch.fft.rfft(torch.randn(2 * RATE, generator=torch.Generator().manual_seed(0)))
-    blunt = torch.fft.irfft(white * ((torch.fft.rfftfreq(2 * RATE, 1 / RATE) - 440).abs() < 12))[None]
-    blunt *= tone.norm() / blunt.norm()
-    pitch, mel = (lambda sound, judge=judge: float(judge(sound, tone)) for judge in (PitchDistance(RATE), MelDistance(RATE)))
-    assert pitch(tone) == mel(tone) == 0
-    for sound in (higher, blunt):
-        assert pitch(sound) > 12 * pitch(1.2 * tone) > 0
-    assert mel(higher) < 4 * mel(1.2 * tone)
-    short = tone[:, :8000]
-    assert PitchDistance(RATE)(2 * short, short) == 0  # shorter than a window
-
-
 def test_every_loss_gets_its_share_of_the_gradient() -> None:
     balancer = LossBalancer({"small": 1.0, "large": 3.0}, total_norm=2.0)
     output = torch.zeros(4, requires_grad=True)
@@ -309,7 +292,7 @@ def test_a_step_with_the_discriminator_moves_both_and_counts_once(codec_folder: 
     after = [parameter for part in (model.vocoder, model.adversary) for parameter in (next(part.parameters()), [*part.parameters()][-1])]
     assert all(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
     assert run.global_step == 3
-    assert {"train/adversarial", "train/features", "train/discriminator", "train/pitch", "train/mel"} <= set(run.callback_metrics)
+    assert {"train/adversarial", "train/features", "train/discriminator", "train/mel"} <= set(run.callback_metrics)
 
 
 def test_the_command_goes_on_where_it_stopped_and_exports(codec_folder: Path, audio_folder: Path, tmp_path: Path) -> None:

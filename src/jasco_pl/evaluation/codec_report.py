@@ -25,7 +25,7 @@ from jasco_pl.codec.base import Codec
 from jasco_pl.controls.painting import masked_segments
 from jasco_pl.extract.heard import Heard
 from jasco_pl.metrics.following import chord_iou, onset_f1
-from jasco_pl.metrics.reconstruction import click_rate, frame_rate_hum, mel_distance
+from jasco_pl.metrics.reconstruction import click_rate, frame_rate_hum, mel_distance, pitch_distance
 from jasco_pl.metrics.report import Column, Figure, Row, aligned_table, markdown_table
 from jasco_pl.pages.pictures import draw_spectra
 from jasco_pl.system.errors import UserError
@@ -36,6 +36,7 @@ COLUMNS = (
     Column("chord_iou_triad", "triads", 3, True),
     Column("onset_f1", "onset F1", 3, True),
     Column("mel_distance", "mel distance", 3, False),
+    Column("pitch_distance", "pitch distance", 3, False),
     Column("hum_excess_db", "hum excess dB", 2, False),
     Column("click_excess", "clicks/s over original", 2, False),
     Column("decode_speed", "decoding x real time", 1, True),
@@ -52,6 +53,7 @@ def compare(original: Tensor, reconstruction: Tensor, codec: Codec) -> dict[str,
         "chord_iou_triad": chord_iou(again.chords, heard.chords, "triad"),
         "onset_f1": onset_f1(again.onsets, heard.onsets),
         "mel_distance": mel_distance(reconstruction, original, rate),
+        "pitch_distance": pitch_distance(reconstruction, original, rate),
         "hum_excess_db": frame_rate_hum(reconstruction, rate, codec.frame_rate) - frame_rate_hum(original, rate, codec.frame_rate),
         "click_excess": click_rate(reconstruction, rate) - click_rate(original, rate),
     }

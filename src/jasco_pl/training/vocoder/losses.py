@@ -8,11 +8,6 @@ from torch import Tensor, nn
 
 from jasco_pl.metrics.reconstruction import FLOOR, SCALES
 
-LOWEST, OCTAVES, BANDS_PER_OCTAVE = 55.0, 5.8, 36  # up to 3.1 kHz, where pitch ends and the codec's short window begins
-PITCH_WINDOW = 12288  # samples: chords are estimated from windows this long, 0.37 s (Mauch and Dixon 2010)
-PITCH_RANGE = 0.03  # of the mean magnitude: what is softer hardly counts
-PITCH_FLOOR = 1e-3
-
 
 class MelDistance(nn.Module):
     """The multi-scale mel distance of `metrics.reconstruction`, smooth at its floor, for a batch."""
@@ -28,38 +23,6 @@ class MelDistance(nn.Module):
         """Two of [B, S] -> a scalar in natural logarithms."""
         distances = [((mel(output) + FLOOR).log() - (mel(wav) + FLOOR).log()).abs().mean() for mel in self.mels]
         return torch.stack(distances).mean()
-
-
-class PitchDistance(nn.Module):
-    """How far two sounds lie apart for who hears chords: log spectra of long windows, in thirds of a semitone.
-
-    Bins of the codec's own windows (128 ms) can each be near enough and still make peaks too blunt to tell neighbouring pitches apart.
-    """
-
-    filters: Tensor
-    taper: Tensor
-
-    def __init__(self, sample_rate: int) -> None:
-        super().__init__()
-        centres = LOWEST * 2.0 ** (torch.arange(BANDS_PER_OCTAVE * OCTAVES) / BANDS_PER_OCTAVE)
-        bin_width = sample_rate / PITCH_WINDOW
-        width = (centres * (2 ** (1 / BANDS_PER_OCTAVE) - 1)).clamp(min=bin_width)
-        hertz = torch.arange(PITCH_WINDOW // 2 + 1) * bin_width
-        filters = (1 - (hertz - centres[:, None]).abs() / width[:, None]).clamp(min=0)
-        self.register_buffer("filters", filters / filters.sum(1, keepdim=True), persistent=False)
-        self.register_buffer("taper", torch.hann_window(PITCH_WINDOW), persistent=False)
-
-    def forward(self, output: Tensor, wav: Tensor) -> Tensor:
-        """Output and recording [B, S] -> a scalar in natural logarithms; 0 where S is less than a window (0.38 s)."""
-        if wav.shape[1] < PITCH_WINDOW:
-            return (output * 0).sum()
-        heard, wanted = self._bands(output), self._bands(wav)
-        least = PITCH_RANGE * wanted.mean(dim=(1, 2), keepdim=True) + PITCH_FLOOR
-        return ((heard + least).log() - (wanted + least).log()).abs().mean()
-
-    def _bands(self, wav: Tensor) -> Tensor:
-        spectrum = torch.stft(wav, PITCH_WINDOW, PITCH_WINDOW // 8, window=self.taper, center=False, return_complex=True)
-        return (self.filters @ spectrum.abs().square()).clamp(min=1e-10).sqrt()
 
 
 class LossBalancer:

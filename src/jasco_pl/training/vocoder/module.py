@@ -23,18 +23,18 @@ from jasco_pl.evaluation.codec_report import compare
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.intervals import require
 from jasco_pl.training.ema import WeightAverage
-from jasco_pl.training.vocoder.losses import LossBalancer, MelDistance, PitchDistance
+from jasco_pl.training.vocoder.losses import LossBalancer, MelDistance
 
 MAGNITUDE_FLOOR = 2e-3  # what lies under it is the rounding of 16-bit audio
-VALID_METRICS = ("chord_iou_exact", "chord_iou_triad", "onset_f1", "mel_distance", "hum_excess_db")
+VALID_METRICS = ("chord_iou_exact", "chord_iou_triad", "onset_f1", "mel_distance", "pitch_distance", "hum_excess_db")
 
 
 class CodecModule(lightning.LightningModule):
     """The vocoder's losses, with manual optimisation: generator and discriminator take turns.
 
     Always: the distance of its magnitudes to the recording's (`magnitude_loss`). After `warmup_steps` also, on the waveform, with shares of
-    the gradient by `LossBalancer`: multi-scale mel distance, distance of pitches (`PitchDistance`), the MS-STFT
-    discriminator's judgement and feature matching (EnCodec, section 3.4).
+    the gradient by `LossBalancer`: multi-scale mel distance, the MS-STFT discriminator's judgement and feature matching (EnCodec,
+    section 3.4).
 
     Args:
         codec: folder of a fitted embedded codec; its statistics and codebooks are kept. If it has a vocoder of this size already, training
@@ -46,7 +46,7 @@ class CodecModule(lightning.LightningModule):
         discriminator_lr: of the discriminator.
         discriminator_filters: its channels.
         discriminator_ffts: its scales; the hop is a quarter.
-        mel, pitch, adversarial, features: shares of the waveform's gradient; 0 leaves a loss out, both of the last two 0 the discriminator.
+        mel, adversarial, features: shares of the waveform's gradient; 0 leaves a loss out, both of the last two 0 the discriminator.
         waveform: norm of that gradient against the magnitude loss's.
         corruption: greatest spread of errors added to the latents that the vocoder hears, in standard deviations; what it decodes in use
             is a model's guess, not a recording's latents.
@@ -67,7 +67,6 @@ class CodecModule(lightning.LightningModule):
         discriminator_filters: int = 16,
         discriminator_ffts: Sequence[int] = (4096, 2048, 1024, 512),
         mel: float = 2.0,
-        pitch: float = 1.0,
         adversarial: float = 1.0,
         features: float = 1.0,
         waveform: float = 1.0,
@@ -77,7 +76,7 @@ class CodecModule(lightning.LightningModule):
         super().__init__()
         require("[1, 4096]", width=width, layers=layers, discriminator_filters=discriminator_filters)
         require("[0, 4096]", iterations=iterations)
-        require("[0, inf)", warmup_steps=warmup_steps, mel=mel, pitch=pitch, adversarial=adversarial, features=features)
+        require("[0, inf)", warmup_steps=warmup_steps, mel=mel, adversarial=adversarial, features=features)
         require("[0, inf)", waveform=waveform, corruption=corruption)
         require("[1, inf)", decay_steps=decay_steps)
         require("(0, inf)", lr=lr, discriminator_lr=discriminator_lr)
@@ -93,8 +92,8 @@ class CodecModule(lightning.LightningModule):
                 discriminator_filters, n_ffts=ffts, win_lengths=ffts, hop_lengths=[n // 4 for n in ffts]
             )
         rate = self.codec.sample_rate
-        self.mel, self.pitch = MelDistance(rate), PitchDistance(rate)
-        shares = {"mel": mel, "pitch": pitch, "adversarial": adversarial, "features": features}
+        self.mel = MelDistance(rate)
+        shares = {"mel": mel, "adversarial": adversarial, "features": features}
         self.balancer = LossBalancer({name: share for name, share in shares.items() if share}, total_norm=waveform)
         self.average = WeightAverage(self.vocoder, ema_decay)
 
@@ -151,7 +150,7 @@ class CodecModule(lightning.LightningModule):
 
     def waveform_losses(self, output: Tensor, wav: Tensor) -> dict[str, Tensor]:
         """What is judged by ear: output and recording [B, S]."""
-        losses = {"mel": self.mel(output, wav), "pitch": self.pitch(output, wav)}
+        losses = {"mel": self.mel(output, wav)}
         if self.adversary is not None:
             self.adversary.requires_grad_(False)
             judged, inside = self.adversary(output[:, None])
