@@ -77,6 +77,16 @@ def test_magnitudes_move_to_what_frames_agree_on(monkeypatch: pytest.MonkeyPatch
     assert free < 0.8 * band_distance(codec, codec.decode(latents), latents)
 
 
+def test_beginnings_are_those_of_the_frame_wherever_a_part_starts() -> None:
+    whole = griffin_lim.chances(7, 0, 200)
+    assert whole.shape == (7, 200)
+    torch.testing.assert_close(whole.abs(), torch.ones(7, 200))
+    assert whole.mean().abs() < 0.1
+    for first, frames in ((0, 1), (63, 2), (64, 64), (130, 70)):
+        assert torch.equal(griffin_lim.chances(7, first, frames), whole[:, first : first + frames])
+    assert not torch.equal(whole[:, :64], whole[:, 64:128])
+
+
 @torch.inference_mode()
 def test_a_decoded_note_keeps_its_pitch_and_level(codec: BandCodec) -> None:
     wav = 0.5 * torch.sin(2 * math.pi * 440 * torch.arange(50 * HOP) / 32000)[None, None]

@@ -59,13 +59,13 @@ class Codec(nn.Module, ABC):
             first, last: the part.
             end: frames that are known; those after it are not looked at. None is all.
         """
-        around, total = round(self.frame_rate), latents.shape[1]
-        begin, end = max(0, first - around), min(total if end is None else end, last + around)
-        wav = self._decode_from(latents[:, begin:end], begin, total)
+        around = round(self.frame_rate)
+        begin, end = max(0, first - around), min(latents.shape[1] if end is None else end, last + around)
+        wav = self._decode_from(latents[:, begin:end], begin)
         return wav[..., (first - begin) * self.hop : (last - begin) * self.hop]
 
-    def _decode_from(self, latents: Tensor, first: int, total: int) -> Tensor:
-        """`decode` for frames that are those from `first` on of a clip of `total`."""
+    def _decode_from(self, latents: Tensor, first: int) -> Tensor:
+        """`decode` for frames that are those from `first` on of a clip."""
         return self.decode(latents)
 
     @abstractmethod

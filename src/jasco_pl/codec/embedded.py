@@ -102,8 +102,8 @@ class BandCodec(Codec):
     def decode(self, latents: Tensor, around: int = 0) -> Tensor:
         return self.decoder(latents, around)[:, None]
 
-    def _decode_from(self, latents: Tensor, first: int, total: int) -> Tensor:
-        return self.decoder(latents, first=first, total=total)[:, None]
+    def _decode_from(self, latents: Tensor, first: int) -> Tensor:
+        return self.decoder(latents, first=first)[:, None]
 
     def codes(self, latents: Tensor) -> Tensor:
         return nearest((latents - self.latent_mean) / self.latent_std, self.codebooks[0])

@@ -28,6 +28,7 @@ DECIMATION = 4
 HIGH_SHARE = 4  # rounds below the split for one above
 UNMOVED = 2  # rounds from chance phases before what frames agree on says anything
 HELD_ROUNDS = 3
+DRAWN = 64  # frames whose beginnings are drawn at once
 EVERY = 2  # rounds; as good as every one
 NEIGHBOURS = 6  # bands across the split that still reach into a side's bins
 SILENCE = 1.7e-5  # what a band at the floor holds, by the median over rendered music; FLOOR in every band would be an audible hiss
@@ -72,10 +73,10 @@ class GriffinLim(nn.Module):
         self.register_buffer("low_share", low_share[: self.low_bins, None].sqrt(), persistent=False)
         self.register_buffer("high_share", high_share[-self.high_bins :, None].sqrt(), persistent=False)
 
-    def forward(self, latents: Tensor, around: int = 0, first: int = 0, total: int | None = None) -> Tensor:
-        """Log bands [B, T, 128] -> [B, S]; `around` as for `Codec.decode`; or they are the frames from `first` on of a clip of `total`."""
+    def forward(self, latents: Tensor, around: int = 0, first: int = 0) -> Tensor:
+        """Log bands [B, T, 128] -> [B, S]; `around` as for `Codec.decode`; or they are the frames from `first` on of a clip."""
         magnitudes = self.magnitudes(latents)
-        return self.join(magnitudes, self.phases(magnitudes, latents, around, first, total))
+        return self.join(magnitudes, self.phases(magnitudes, latents, around, first))
 
     def magnitudes(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Log bands [B, T, 128] -> magnitudes of the long window's bins [B, low_bins, T] and of the short one's [B, high_bins, T]."""
@@ -103,22 +104,19 @@ class GriffinLim(nn.Module):
         return low, self.analysis.high(wav)[:, -self.high_bins :].abs() * self.high_share
 
     @torch.no_grad()
-    def phases(
-        self, magnitudes: tuple[Tensor, Tensor], latents: Tensor, around: int = 0, first: int = 0, total: int | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def phases(self, magnitudes: tuple[Tensor, Tensor], latents: Tensor, around: int = 0, first: int = 0) -> tuple[Tensor, Tensor]:
         """Complex numbers by which magnitudes as from `magnitudes` become spectra whose frames agree where they overlap.
 
         Above the split they are of size one; below it as large as the magnitudes had to move.
         Those `around` a loop are taken from its other end in every round, so that they agree over its joint too.
-        The search begins at chance phases, which are those of the whole clip for a part of one: frames from `first` on, of `total`.
+        The search begins at chance phases, which for a part of a clip, frames from `first` on, are those of the whole.
         """
         low, high = (size.detach() for size in magnitudes)
         asked = low / DECIMATION
         moved = self._moved(asked, self.limits(latents)[0])
-        begun = torch.polar(asked, chances(asked, first, total))
-        found = self._search(begun, asked, slice(self.low_bins), self.coarse, self.iterations, around, moved)
-        begun = torch.polar(high, chances(high, first, total))
-        spectrum = self._search(begun, high, slice(-self.high_bins, None), self.analysis.high, -(-self.iterations // HIGH_SHARE), around)
+        found = self._search(asked, slice(self.low_bins), self.coarse, self.iterations, around, first, moved)
+        rounds = -(-self.iterations // HIGH_SHARE)
+        spectrum = self._search(high, slice(-self.high_bins, None), self.analysis.high, rounds, around, first)
         return found * asked.clamp(min=1e-12).reciprocal(), torch.sgn(spectrum)
 
     def join(self, magnitudes: tuple[Tensor, Tensor], phases: tuple[Tensor, Tensor]) -> Tensor:
@@ -139,19 +137,19 @@ class GriffinLim(nn.Module):
 
     def _search(
         self,
-        begun: Tensor,
         magnitude: Tensor,
         bins: slice,
         spectrum: Spectrum,
         rounds: int,
         around: int,
+        first: int,
         moved: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        clips, _, frames = magnitude.shape
+        clips, used, frames = magnitude.shape
         last = frames - around
         turn = torch.arange(-around, last, device=magnitude.device) % (last - around) + around
-        whole = begun.new_zeros(clips, frames, spectrum.n_fft // 2 + 1).mT
-        guess = whole[:, bins].copy_(begun)
+        whole = torch.zeros(clips, frames, spectrum.n_fft // 2 + 1, dtype=torch.complex64, device=magnitude.device).mT
+        guess = whole[:, bins].copy_(magnitude * chances(used, first, frames).to(magnitude.device))
         magnitude = frame_after_frame(magnitude)
         previous, ahead = (torch.view_as_real(torch.zeros_like(guess)) for _ in range(2))
         for round_ in range(rounds):
@@ -176,18 +174,17 @@ def _squares(pairs: Tensor) -> Tensor:
     return squares[..., 0] + squares[..., 1]
 
 
-def chances(magnitude: Tensor, first: int = 0, total: int | None = None) -> Tensor:
-    """Phases for magnitudes [B, F, T], the same for every clip of a length; or those from frame `first` on of a clip of `total`."""
-    bins, frames = magnitude.shape[1:]
-    drawn = _drawn(bins, frames) if total is None or total == frames else _kept_drawn(bins, total)
-    return 2 * math.pi * drawn[:, first : first + frames].to(magnitude).expand_as(magnitude)
+def chances(bins: int, first: int, frames: int) -> Tensor:
+    """Complex numbers of size one by chance, for so many frames from `first` on, [bins, frames]: the same for every clip and part."""
+    blocks = [_drawn(bins, block) for block in range(first // DRAWN, -(-(first + frames) // DRAWN))]
+    return torch.cat(blocks)[first % DRAWN :][:frames].T
 
 
-def _drawn(bins: int, frames: int) -> Tensor:
-    return torch.rand((bins, frames), generator=torch.Generator().manual_seed(0))
-
-
-_kept_drawn = lru_cache(maxsize=2)(_drawn)  # both sides of the long clip whose parts are decoded one after the other
+@lru_cache(maxsize=64)  # ten seconds twice; a block of the wider side has 400 KB
+def _drawn(bins: int, block: int) -> Tensor:
+    with torch.inference_mode(False):  # what is kept from an evaluation may serve a training
+        turns = torch.rand((DRAWN, bins), generator=torch.Generator().manual_seed(block))
+        return torch.polar(torch.ones_like(turns), 2 * math.pi * turns)
 
 
 def held_power(latents: Tensor) -> Tensor:

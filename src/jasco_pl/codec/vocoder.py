@@ -73,10 +73,10 @@ class Vocoder(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, latents: Tensor, around: int = 0, first: int = 0, total: int | None = None) -> Tensor:
-        """Log bands [B, T, 128] -> [B, S]; `around` as for `Codec.decode`; or they are the frames from `first` on of a clip of `total`."""
+    def forward(self, latents: Tensor, around: int = 0, first: int = 0) -> Tensor:
+        """Log bands [B, T, 128] -> [B, S]; `around` as for `Codec.decode`; or they are the frames from `first` on of a clip."""
         magnitudes = self.magnitudes(latents, self.below)
-        return self.griffin_lim.join(magnitudes, self.griffin_lim.phases(magnitudes, latents, around, first, total))
+        return self.griffin_lim.join(magnitudes, self.griffin_lim.phases(magnitudes, latents, around, first))
 
     def magnitudes(self, latents: Tensor, below: float = 1.0) -> tuple[Tensor, Tensor]:
         """Log bands [B, T, 128] -> magnitudes as `GriffinLim.magnitudes`, [B, low_bins, T] and [B, high_bins, T]."""
