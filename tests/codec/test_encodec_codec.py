@@ -64,11 +64,14 @@ def test_rates_and_sizes(codec: EncodecCodec) -> None:
     assert not codec.model.training
 
 
-def test_statistics_are_the_official_ones_unless_given(codec: EncodecCodec) -> None:
+def test_statistics_are_the_official_ones_unless_given(codec: EncodecCodec, tmp_path: Path) -> None:
     torch.testing.assert_close(codec.latent_mean, torch.full((16,), -0.0074))
     torch.testing.assert_close(codec.latent_std, torch.full((16,), 4.0102))
     own = EncodecCodec(codec.model, 1.0, 2.0)
     torch.testing.assert_close(own.normalized_codebook, (own.codebook - 1.0) / 2.0)
+    own.save_pretrained(tmp_path)
+    again = load_codec(tmp_path)
+    assert (float(again.latent_mean[0]), float(again.latent_std[0])) == (1.0, 2.0)
 
 
 @torch.inference_mode()

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
 from jasco_pl.codec.bands import FLOOR, LOW_BANDS
-from jasco_pl.codec.griffin_lim import AT_FLOOR, HELD_ROUNDS, NEIGHBOURS, GriffinLim, held_power
+from jasco_pl.codec.griffin_lim import AT_FLOOR, NEIGHBOURS, GriffinLim, above_floor, held_power
 from jasco_pl.codec.held import Held
 from jasco_pl.codec.vocoder import Vocoder
 from jasco_pl.commands.fit import main
@@ -88,7 +90,7 @@ def test_an_untrained_vocoder_is_griffin_lim_but_for_the_silence() -> None:
     ):
         bins = (filters.sum(0) > 0) & (((1 - known) @ filters)[0] == 0)
         assert bins.sum() > 0.8 * len(bins)
-        torch.testing.assert_close(mine[:, bins], theirs[:, bins], atol=2e-3, rtol=1e-4)
+        torch.testing.assert_close(mine[:, bins], theirs[:, bins], atol=3e-3, rtol=1e-4)
     assert codec.decode(latents).shape == (1, 1, RATE)
 
 
@@ -102,21 +104,52 @@ def test_a_vocoder_is_left_out_by_its_config(tmp_path: Path) -> None:
     assert not torch.allclose(plain.decode(latents), codec.decode(latents), atol=1e-3)
 
 
-def test_whatever_a_network_says_the_bands_hold() -> None:
+def test_whatever_a_network_says_the_bands_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     """A voice moved inside of its bands stays as loud as was asked for."""
     codec = taught(BandCodec(BandCodecConfig(decoder="vocoder", **TINY)))
     vocoder = codec.decoder
     assert isinstance(vocoder, Vocoder)
     latents = codec.encode(music(2, 3)[None])
-    bands = vocoder.griffin_lim.sides(held_power(latents))
-    for powers, filters in zip(bands, (vocoder.griffin_lim.low_filters, vocoder.griffin_lim.high_filters), strict=True):
-        draw = torch.Generator().manual_seed(4)
-        whole = filters.sum(1) > 0.9 * filters.sum(1).median()  # not those that reach out of a side's bins
-        held = Held(filters)
-        start = held.spread(powers)
-        wild = start * torch.randn(start.shape, generator=draw).exp()
-        before, after = ((filters @ bins / powers)[:, whole].log().abs().mean() for bins in (wild, held(wild, powers, HELD_ROUNDS)))
+    coarse, known = vocoder.griffin_lim, above_floor(latents).mT
+    asked = coarse.sides(held_power(latents))
+    sides = known[:, : LOW_BANDS + NEIGHBOURS], known[:, LOW_BANDS - NEIGHBOURS :]
+
+    def errors() -> list[float]:
+        with torch.inference_mode():
+            magnitudes = vocoder.magnitudes(latents)
+        found = []
+        shares = coarse.low_share, coarse.high_share
+        for bins, share, power, said, filters in zip(
+            magnitudes, shares, asked, sides, (coarse.low_filters, coarse.high_filters), strict=True
+        ):
+            inside = (filters.sum(1) > 0.99 * filters.sum(1).max()) & (
+                ((filters > 0) & (share[:, 0] < 1)).sum(1) == 0
+            )  # not near the split
+            there = said & inside[:, None]
+            assert there.sum() > 100
+            found.append(float((filters @ bins.square() / power)[there].log().abs().mean()))
+        return found
+
+    held = errors()
+    monkeypatch.setattr(Held, "__call__", lambda self, bins, *rest: bins)
+    for after, before in zip(held, errors(), strict=True):
         assert after < 0.25 * before
+
+
+@pytest.mark.parametrize("over", [0.2, 0.5, 1.0])
+def test_a_band_a_little_over_the_floor_is_as_loud_as_asked(over: float) -> None:
+    codec = BandCodec(BandCodecConfig()).eval()
+    latents = torch.full((1, 60, 128), math.log(FLOOR) + over)
+    with torch.inference_mode():
+        again = codec.encode(codec.decode(latents))
+    assert abs(float((again - latents)[:, 10:-10].mean())) < 0.05
+
+
+def test_half_precision_around_the_codec_does_not_reach_its_latents() -> None:
+    codec, wav = BandCodec(BandCodecConfig()), music(1, 0)[None]
+    plain = codec.encode(wav)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(codec.encode(wav), plain)
 
 
 def test_a_network_says_what_lies_under_the_floor_and_above_the_highest_band() -> None:
@@ -159,6 +192,19 @@ def test_remade_latents_stand_for_the_crop_that_they_were_made_of(audio_folder: 
         torch.testing.assert_close(item["latents"][4:-4], again[4:-4], atol=0.02, rtol=0)
     with pytest.raises(UserError, match="jasco codec remake"):
         Remade(audio_folder)
+    odd = AudioCrops([name], 0.41, 0, crops_per_file=8, remade=Remade(tmp_path))
+    assert {odd[0, position]["latents"].shape[0] for position in range(8)} == {codec.encode(odd[0, 0]["wav"][None, None]).shape[1]} == {21}
+    with pytest.raises(UserError, match=r"crops of 1\.28 s are longer than the 1\.2 s that a model made of '1\.flac'"):
+        list(map(AudioCrops([name], 1.28, 0, crops_per_file=32, remade=Remade(tmp_path)).__getitem__, ((0, i) for i in range(32))))
+
+
+def test_latents_of_other_recordings_are_refused(audio_folder: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "other@10.remade.npz", latents=np.zeros((60, 128), np.float16), start=10)
+    data = AudioDataModule([str(audio_folder)], [str(audio_folder)], seconds=0.4, workers=0, remade=str(tmp_path))
+    with pytest.raises(UserError, match="crops of none of the 3 recordings"):
+        data.train_dataloader()
+    with pytest.raises(UserError, match="seconds is 0.12"):
+        AudioDataModule(seconds=0.12)
 
 
 def test_ideal_magnitudes_restore_the_bands_better_than_spread_ones() -> None:
@@ -170,7 +216,7 @@ def test_ideal_magnitudes_restore_the_bands_better_than_spread_ones() -> None:
     assert isinstance(coarse, GriffinLim)
     errors = []
     for magnitudes in (coarse.measured(wav), coarse.magnitudes(latents)):
-        output = coarse.join(magnitudes, coarse.phases(magnitudes, latents))
+        output = coarse.join(magnitudes, coarse.gains(magnitudes, latents))
         errors.append(float((codec.encode(output[:, None]) - latents).abs().mean()))
     assert errors[0] < errors[1] < 0.4
 
@@ -205,7 +251,7 @@ def test_folders_from_before_there_was_a_vocoder_still_load(codec_folder: Path) 
     config = json.loads((codec_folder / "config.json").read_text())
     for name in ("width", "layers"):
         del config[name]
-    (codec_folder / "config.json").write_text(json.dumps(config))
+    (codec_folder / "config.json").write_text(json.dumps({**config, "below": 0.5}))  # a setting that there was for a while
     assert isinstance(load_codec(codec_folder).decoder, GriffinLim)
 
 
@@ -214,6 +260,12 @@ def test_an_unknown_decoder_is_named(codec_folder: Path) -> None:
     (codec_folder / "config.json").write_text(json.dumps({**config, "decoder": "magic"}))
     with pytest.raises(UserError, match="'magic'"):
         load_codec(codec_folder)
+
+
+@pytest.mark.parametrize(("named", "wrong"), [("sample_rate", 24000), ("hop", 642), ("hop", 5000)])
+def test_settings_that_cannot_work_are_refused(named: str, wrong: int) -> None:
+    with pytest.raises(UserError, match=f"{named} is {wrong}"):
+        BandCodecConfig(**{named: wrong})
 
 
 def test_every_loss_gets_its_share_of_the_gradient() -> None:
@@ -293,6 +345,17 @@ def test_a_step_with_the_discriminator_moves_both_and_counts_once(codec_folder: 
     assert all(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
     assert run.global_step == 3
     assert {"train/adversarial", "train/features", "train/discriminator", "train/mel"} <= set(run.callback_metrics)
+
+
+def test_validation_measures_and_keeps_the_sound_beside_the_original(codec_folder: Path, audio_folder: Path, tmp_path: Path) -> None:
+    logger = TensorBoardLogger(tmp_path, name="run", version="")
+    run = trainer(audio_folder, 4, logger=logger, limit_val_batches=1, val_check_interval=2, num_sanity_val_steps=0)
+    run.fit(module(codec_folder, adversarial=0.0, features=0.0), crops(audio_folder))
+    events = EventAccumulator(logger.log_dir).Reload()
+    steps = {tag: [event.step for event in events.Audio(tag)] for tag in events.Tags()["audio"]}
+    assert steps == {"original/0": [2], "decoded/0": [2, 4]}
+    assert 0 < run.callback_metrics["valid/mel_distance"] < 3
+    assert 0 <= run.callback_metrics["valid/onset_f1"] <= 1
 
 
 def test_the_command_goes_on_where_it_stopped_and_exports(codec_folder: Path, audio_folder: Path, tmp_path: Path) -> None:

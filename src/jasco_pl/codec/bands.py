@@ -106,9 +106,10 @@ class BandAnalysis(nn.Module):
         self.high_scale = self.low_scale * float(self.low.window.square().sum() / self.high.window.square().sum())
 
     def forward(self, wav: Tensor) -> Tensor:
-        """[B, S], S a multiple of hop -> natural log of the band magnitudes, [B, S / hop, 128]."""
-        low = self.low_filters[:LOW_BANDS] @ self.low(wav).abs().square() * self.low_scale
-        high = self.high_filters[LOW_BANDS:] @ self.high(wav).abs().square() * self.high_scale
+        """[B, S] float32, S a multiple of hop -> natural log of the band magnitudes, [B, S / hop, 128]; float32 under autocast too."""
+        with torch.autocast(wav.device.type, enabled=False):
+            low = self.low_filters[:LOW_BANDS] @ self.low(wav).abs().square() * self.low_scale
+            high = self.high_filters[LOW_BANDS:] @ self.high(wav).abs().square() * self.high_scale
         return torch.cat([low, high], dim=1).sqrt().clamp(min=FLOOR).log().transpose(1, 2)
 
     def high_share(self, n_fft: int) -> Tensor:

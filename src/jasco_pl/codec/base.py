@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 class Codec(nn.Module, ABC):
-    """Waveforms [B, 1, S] at `sample_rate` <-> latents [B, T, dim] at `frame_rate`, T = ceil(S / hop).
+    """Waveforms [B, 1, S] at `sample_rate` <-> latents [B, T, dim] at `frame_rate`, T = ceil(S / hop), S and T at least 1, float32.
 
     Attributes:
         sample_rate: Hz.
@@ -48,7 +48,7 @@ class Codec(nn.Module, ABC):
         """[B, T, dim] -> [B, 1, T * hop]; the latents need not be quantised.
 
         So many frames `around` a loop, at either end, are those that come before its beginning and behind its end: where a codec has to
-        choose phases, what lies between them is a loop too.
+        choose phases, what lies between them is a loop too. They are fewer than T / 2.
         """
 
     def decode_part(self, latents: Tensor, first: int, last: int, end: int | None = None) -> Tensor:

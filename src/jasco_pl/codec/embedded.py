@@ -14,9 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from jasco_pl.audio.files import read_audio
-from jasco_pl.codec.bands import BANDS, BandAnalysis
+from jasco_pl.codec.bands import BANDS, HIGHEST_HZ, SHORT_WINDOW, BandAnalysis
 from jasco_pl.codec.base import Codec, nearest
-from jasco_pl.codec.griffin_lim import GriffinLim
+from jasco_pl.codec.griffin_lim import DECIMATION, GriffinLim
 from jasco_pl.codec.vocoder import Vocoder
 from jasco_pl.system.checksums import load_tensors, save_tensors
 from jasco_pl.system.errors import UserError
@@ -45,21 +45,19 @@ class BandCodecConfig:
     decoder: Literal["griffin_lim", "vocoder"] = "griffin_lim"
     """How bands become sound."""
     iterations: int = 32
-    """Rounds of Griffin-Lim below the split, a tenth of the sample rate, a quarter of them above; it gives the vocoder its phases too."""
+    """Rounds of Griffin-Lim below the split of the bands, 3.1 kHz; a quarter of them above. It gives the vocoder its phases too."""
     width: int = 256
     """Channels of the vocoder."""
     layers: int = 6
     """Blocks of the vocoder."""
-    below: float = 1.0
-    """Share of the vocoder's correction (of its logarithm) that decoding takes below the split: with all of it
-    sound is nearer to recordings, with less of it the peaks of chords stay sharp."""
 
     def __post_init__(self) -> None:
-        require("[1000, 1e6]", sample_rate=self.sample_rate)
-        require("[1, 1e6]", hop=self.hop, codebook_size=self.codebook_size)
+        require(f"[{round(2 * HIGHEST_HZ)}, 1e6]", sample_rate=self.sample_rate)
+        require("[1, 1e6]", codebook_size=self.codebook_size)
         require("[1, 4096]", codebooks=self.codebooks, width=self.width, layers=self.layers)
         require("[0, 4096]", iterations=self.iterations)
-        require("[0, 1]", below=self.below)
+        if self.hop % DECIMATION or not 0 < self.hop <= SHORT_WINDOW // 2:
+            raise UserError(f"hop is {self.hop}: a multiple of {DECIMATION} samples up to {SHORT_WINDOW // 2} is accepted.")
         if self.decoder not in DECODERS:
             raise UserError(f"the codec's decoder {self.decoder!r} is unknown: it is one of {', '.join(DECODERS)}.")
 
@@ -84,7 +82,7 @@ class BandCodec(Codec):
         self.context = self.analysis.context
         self.decoder: GriffinLim | Vocoder
         if config.decoder == "vocoder":
-            self.decoder = Vocoder(self.analysis, config.iterations, config.width, config.layers, config.below)
+            self.decoder = Vocoder(self.analysis, config.iterations, config.width, config.layers)
         else:
             self.decoder = GriffinLim(self.analysis, config.iterations)
         self.register_buffer("latent_mean", torch.zeros(BANDS) if mean is None else mean.float().clone())
@@ -127,6 +125,7 @@ class BandCodec(Codec):
             data = loads((folder / "config.json").read_bytes())
             if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
                 raise ValueError(f'its config.json lacks "format": "{FORMAT}"')
+            data.pop("below", None)  # of vocoders whose correction was taken in part
             codec = cls(typed(data, BandCodecConfig))
             found = load_tensors(folder / WEIGHTS_NAME)
             if codec.config.decoder == "griffin_lim":  # needs no weights: those of a vocoder that lies there may stay
@@ -156,13 +155,13 @@ def fit_band_codec(
     """
     paths = sorted(Path(pieces).glob("*.mix.flac"))
     paths = paths[:: -(-len(paths) // max_pieces)] if paths else []
-    analysis = BandCodec(config)
+    unfitted = BandCodec(config)
     frames: dict[str, list[torch.Tensor]] = {stem: [] for stem in STEMS}
     generator = torch.Generator().manual_seed(seed)
     share = max_frames // max(1, len(paths) * len(STEMS))
     for path in tqdm(paths, desc="codec statistics", unit="piece"):
         for stem in STEMS:
-            latents = analysis.encode(read_audio(path.with_name(path.name.replace(".mix.", f".{stem}.")), config.sample_rate)[None])[0]
+            latents = unfitted.encode(read_audio(path.with_name(path.name.replace(".mix.", f".{stem}.")), config.sample_rate)[None])[0]
             frames[stem].append(latents[torch.randperm(len(latents), generator=generator)[: max(share, 1)]])
     if sum(len(part) for parts in frames.values() for part in parts) < 4 * config.codebook_size:
         raise UserError(f"{str(pieces)!r} holds too little audio to fit {config.codebook_size} codebook entries; compose more.")

@@ -16,6 +16,7 @@ from jasco_pl.system.resources import load_pretrained, unavailable
 
 OFFICIAL = "facebook/encodec_32khz"
 OFFICIAL_MEAN, OFFICIAL_STD = -0.0074, 4.0102  # of facebook/encodec_32khz over the released checkpoints' training set
+_MEAN, _STD = "latent_mean", "latent_std"  # in config.json
 
 
 class EncodecCodec(Codec):
@@ -51,7 +52,8 @@ class EncodecCodec(Codec):
             model = load_pretrained(EncodecModel, name)
         except Exception as error:  # transformers raises whatever a config.json provokes
             raise unavailable("codec", name, error, "'checkpoints/codec-mini' works offline") from error
-        return cls(model).eval()  # type: ignore[return-value]
+        told = vars(model.config)
+        return cls(model, told.get(_MEAN, OFFICIAL_MEAN), told.get(_STD, OFFICIAL_STD)).eval()  # type: ignore[return-value]
 
     @property
     def codebook(self) -> Tensor:
@@ -67,7 +69,8 @@ class EncodecCodec(Codec):
         return self.model.quantizer.layers[0].encode(latents.transpose(1, 2))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write transformers' layout."""
+        """Write transformers' layout, with the statistics of the latents in config.json."""
         with atomic_path(Path(folder) / "model.safetensors") as temporary:
             save_file({name: tensor.contiguous() for name, tensor in self.model.state_dict().items()}, temporary, {"format": "pt"})
+        self.model.config.update({_MEAN: float(self.latent_mean[0]), _STD: float(self.latent_std[0])})
         self.model.config.save_pretrained(folder)

@@ -5,8 +5,8 @@ for the long window are sought at a quarter of the rate, at a quarter of the cos
 
 Frames that overlap by five sixths can agree about few magnitudes, and those that were spread or predicted are not among them: sought for as
 they are, a sound comes out whose bands are a tenth off, with peaks blunter than an instrument's. So below the split, where chords are,
-every round moves the magnitudes half of the way to what the frames agree on, and then back to what the bands say, which is known
-(docs/decisions.md). Above it frames overlap less, bands are wide, and half as many rounds sound the same.
+every second round moves the magnitudes half of the way to what the frames agree on, and then back to what the bands say, which is known
+(docs/decisions.md). Above it frames overlap less, bands are wide, and a quarter of the rounds sounds the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HIGH_SHARE = 4  # rounds below the split for one above
 UNMOVED = 2  # rounds from chance phases before what frames agree on says anything
 HELD_ROUNDS = 3
 DRAWN = 64  # frames whose beginnings are drawn at once
-EVERY = 2  # rounds; as good as every one
+EVERY = 2  # rounds; moving in every one costs half of the search's time more, for the same bands
 NEIGHBOURS = 6  # bands across the split that still reach into a side's bins
 SILENCE = 1.7e-5  # what a band at the floor holds, by the median over rendered music; FLOOR in every band would be an audible hiss
 AT_FLOOR = 0.05  # natural log over the floor up to which a band is only known to be no louder
@@ -76,7 +76,7 @@ class GriffinLim(nn.Module):
     def forward(self, latents: Tensor, around: int = 0, first: int = 0) -> Tensor:
         """Log bands [B, T, 128] -> [B, S]; `around` as for `Codec.decode`; or they are the frames from `first` on of a clip."""
         magnitudes = self.magnitudes(latents)
-        return self.join(magnitudes, self.phases(magnitudes, latents, around, first))
+        return self.join(magnitudes, self.gains(magnitudes, latents, around, first))
 
     def magnitudes(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Log bands [B, T, 128] -> magnitudes of the long window's bins [B, low_bins, T] and of the short one's [B, high_bins, T]."""
@@ -104,7 +104,7 @@ class GriffinLim(nn.Module):
         return low, self.analysis.high(wav)[:, -self.high_bins :].abs() * self.high_share
 
     @torch.no_grad()
-    def phases(self, magnitudes: tuple[Tensor, Tensor], latents: Tensor, around: int = 0, first: int = 0) -> tuple[Tensor, Tensor]:
+    def gains(self, magnitudes: tuple[Tensor, Tensor], latents: Tensor, around: int = 0, first: int = 0) -> tuple[Tensor, Tensor]:
         """Complex numbers by which magnitudes as from `magnitudes` become spectra whose frames agree where they overlap.
 
         Above the split they are of size one; below it as large as the magnitudes had to move.
@@ -119,9 +119,9 @@ class GriffinLim(nn.Module):
         spectrum = self._search(high, slice(-self.high_bins, None), self.analysis.high, rounds, around, first)
         return found * asked.clamp(min=1e-12).reciprocal(), torch.sgn(spectrum)
 
-    def join(self, magnitudes: tuple[Tensor, Tensor], phases: tuple[Tensor, Tensor]) -> Tensor:
-        """Magnitudes and phases of both sides -> waveform [B, S]; gradients pass to the magnitudes."""
-        low, high = (size * phase for size, phase in zip(magnitudes, phases, strict=True))
+    def join(self, magnitudes: tuple[Tensor, Tensor], gains: tuple[Tensor, Tensor]) -> Tensor:
+        """Magnitudes and complex gains of both sides -> waveform [B, S]; gradients pass to the magnitudes."""
+        low, high = (size * gain for size, gain in zip(magnitudes, gains, strict=True))
         below = self.analysis.low.inverse(functional.pad(low, (0, 0, 0, LONG_WINDOW // 2 + 1 - self.low_bins)))
         return below + self.analysis.high.inverse(functional.pad(high, (0, 0, SHORT_WINDOW // 2 + 1 - self.high_bins, 0)))
 
@@ -180,7 +180,7 @@ def chances(bins: int, first: int, frames: int) -> Tensor:
     return torch.cat(blocks)[first % DRAWN :][:frames].T
 
 
-@lru_cache(maxsize=64)  # ten seconds twice; a block of the wider side has 400 KB
+@lru_cache(maxsize=64)  # of both sides, 41 seconds; a block of the wider side has 400 KB
 def _drawn(bins: int, block: int) -> Tensor:
     with torch.inference_mode(False):  # what is kept from an evaluation may serve a training
         turns = torch.rand((DRAWN, bins), generator=torch.Generator().manual_seed(block))
@@ -189,7 +189,7 @@ def _drawn(bins: int, block: int) -> Tensor:
 
 def held_power(latents: Tensor) -> Tensor:
     """Log bands -> what they hold, of the same shape; those at the floor what music has there."""
-    return (latents.float().exp().square() - FLOOR**2).clamp(min=SILENCE**2)
+    return torch.where(above_floor(latents), latents.float().exp().square(), SILENCE**2)
 
 
 def above_floor(latents: Tensor) -> Tensor:

@@ -54,15 +54,14 @@ class Vocoder(nn.Module):
         iterations: of Griffin-Lim, after the network.
         width: channels of the network.
         layers: its blocks; each sees 3 frames further to both sides.
-        below: share of the correction that decoding takes below the split, see `BandCodecConfig`.
     """
 
     low_read: Tensor  # every bin; for those above the highest band the highest that it reads
     high_read: Tensor
 
-    def __init__(self, analysis: BandAnalysis, iterations: int = 32, width: int = 256, layers: int = 6, below: float = 1.0) -> None:
+    def __init__(self, analysis: BandAnalysis, iterations: int = 32, width: int = 256, layers: int = 6) -> None:
         super().__init__()
-        self.griffin_lim, self.below = GriffinLim(analysis, iterations), below
+        self.griffin_lim = GriffinLim(analysis, iterations)
         self.inner = nn.Linear(2 * BANDS, width)
         self.blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
@@ -75,10 +74,10 @@ class Vocoder(nn.Module):
 
     def forward(self, latents: Tensor, around: int = 0, first: int = 0) -> Tensor:
         """Log bands [B, T, 128] -> [B, S]; `around` as for `Codec.decode`; or they are the frames from `first` on of a clip."""
-        magnitudes = self.magnitudes(latents, self.below)
-        return self.griffin_lim.join(magnitudes, self.griffin_lim.phases(magnitudes, latents, around, first))
+        magnitudes = self.magnitudes(latents)
+        return self.griffin_lim.join(magnitudes, self.griffin_lim.gains(magnitudes, latents, around, first))
 
-    def magnitudes(self, latents: Tensor, below: float = 1.0) -> tuple[Tensor, Tensor]:
+    def magnitudes(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Log bands [B, T, 128] -> magnitudes as `GriffinLim.magnitudes`, [B, low_bins, T] and [B, high_bins, T]."""
         coarse = self.griffin_lim
         sides = Held(coarse.low_filters), Held(coarse.high_filters)
@@ -92,7 +91,7 @@ class Vocoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         change = self.head(self.norm(x)).float().clamp(-GREATEST_CHANGE, GREATEST_CHANGE).transpose(1, 2)
-        low, high = change.split([coarse.low_bins, coarse.high_bins], dim=1)
-        moved = (bins * (2 * by).exp() for bins, by in zip(start, (below * low, high), strict=True))
+        changes = change.split([coarse.low_bins, coarse.high_bins], dim=1)
+        moved = (bins * (2 * by).exp() for bins, by in zip(start, changes, strict=True))
         kept = (side(bins, limit.least, HELD_ROUNDS, limit.most) for side, bins, limit in zip(sides, moved, limits, strict=True))
         return coarse.shared(*(bins.clamp(min=LEAST**4) for bins in kept))  # a root has no slope at zero

@@ -18,6 +18,7 @@ from jasco_pl.codec.embedded import BandCodecConfig, fit_band_codec
 from jasco_pl.evaluation.codec_report import codec_report, draw_round_trips, markdown, masking_report, spread_over
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import write_json
+from jasco_pl.system.intervals import require
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fit.add_argument("--codebook-size", type=int, default=BandCodecConfig.codebook_size, help="entries a codebook (default %(default)s)")
     fit.add_argument("--codebooks", type=int, default=BandCodecConfig.codebooks, help="levels of quantisation (default %(default)s)")
     fit.add_argument("--seed", type=int, default=0, help="of the k-means (default %(default)s)")
-    report = actions.add_parser("report", help="chord IoU, onset F1, mel distance, hum and clicks of reconstructions; speed")
+    report = actions.add_parser("report", help="chord IoU, onset F1, mel and pitch distance, hum and clicks of reconstructions; speed")
     shipped = "checkpoints/codec-mini"
     report.add_argument(
         "--codec",
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     masking = actions.add_parser("masking", help="what in/outpainting loses by masking latents in place of the waveform")
     masking.add_argument("--codec", required=True, metavar="CODEC", help="folder or Hub id of the codec")
     masking.add_argument("--audio", required=True, metavar="DIR", help="folder of audio files; of composed pieces the mixes")
-    masking.add_argument("--limit", type=int, default=12, help="number of files (default %(default)s)")
+    masking.add_argument("--limit", type=int, default=12, help="number of files, spread evenly (default %(default)s)")
     masking.add_argument("--masks", type=int, default=8, help="masks a file (default %(default)s)")
     remake = actions.add_parser("remake", help="latents as a model makes them of recordings, for the vocoder to learn from")
     remake.add_argument("--checkpoint", default="checkpoints/jasco-mini", metavar="DIR", help="the model (default: %(default)s)")
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
+    require("[1, inf)", **{f"--{name}": getattr(args, name, None) for name in ("limit", "masks", "crops")})
     return {"fit": _fit, "report": _report, "masking": _masking, "remake": _remake}[args.action](args)
 
 
@@ -72,8 +74,6 @@ def _fit(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    if args.limit is not None and args.limit < 1:
-        raise UserError(f"--limit {args.limit} leaves no file: it must be at least 1.")
     names = [Path(name).name for name in args.codec]
     if len(set(names)) < len(names):
         raise UserError("--codec names two folders of one name: rows of the table would be called the same.")
@@ -100,7 +100,7 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _masking(args: argparse.Namespace) -> int:
-    print(masking_report(load_codec(args.codec), audio_files(args.audio)[: args.limit], args.masks), end="")
+    print(masking_report(load_codec(args.codec), spread_over(audio_files(args.audio), args.limit), args.masks), end="")
     return 0
 
 

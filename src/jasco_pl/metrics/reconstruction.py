@@ -26,12 +26,14 @@ def mel_distance(reconstruction: Tensor, original: Tensor, sample_rate: int = 32
         sample_rate: in Hz; figures compare only at the same rate (the scales are in samples).
 
     Returns:
-        0 for identical audio; 1 is a factor of e (8.7 dB) on average.
+        0 for identical audio; 1 is a factor of e (8.7 dB) on average; NaN for 1024 samples or fewer, which the longest window mirrors.
 
     Raises:
         UserError: the shapes differ or are not [1, S].
     """
     _check_same_shape(reconstruction, original)
+    if original.shape[1] <= SCALES[0][0] // 2:
+        return float("nan")
     total = 0.0
     for n_fft, n_mels in SCALES:
         mel = _mel(sample_rate, n_fft, n_mels).to(original.device)
@@ -58,7 +60,7 @@ def pitch_distance(reconstruction: Tensor, original: Tensor, sample_rate: int = 
     Args:
         reconstruction: audio [1, S].
         original: audio [1, S], the same length.
-        sample_rate: in Hz.
+        sample_rate: in Hz, at least 6.2 kHz: twice what the bands reach up to.
 
     Returns:
         0 for identical audio; NaN for less than 0.384 s.
@@ -148,8 +150,14 @@ def click_rate(wav: Tensor, sample_rate: int) -> float:
     it and does not count. Jumps in the same or neighbouring blocks count once, so clicks nearer than 10 ms are one.
 
     Args:
-        wav: audio [1, S] in [-1, 1].
+        wav: audio [1, S] in [-1, 1], longer than 5 ms.
         sample_rate: in Hz.
+
+    Returns:
+        Their number by the clip's length in seconds.
+
+    Raises:
+        UserError: the audio is not [1, S] or too short.
     """
     block = round(CLICK_BLOCK * sample_rate)
     if wav.ndim != 2 or wav.shape[0] != 1 or wav.shape[1] < block + 2:

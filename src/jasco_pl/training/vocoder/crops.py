@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning
-import soundfile
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from jasco_pl.audio.decoding import AudioFile
 from jasco_pl.audio.files import SAMPLE_RATE, audio_files, resample
 from jasco_pl.codec import BandCodecConfig
 from jasco_pl.codec.bands import BANDS
@@ -39,22 +39,19 @@ def read_crop(path: Path, seconds: float, place: float = 0.0, from_second: float
         speed: how much faster it is played, and higher.
 
     Raises:
-        UserError: the file cannot be read as audio, or holds NaN or infinity.
+        UserError: the file cannot be read as audio, holds NaN or infinity, or nothing from there on.
     """
-    try:
-        with soundfile.SoundFile(os.fsencode(path)) as file:  # as bytes: a name may be no UTF-8
-            wanted = round(seconds * speed * file.samplerate)
-            start = int(place * (max(0, file.frames - wanted) + 1)) if from_second is None else round(from_second * file.samplerate)
-            file.seek(min(start, file.frames))
-            samples = torch.from_numpy(file.read(wanted, dtype="float32", always_2d=True)).mean(dim=1)
-            rate = int(file.samplerate)
-    except (OSError, RuntimeError) as error:  # libsndfile's own errors are RuntimeErrors
-        raise UserError(f"{str(path)!r} is not an audio file that can be read: {str(error).rstrip('.')}.") from error
-    if not bool(torch.isfinite(samples).all()):
-        raise UserError(f"audio file {str(path)!r} holds NaN or infinity; only finite samples are accepted.")
-    wav = resample(samples[None], rate * speed, SAMPLE_RATE)[0] if len(samples) else samples
-    length = round(seconds * SAMPLE_RATE)
+    file = AudioFile(path)
+    there, wanted = round(file.claimed_seconds * file.rate), round(seconds * speed * file.rate)
+    start = int(place * (max(0, there - wanted) + 1)) if from_second is None else round(from_second * file.rate)
+    samples = torch.from_numpy(np.concatenate([block.mean(axis=1) for block in file.blocks(start, start + wanted)]))
+    wav, length = resample(samples[None], file.rate * speed, SAMPLE_RATE)[0], round(seconds * SAMPLE_RATE)
     return functional.pad(wav[:length], (0, max(0, length - len(wav))))
+
+
+def frames_of(seconds: float) -> int:
+    """Latent frames of a crop."""
+    return -(-round(seconds * SAMPLE_RATE) // BandCodecConfig.hop)
 
 
 class AudioCrops(Dataset[Batch]):
@@ -97,6 +94,7 @@ class AudioCrops(Dataset[Batch]):
         def draw(what: str) -> float:
             return stable_hash(what, self.seed, epoch, position) / 2**63
 
+        frames = frames_of(self.seconds)
         found = self.remade.read(path, draw("which")) if self.remade and draw("remade") < 0.5 else None
         if found is None:
             cents = self.detune * (2 * draw("cents") - 1) if draw("detune") < 0.5 else 0.0
@@ -105,9 +103,12 @@ class AudioCrops(Dataset[Batch]):
             item = {"wav": wav * 10 ** (-softer / 20), "id": path.name}
             if self.remade is None:
                 return item
-            return {**item, "latents": torch.zeros(round(self.seconds * FRAME_RATE), BANDS), "given": torch.tensor(False)}
+            return {**item, "latents": torch.zeros(frames, BANDS), "given": torch.tensor(False)}
         latents, start = found
-        frames = round(self.seconds * FRAME_RATE)
+        if len(latents) < frames:
+            raise UserError(
+                f"crops of {self.seconds:g} s are longer than the {len(latents) / FRAME_RATE:g} s that a model made of {path.name!r}."
+            )
         first = int(draw("crop") * (len(latents) - frames + 1))
         wav = read_crop(path, self.seconds, from_second=(start + first) / FRAME_RATE)
         return {"wav": wav, "id": path.name, "latents": torch.from_numpy(latents[first : first + frames]), "given": torch.tensor(True)}
@@ -148,7 +149,7 @@ class AudioDataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         require("[1, 65536]", batch_size=batch_size, crops_per_file=crops_per_file, valid_clips=valid_clips)
-        require("(0, 600]", seconds=seconds, valid_seconds=valid_seconds)
+        require("[0.2, 600]", seconds=seconds, valid_seconds=valid_seconds)  # the edges of a crop count for nothing
         require("[0, 1024]", workers=workers)
         require("[0, 1200]", detune=detune)
         require("[0, 96]", quieter=quieter)
@@ -160,6 +161,8 @@ class AudioDataModule(lightning.LightningDataModule):
         """Shuffled random crops; its state is two integers, so that a resumed run goes on with the next batch."""
         files = [path for folder in self.train for path in audio_files(folder)]
         remade = Remade(self.remade) if self.remade else None
+        if remade and not any(map(remade.knows, files)):
+            raise UserError(f"{self.remade!r} has crops of none of the {len(files)} recordings that are trained on.")
         dataset: Any = AudioCrops(
             files, self.seconds, self.seed, self.crops_per_file, remade=remade, detune=self.detune, quieter=self.quieter
         )

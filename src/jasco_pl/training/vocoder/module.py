@@ -39,7 +39,7 @@ class CodecModule(lightning.LightningModule):
     Args:
         codec: folder of a fitted embedded codec; its statistics and codebooks are kept. If it has a vocoder of this size already, training
             starts from its weights.
-        width, layers, iterations, below: of the vocoder, see `BandCodecConfig`.
+        width, layers, iterations: of the vocoder, see `BandCodecConfig`.
         warmup_steps: steps without waveform and discriminator; they cost a small part of the others.
         decay_steps: the step at which the learning rates, falling linearly from half of it on, reach zero.
         lr: of the vocoder.
@@ -59,7 +59,6 @@ class CodecModule(lightning.LightningModule):
         width: int = 256,
         layers: int = 6,
         iterations: int = 32,
-        below: float = 1.0,
         warmup_steps: int = 2000,
         decay_steps: int = 10_000,
         lr: float = 1e-3,
@@ -83,7 +82,7 @@ class CodecModule(lightning.LightningModule):
         require("[0, 1)", ema_decay=ema_decay)
         self.automatic_optimization = False
         self.warmup_steps, self.decay_steps, self.lr, self.discriminator_lr = warmup_steps, decay_steps, lr, discriminator_lr
-        self.codec = with_vocoder(codec, width, layers, iterations, below)
+        self.codec = with_vocoder(codec, width, layers, iterations)
         self.corruption = corruption
         self.adversary: nn.Module | None = None
         if adversarial or features:
@@ -96,6 +95,7 @@ class CodecModule(lightning.LightningModule):
         shares = {"mel": mel, "adversarial": adversarial, "features": features}
         self.balancer = LossBalancer({name: share for name, share in shares.items() if share}, total_norm=waveform)
         self.average = WeightAverage(self.vocoder, ema_decay)
+        self._originals: set[int] = set()  # validation clips that the logger has
 
     @property
     def vocoder(self) -> Vocoder:
@@ -120,7 +120,7 @@ class CodecModule(lightning.LightningModule):
             optimizer.zero_grad()
             self.manual_backward(loss)
         else:
-            output = self.vocoder.griffin_lim.join(magnitudes, self.vocoder.griffin_lim.phases(magnitudes, heard))
+            output = self.vocoder.griffin_lim.join(magnitudes, self.vocoder.griffin_lim.gains(magnitudes, heard))
             if self.adversary is not None:
                 parts |= self.discriminator_step(wav, output.detach(), share)
             waveform = self.waveform_losses(output, wav)
@@ -200,8 +200,9 @@ class CodecModule(lightning.LightningModule):
                 self.log(f"valid/{name}", figures[name], batch_size=1)
         if isinstance(self.logger, TensorBoardLogger):
             writer = self.logger.experiment
-            if self.global_step == 0:
-                writer.add_audio(f"original/{batch_idx}", original[0], 0, rate)
+            if batch_idx not in self._originals:
+                writer.add_audio(f"original/{batch_idx}", original[0], self.global_step, rate)
+                self._originals.add(batch_idx)
             writer.add_audio(f"decoded/{batch_idx}", output[0].clamp(-1, 1), self.global_step, rate)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -228,7 +229,7 @@ def corrupted(latents: Tensor, std: Tensor, greatest: float) -> Tensor:
     return latents + std * (spread[0] * single + spread[1] * lasting)
 
 
-def with_vocoder(folder: str, width: int, layers: int, iterations: int, below: float = 1.0) -> BandCodec:
+def with_vocoder(folder: str, width: int, layers: int, iterations: int) -> BandCodec:
     """A fitted codec with a vocoder in place of its decoder; one of the same size that it has already is kept.
 
     Raises:
@@ -238,7 +239,7 @@ def with_vocoder(folder: str, width: int, layers: int, iterations: int, below: f
     if not isinstance(fitted, BandCodec):
         raise UserError(f"{folder!r} is no embedded codec; a vocoder is trained for one that `jasco codec fit` made.")
     size = {"width": width, "layers": layers, "iterations": iterations}
-    settings = {**asdict(fitted.config), "decoder": "vocoder", **size, "below": below}
+    settings = {**asdict(fitted.config), "decoder": "vocoder", **size}
     codec = BandCodec(BandCodecConfig(**settings), fitted.latent_mean, fitted.latent_std, fitted.codebooks)
     if isinstance(fitted.decoder, Vocoder) and (fitted.config.width, fitted.config.layers) == (width, layers):
         codec.decoder.load_state_dict(fitted.decoder.state_dict())

@@ -50,7 +50,7 @@ def remake(
     Args:
         model: with the guidance of its config.
         shards: a folder that `jasco shards build` or `jasco prepare` made.
-        out: where the files go; those that are there stay.
+        out: where the files go, beside those that are there.
         crops: how many, drawn as in training, over as many epochs as it takes.
         steps: of Euler from the flow time on.
         earliest: flow times are uniform from here to 0.9.
@@ -115,10 +115,18 @@ class Remade:
         if not self.by_id:
             raise UserError(f"{os.fspath(folder)!r} holds no *{SUFFIX}, as `jasco codec remake` writes them.")
 
+    def knows(self, recording: Path) -> bool:
+        """Whether there is a crop of it."""
+        return _id(recording) in self.by_id
+
     def read(self, recording: Path, choice: float) -> tuple[NDArray[np.float32], int] | None:
         """Latents [T, C] and the frame at which they begin of one of its crops (choice 0 to 1); None where there is none."""
-        paths = self.by_id.get(recording.name.removesuffix(recording.suffix).removesuffix(".mix"))
+        paths = self.by_id.get(_id(recording))
         if not paths:
             return None
         with np.load(paths[int(choice * len(paths))]) as stored:
             return stored["latents"].astype(np.float32), int(stored["start"])
+
+
+def _id(recording: Path) -> str:
+    return recording.name.removesuffix(recording.suffix).removesuffix(".mix")
