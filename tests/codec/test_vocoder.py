@@ -203,7 +203,7 @@ def test_latents_of_other_recordings_are_refused(audio_folder: Path, tmp_path: P
     data = AudioDataModule([str(audio_folder)], [str(audio_folder)], seconds=0.4, workers=0, remade=str(tmp_path))
     with pytest.raises(UserError, match="crops of none of the 3 recordings"):
         data.train_dataloader()
-    with pytest.raises(UserError, match="seconds is 0.12"):
+    with pytest.raises(UserError, match=r"seconds is 0\.12"):
         AudioDataModule(seconds=0.12)
 
 
