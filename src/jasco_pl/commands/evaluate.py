@@ -2,7 +2,7 @@
 
   jasco evaluate                                                     the shipped checkpoint on 64 composed pieces
   jasco evaluate --checkpoint runs/mine --rows none chords all --steps 32
-  jasco evaluate --checkpoint runs/a --checkpoint runs/b --guidance all=2 --guidance all=3 --steps 10 --steps 32
+  jasco evaluate --checkpoint checkpoints/a --checkpoint checkpoints/b --guidance all=2 --guidance all=3 --steps 10 --steps 32
   jasco evaluate --guidance-grid
   jasco evaluate --shards s3://bucket/musiccaps --limit 200
   jasco evaluate --rows ceiling all --audio other-system=clips/theirs

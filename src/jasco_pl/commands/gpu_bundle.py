@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--python", metavar="VERSION", help="of the machine's Python, such as 3.12 (default: this one's)")
     build.add_argument("--soundfont", metavar="FILE", help=".sf2 or .sf3 file (default: as for jasco compose)")
     sizes = (
-        "Sizes are variables: HOURS (train 12, decoder 2, bench 0.2) and VALID_HOURS (0.1) of music, WORKERS (one a core), BATCH, TURNS "
+        "Sizes are variables: HOURS (train 45, decoder 2, bench 0.2) and VALID_HOURS (0.1) of music, WORKERS (one a core), BATCH, TURNS "
         "and STEPS of tables (theirs, 10, 10), ARGS (appended to the commands that train)."
     )
     run = actions.add_parser("run", help="what run.sh in that folder starts", description=f"Run a job from a bundle. {sizes}")
