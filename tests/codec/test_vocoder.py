@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from jasco_pl.cli import main as jasco
 from jasco_pl.codec import BandCodec, BandCodecConfig, load_codec
 from jasco_pl.codec.bands import FLOOR, LOW_BANDS
 from jasco_pl.codec.griffin_lim import AT_FLOOR, NEIGHBOURS, GriffinLim, above_floor, held_power
@@ -253,6 +254,21 @@ def test_folders_from_before_there_was_a_vocoder_still_load(codec_folder: Path) 
         del config[name]
     (codec_folder / "config.json").write_text(json.dumps({**config, "below": 0.5}))  # a setting that there was for a while
     assert isinstance(load_codec(codec_folder).decoder, GriffinLim)
+
+
+def test_a_trained_vocoder_is_not_fitted_over(codec_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = json.loads((codec_folder / "config.json").read_text())
+    (codec_folder / "config.json").write_text(json.dumps({**config, "decoder": "vocoder"}))
+    assert jasco(["codec", "fit", "--pieces", str(tmp_path), "--out", str(codec_folder)]) == 2
+    assert "trained vocoder" in capsys.readouterr().err
+    assert jasco(["codec", "fit", "--pieces", str(tmp_path), "--out", str(tmp_path / "new")]) == 2
+    assert "too little audio" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["report", "--limit", "0"], ["masking", "--masks", "0"], ["masking", "--limit", "-3"]])
+def test_numbers_that_leave_nothing_are_refused(option: list[str], codec_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert jasco(["codec", *option, "--codec", str(codec_folder), "--audio", str(codec_folder)]) == 2
+    assert f"{option[1]} is {option[2]}, where a number of at least 1 is accepted" in capsys.readouterr().err
 
 
 def test_an_unknown_decoder_is_named(codec_folder: Path) -> None:

@@ -1,6 +1,6 @@
 """The embedded codec: fit it to composed pieces, measure what survives it.
 
-jasco codec fit --pieces data/pieces/train --out checkpoints/codec-mini
+jasco codec fit --pieces data/pieces/train --out checkpoints/codec-mine
 jasco codec report --codec checkpoints/codec-mini --audio data/pieces/test
 jasco codec report --codec checkpoints/codec-mini runs/other --audio data/pieces/test --image out/spectra.png
 jasco codec masking --codec checkpoints/codec-mini --audio data/pieces/test
@@ -14,10 +14,10 @@ from pathlib import Path
 
 from jasco_pl.audio.files import audio_files
 from jasco_pl.codec import load_codec
-from jasco_pl.codec.embedded import BandCodecConfig, fit_band_codec
+from jasco_pl.codec.embedded import BandCodecConfig, fit_band_codec, is_band_codec
 from jasco_pl.evaluation.codec_report import codec_report, draw_round_trips, markdown, masking_report, spread_over
 from jasco_pl.system.errors import UserError
-from jasco_pl.system.files import write_json
+from jasco_pl.system.files import loads, write_json
 from jasco_pl.system.intervals import require
 
 
@@ -67,6 +67,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fit(args: argparse.Namespace) -> int:
+    out = Path(args.out)
+    if is_band_codec(out) and loads((out / "config.json").read_bytes()).get("decoder") == "vocoder":
+        raise UserError(f"{args.out!r} holds a codec with a trained vocoder, which would be lost: name another folder.")
     codec = fit_band_codec(args.pieces, BandCodecConfig(codebook_size=args.codebook_size, codebooks=args.codebooks), seed=args.seed)
     codec.save_pretrained(args.out)
     print(f"wrote {args.out}")
