@@ -20,7 +20,7 @@ from jasco_pl.evaluation.references import ComposedPieces, Reference
 from jasco_pl.evaluation.settings import Settings
 from jasco_pl.evaluation.table import read_row
 from jasco_pl.extract import chordino
-from jasco_pl.extract.heard import Heard
+from jasco_pl.extract.heard import Heard, Part
 from jasco_pl.notation import harmony
 from jasco_pl.system.errors import UserError
 
@@ -142,7 +142,7 @@ def test_clips_are_made_from_three_pieces_and_again_when_one_changes(several: Pa
     none, crossed = results.rows
     assert "chord_iou_not_asked" not in none.figures
     assert {"chord_iou", "onset_f1", "melody_accuracy", "onset_f1_not_asked"} <= crossed.figures.keys()
-    assert not {"chroma_similarity", "frechet_musicnn", "kl_musicnn", "clap"} & crossed.figures.keys()
+    assert not {"chroma_similarity", "beat_f1", "dynamics_error", "frechet_musicnn", "kl_musicnn", "clap"} & crossed.figures.keys()
     name = results.names[0]
     record = json.loads(crossed.task.path(name).read_text())
     cross = cross_of(source, name, 1.0)
@@ -201,3 +201,20 @@ def test_two_pieces_cannot_be_crossed(several: Path, tiny_settings: Settings, tm
             (two / file.name).write_bytes(file.read_bytes())
     with pytest.raises(UserError, match=r"no row is left: The row crossed was left out: .* holds none with"):
         evaluate(ComposedPieces(two), [tiny_settings], tmp_path / "out", rows=["crossed"])
+
+
+def test_of_a_part_the_key_is_that_of_the_part() -> None:
+    """Else what painting keeps would be right by itself."""
+    time = torch.arange(4 * RATE) / RATE
+
+    def scale(tonic: int) -> torch.Tensor:
+        notes = [tonic + step for step in (0, 4, 7, 12, 5, 9, 12, 7, 11, 14, 7, 0)]
+        hertz = torch.tensor([440 * 2 ** ((60 + note - 69) / 12) for note in notes])[(time * 6).long() % len(notes)]
+        return 0.2 * torch.sin(2 * torch.pi * hertz * time)[None]
+
+    around = scale(0)[:, : 3 * RATE]
+    own = Reference("a", "", torch.cat([around, scale(0), around], dim=1), RATE, {}, lambda control: np.zeros(1), (), 0.0)
+    clip = Heard(torch.cat([around, scale(6), around], dim=1), RATE)
+    whole, inside = measure(clip, own)["key"], measure(clip, own, Part(150, 350))["key"]
+    assert inside < 0.5 < whole
+    assert measure(Heard(own.audio, RATE), own, Part(150, 350))["key"] == 1

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from jasco_pl.cli import main
 from jasco_pl.evaluation.clips import read_arrays
-from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of, evaluate, grid_of
+from jasco_pl.evaluation.engine import ResultRow, Results, best_of, evaluate, grid_of, rule_of
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import ComposedPieces
 from jasco_pl.evaluation.report import figure_as_json, row_names
@@ -237,12 +237,13 @@ def test_the_guidance_grid_from_the_command_line(
     assert len(calls) == 2 + 2 + 8 * 2
     report = json.loads((tmp_path / "out" / "results.json").read_text())
     means = {
-        row["name"]: np.mean([row["figures"][key]["mean"] for key in FOLLOWING if row["figures"][key]["mean"] is not None])
+        row["name"]: np.mean([row["figures"][key]["mean"] for key in report["settings"]["rule"] if row["figures"][key]["mean"] is not None])
         for row in report["rows"]
     }
     best = max(means, key=means.__getitem__)
     assert report["settings"]["best"] == best
-    assert f"Best: `{best}`, by the highest mean of {', '.join(FOLLOWING)}." in out
+    rule = ", ".join(report["settings"]["rule"])
+    assert f"Best: `{best}`, by the highest mean of {rule}." in out
     assert main([*command, "--guidance", "all=1"]) == 2
     assert "leave --guidance, --rows and --audio out" in capsys.readouterr().err
 
@@ -256,10 +257,13 @@ def test_the_grid_needs_something_to_weigh(tiny_settings: Settings, tmp_path: Pa
 
 def test_the_best_follows_most(tiny_settings: Settings) -> None:
     def row(name: str, *means: float) -> ResultRow:
-        figures = {key: Figure(mean, mean, mean, 1) for key, mean in zip(FOLLOWING[:3], means, strict=True)}
-        return ResultRow(name, tiny_settings, (), SimpleNamespace(), Measured(figures, []))
+        figures = {key: Figure(mean, mean, mean, 1) for key, mean in zip(main, means, strict=True)}
+        figures["beat_f1"] = Figure(1 - means[0], 0, 1, 1)  # not given: it says nothing
+        return ResultRow(name, tiny_settings, given, SimpleNamespace(), Measured(figures, []))
 
+    given, main = ("chords", "mix", "drums", "melody"), ["chord_iou", "onset_f1", "melody_accuracy"]
     rows = [row("a", 0.2, 0.5, 0.5), row("b", 0.6, 0.5, 0.4), row("c", 0.9, 0.3, 0.3)]
+    assert rule_of(rows[0]) == main
     assert best_of(rows).name == "b"
     assert best_of([*rows, row("d", 0.7, float("nan"), 0.7)]).name == "d"
 

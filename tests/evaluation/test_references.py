@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import pickle
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +15,14 @@ from jasco_pl.controls import CONTROLS
 from jasco_pl.controls.adherence import MELODY, ONSETS
 from jasco_pl.data.schema import Sample
 from jasco_pl.data.shards import write_index, write_shard
+from jasco_pl.evaluation.clips import Task
 from jasco_pl.evaluation.engine import evaluate
-from jasco_pl.evaluation.references import PURPOSE, ComposedPieces, PreparedSet
+from jasco_pl.evaluation.pretrained import Listeners
+from jasco_pl.evaluation.references import PURPOSE, ComposedPieces, PreparedSet, recalled
 from jasco_pl.evaluation.report import as_json
 from jasco_pl.evaluation.settings import MIDDLE, PAINTED, Settings
 from jasco_pl.extract import chordino
+from jasco_pl.extract.heard import Heard
 from jasco_pl.notation import harmony
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.seeding import stable_hash
@@ -120,6 +126,55 @@ def test_what_is_kept_of_a_piece_is_what_was_heard(pieces: Path, tmp_path: Path,
     source.reference(name, 3.0, codec, tmp_path)  # another stretch of the same piece
     assert len(calls) == 1
     assert (first.conditions["chords"] <= harmony.NULL).all()
+
+
+def test_other_captions_conditions_or_chords_are_other_references(prepared: Path, pieces: Path, tmp_path: Path, codec: BandCodec) -> None:
+    def digests(change: str, **tensors: torch.Tensor) -> str:
+        latents = torch.zeros(60, 128, dtype=torch.float16)
+        write_shard(tmp_path / change, "shard-00000", [Sample("a", {"latents": latents, **tensors}, [f"caption{change == 'captions'}"])])
+        about = {"name": "x", "frame_rate": 50.0, "dim": 128, "mean": [0.0], "std": [1.0]}
+        write_index(tmp_path / change, about, ["shard-00000"])
+        return PreparedSet(tmp_path / change).digest("a")
+
+    chords = torch.zeros(60, dtype=torch.int16)
+    found = [digests("plain"), digests("captions"), digests("chords", chords=chords), digests("others", chords=chords + 1)]
+    assert len(set(found)) == 4
+    assert digests("again") == found[0]
+    composed = tmp_path / "pieces"
+    shutil.copytree(pieces, composed)
+    name = ComposedPieces(composed).ids[0]
+    before = ComposedPieces(composed).digest(name)
+    note = json.loads((composed / f"{name}.json").read_text())
+    (composed / f"{name}.json").write_text(json.dumps({**note, "captions": ["another"]}))
+    assert before == ComposedPieces(pieces).digest(name) != ComposedPieces(composed).digest(name)
+
+
+def test_what_one_decoder_sounds_like_is_not_taken_for_another(
+    prepared: Path, pieces: Path, tiny_settings: Settings, tiny_codec_folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "jasco-other"
+    shutil.copytree(tiny_settings.checkpoint, other)
+    shutil.copytree(tiny_codec_folder, tmp_path / "codec-other")
+    for config, change in ((other, {"codec": str(tmp_path / "codec-other")}), (tmp_path / "codec-other", {"iterations": 1})):
+        (config / "config.json").write_text(json.dumps({**json.loads((config / "config.json").read_text()), **change}))
+    both = [tiny_settings, replace(tiny_settings, checkpoint=str(other))]
+    assert len({settings.codec_digest for settings in both}) == 2
+    tasks = {}
+    for source in (PreparedSet(prepared), ComposedPieces(pieces)):
+        name = source.ids[0]
+        rows = [Task(settings, source, Listeners(), "", (), False, (name,), tmp_path, tmp_path) for settings in both]
+        tasks[source.decoded] = len({task.reference_path(name) for task in rows})
+    assert tasks == {True: 2, False: 1}
+    ceilings = evaluate(ComposedPieces(pieces), both, tmp_path / "out", rows=["ceiling"], limit=1).rows
+    assert len(ceilings) == 2
+
+
+def test_what_was_heard_is_heard_again_where_its_file_is_damaged(tmp_path: Path) -> None:
+    tone = 0.3 * torch.sin(torch.arange(64000) * 0.05)[None]
+    levels = recalled(Heard(tone, 32000), tmp_path / "a.npz", ["levels"]).levels
+    (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-40])
+    assert np.array_equal(recalled(Heard(tone, 32000), tmp_path / "a.npz", ["levels"]).levels, levels)
+    assert recalled(Heard(torch.zeros(1, 64000), 32000), tmp_path / "a.npz", ["levels"]).levels.max() == levels.max()  # it was written anew
 
 
 @pytest.mark.parametrize("name", ["../../x", "/x", "a/b", ""])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,18 +60,21 @@ def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         Deadline(at=1.0).setup(clock, clock, "fit")  # type: ignore[arg-type]
 
 
-def test_a_training_ends_in_time_and_keeps_its_last_step(tiny_training: Callable[..., list[str]], tmp_path: object) -> None:
+def test_a_training_ends_in_time_and_keeps_its_last_step(
+    tiny_training: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     at = time.time() + 6
-    callback = ["--trainer.callbacks+=jasco_pl.training.deadline.Deadline", f"--trainer.callbacks.at={at}"]
-    run(
-        "fit",
-        [
-            *tiny_training("run", "--trainer.max_steps", "-1", "--trainer.max_epochs", "-1", "--trainer.val_check_interval", "1000"),
-            *callback,
-        ],
-    )
+    rare = {"every_n_train_steps": 100_000, "save_last": True}
+    callbacks = [
+        {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": rare},
+        {"class_path": "jasco_pl.training.deadline.Deadline", "init_args": {"at": at}},
+    ]
+    (tmp_path / "ends.yaml").write_text(json.dumps({"trainer": {"callbacks": callbacks}}))  # JSON is YAML
+    endless = ("--trainer.max_steps", "-1", "--trainer.max_epochs", "-1", "--trainer.val_check_interval", "1000")
+    run("fit", [*tiny_training("run", "-c", str(tmp_path / "ends.yaml"), *endless)])
     assert at <= time.time() < at + 30
-    checkpoint = torch.load(f"{tmp_path}/run/checkpoints/last.ckpt", weights_only=False)
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=False)
     (group,) = checkpoint["optimizer_states"][0]["param_groups"]
     assert checkpoint["global_step"] > 3
+    assert f"{checkpoint['global_step']} steps are done" in capsys.readouterr().err
     assert group["lr"] < 0.2 * group["initial_lr"]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from jasco_pl.system.errors import UserError
 from jasco_pl.training.ema import WeightAverage
 
 
@@ -80,3 +81,10 @@ def test_a_loaded_average_goes_on_as_the_saved_one_would(layer):
         average.update()
     assert other.updates == ema.updates == 4
     assert torch.equal(other.average["weight"], ema.average["weight"])
+
+
+def test_an_average_of_other_weights_is_refused(layer):
+    stored = WeightAverage(layer, decay=0.9).state_dict()
+    layer.bias.requires_grad_(False)
+    with pytest.raises(UserError, match="the checkpoint's average is of other weights than those that are trained now \\('bias'"):
+        WeightAverage(layer, decay=0.9).load_state_dict(stored)

@@ -22,6 +22,7 @@ CONFIGS = {
     "cross-attention": (replace(NET, injection="cross_attention"), {"melody": {}, "drums": {}}),
     "zero convolution": (replace(NET, injection="zero_convolution"), {"melody": {}, "drums": {}}),
     "text only": (NET, {}),
+    "time features": (replace(NET, time_features=32), {}),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import lightning
@@ -13,7 +14,7 @@ from jasco_pl.data.datamodule import ShardDataModule
 from jasco_pl.system.errors import UserError
 from jasco_pl.training.guard import GradientGuard
 from jasco_pl.training.module import JascoModule
-from jasco_pl.training.whole_step import WholeStep
+from jasco_pl.training.whole_step import WholeStep, what_forbids
 
 
 class Steps(lightning.Callback):
@@ -126,6 +127,29 @@ def test_dropout_in_the_network_forbids_it(fit, make_module, tiny_module_config,
     module, *_ = fit(True, steps=1, module=make_module(config=config, graph=True))
     assert module.whole_step is None
     assert "the network itself has dropout" in capsys.readouterr().err
+
+
+def test_adam_that_is_not_fused_forbids_it(fit, make_module, capsys):
+    module, *_ = fit(True, steps=1, module=make_module(graph=True, fused=False))
+    assert module.whole_step is None
+    assert "Adam is not fused (model.fused)" in capsys.readouterr().err
+
+
+def test_a_set_that_grows_is_resident_too(fit):
+    """`make mini` trains on one while it is being composed."""
+    *_, trainer = fit(False, steps=1)
+    loader = trainer.train_dataloader
+    for wrapped, reason in ((loader, None), (SimpleNamespace(loader=loader), None), ([], "its data come through a loader (data.resident)")):
+        stands_for = SimpleNamespace(
+            accumulate_grad_batches=1, world_size=1, precision_plugin=None, gradient_clip_algorithm=None, train_dataloader=wrapped
+        )
+        assert what_forbids(stands_for, None, 0.0, captures=True) == reason  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+def test_precisions_whose_draws_would_not_fit_are_refused(fit, precision):
+    with pytest.raises(UserError, match=f"trainer.precision '{precision}' cannot be trained with here: 32-true, bf16-mixed, 16-mixed can"):
+        fit(False, steps=1, precision=precision)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

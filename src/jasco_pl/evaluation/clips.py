@@ -24,7 +24,7 @@ import torch
 from jasco_pl.audio.files import read_audio, write_audio
 from jasco_pl.controls import ADHERENCES, AudioControl, Painting
 from jasco_pl.controls.adherence import CHORDS
-from jasco_pl.evaluation.measure import OF_ASKED, Crossed, asked_lanes, cross_of, heard_lanes, measure
+from jasco_pl.evaluation.measure import OF_CROSSED, Crossed, asked_lanes, cross_of, heard_lanes, measure
 from jasco_pl.evaluation.pretrained import Listeners
 from jasco_pl.evaluation.references import Reference, Source, recalled
 from jasco_pl.evaluation.seams import seam_figures
@@ -78,7 +78,14 @@ class Task:
 
     def reference_path(self, name: str) -> Path:
         """What the networks make of a reference; beside it .flac, .json and .heard.npz."""
-        return self.references / f"{self.source.digest(name)}-{self.settings.seconds:g}s.npz"
+        by = f"-{self.settings.codec_digest}" if self.source.decoded else ""
+        return self.references / f"{self.source.digest(name)}{by}-{self.settings.seconds:g}s.npz"
+
+    @property
+    def marks(self) -> list[str]:
+        """What a clip that was heard with all that can be had is marked with."""
+        extractors = (name for adherence in ADHERENCES if adherence.missing() is None for name in adherence.extracted)
+        return sorted({*self.listeners.marks, *extractors})
 
     def made_of(self, name: str) -> dict[str, Any]:
         """Digests of the music that a clip is made from and compared with, and what else tells where its conditions come from."""
@@ -102,7 +109,7 @@ class Task:
             return "made"
         if any(record.get(key) != value for key, value in self.made_of(name).items()):
             return "made"
-        return "done" if set(self.listeners.marks) <= set(record.get("heard_with", ())) else "heard again"
+        return "done" if set(self.marks) <= set(record.get("heard_with", ())) else "heard again"
 
 
 @lru_cache(maxsize=1)
@@ -149,7 +156,7 @@ def _crossed(task: Task, own: Reference) -> Crossed:
 
 def recall(task: Task, reference: Reference) -> None:
     """Let a reference recall what is heard in it, or hear it and write it down; the melody too, if there is salience."""
-    path, marks = task.reference_path(reference.id), task.listeners.marks
+    path, marks = task.reference_path(reference.id), task.marks
     names = [name for adherence in ADHERENCES if adherence.missing() is None for name in adherence.extracted]
     recalled(reference.heard, path.with_suffix(".heard.npz"), names)
     found = read_arrays(path)
@@ -223,20 +230,19 @@ def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None, crossed
     if cost is None:
         cost = read_typed(path, dict[str, Any])["cost"]
     audio = read_audio(path.with_suffix(".flac"), rate)[:, : reference.audio.shape[-1]]
-    caption = written(reference.told) if task.row == FORM else reference.caption
     record: dict[str, Any] = {
         "id": reference.id,
-        "caption": caption,
+        "caption": written(reference.told) if task.row == FORM else reference.caption,
         "given": list(task.given),
         "seconds": task.settings.seconds,
         **task.made_of(reference.id),
         "cost": cost,
-        "heard_with": listeners.marks,
+        "heard_with": task.marks,
     }
     first, last = (round(share * reference.heard.frames) for share in REDONE)
     part = Part(first, last) if remade(task.row, task.given) else None
     inside = part.samples(rate) if part else slice(None)
-    found = {} if crossed else listeners.hear(audio[:, inside], rate, caption)
+    found = {} if crossed else listeners.hear(audio[:, inside], rate, reference.caption)  # CLAP has no ear for times
     if part:
         of_reference = listeners.hear(reference.audio[:, inside], rate, reference.caption)
         found |= {f"{REFERENCE}{name}": value for name, value in of_reference.items()}
@@ -247,7 +253,7 @@ def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None, crossed
         if crossed:
             reference = crossed.asked
             measured = measure(clip, reference)
-            figures = {column.key: measured[column.key] for column in OF_ASKED} | crossed.not_asked(clip)
+            figures = {key: measured[key] for key in OF_CROSSED} | crossed.not_asked(clip)
         else:
             figures = measure(clip, reference, part)
             config = read_config(Path(task.settings.checkpoint))

@@ -35,8 +35,6 @@ from jasco_pl.network.model import read_config
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.processes import pool
 
-FOLLOWING = tuple(adherence.columns[0].key for adherence in FOLLOWED)  # one figure a control, for choosing between settings
-
 
 @dataclass
 class ResultRow:
@@ -123,10 +121,10 @@ def evaluate(
     todos = [sum(task.state(name) != "done" for name in task.names) for task in together]
     tasks = [task for task, todo in zip(together, todos, strict=True) if todo]
     total, todo = sum(len(part.names) for part in parts), sum(todos)
-    needed = sorted({name for task in tasks for name in task.names})
+    needed = {task.reference_path(name): replace(task, names=(name,)) for task in tasks for name in task.names}
     with _pool(workers) as run:
         with tqdm(total=len(needed), desc="references", unit="piece", disable=not needed) as bar:
-            for done in run(hear_references, [replace(plan[0][0], names=(name,)) for name in needed]):
+            for done in run(hear_references, needed.values()):
                 bar.update(done)
         with tqdm(total=total, initial=total - todo, desc="evaluate", unit="clip") as bar:
             for done in run(make_clips, tasks):
@@ -154,9 +152,9 @@ def _plan(
             notes.append(f"{source.location} has nothing to feed {', '.join(lacking)} with.")
         for row, given in (rows_of(controls) if rows is None else chosen_rows(rows, controls)).items():
             if row == CEILING:
-                if config.codec in ceilings:
+                if settings.codec_digest in ceilings:
                     continue
-                ceilings.add(config.codec)
+                ceilings.add(settings.codec_digest)
             if row == CROSSED:
                 try:
                     _ = [cross_of(source, name, matrix[0].seconds) for name in names]
@@ -196,8 +194,14 @@ def _pool(workers: int) -> Iterator[Callable[..., Iterator[int]]]:
 
 
 def best_of(rows: Sequence[ResultRow]) -> ResultRow:
-    """The row with the highest mean of `FOLLOWING` (those that are defined); the first of several."""
-    return max(rows, key=lambda row: np.nanmean([row.figures[key].mean for key in FOLLOWING if key in row.figures]))
+    """The row with the highest mean of the figures of `rule_of` (those that are defined); the first of several."""
+    return max(rows, key=lambda row: np.nanmean([row.figures[key].mean for key in rule_of(row) if key in row.figures]))
+
+
+def rule_of(row: ResultRow) -> list[str]:
+    """The main figure of each control that a row was given, by which settings are chosen."""
+    following = {CONTROLS[name].adherence for name in row.given}
+    return [adherence.columns[0].key for adherence in FOLLOWED if adherence in following]
 
 
 def grid_of(settings: Sequence[Settings]) -> list[Settings]:

@@ -21,6 +21,7 @@ from jasco_pl.controls.adherence import CHORDS, MELODY, ONSETS, main_figure
 from jasco_pl.evaluation.references import Reference, Source
 from jasco_pl.evaluation.settings import OF_THREE
 from jasco_pl.extract.heard import Heard, Part
+from jasco_pl.extract.key import key_of
 from jasco_pl.metrics.beats import key_score
 from jasco_pl.metrics.following import chroma_similarity, melody_similarity
 from jasco_pl.metrics.report import Column
@@ -36,6 +37,8 @@ SALIENCE = [*MELODY.further, SIMILARITY]
 """Columns that need deep salience."""
 OF_ASKED = [column for adherence in FOLLOWED for column in (*adherence.columns, *adherence.further)]
 """Columns that look at one control each; the others compare with the music as a whole."""
+OF_CROSSED = [column.key for name in OF_THREE if (found := CONTROLS[name].adherence) for column in (*found.columns, *found.further)]
+"""Keys of the figures of a crossed clip: beat and dynamics are asked of it by nothing."""
 FOLLOWS = [*OF_ASKED, SIMILARITY, Column("chroma_similarity", "chroma similarity", 3, True), Column("key", "key", 3, True)]
 """Columns of what `measure` returns."""
 
@@ -58,7 +61,10 @@ def measure(clip: Heard, reference: Reference, part: Part | None = None) -> dict
         figures[SIMILARITY.key] = melody_similarity(clip.melody[inside.frames], reference.heard.melody[inside.frames])
     samples = inside.samples(clip.sample_rate)
     figures["chroma_similarity"] = chroma_similarity(clip.audio[:, samples], reference.audio[:, samples], clip.sample_rate)
-    figures["key"] = key_score(clip.key, reference.heard.key if reference.key is None else reference.key)
+    clip_key, own_key = (
+        key_of(heard.audio[:, samples], heard.sample_rate) or "" if part else heard.key for heard in (clip, reference.heard)
+    )
+    figures["key"] = key_score(clip_key, own_key if reference.key is None else reference.key)
     return figures
 
 

@@ -6,6 +6,7 @@ nothing is fetched, so that a machine without a network loses no time.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -60,7 +62,7 @@ class Listeners:
     @property
     def marks(self) -> list[str]:
         """What a clip that was heard with all of these is marked with."""
-        return sorted([*self.names.values(), *([SALIENCE] if self.salience else [])])
+        return sorted([*self.names.values(), *([f"{SALIENCE} {_digest(self.salience)}"] if self.salience else [])])
 
     def hear(self, audio: Tensor, sample_rate: int, caption: str) -> dict[str, NDArray[np.float32]]:
         """Embeddings and label probabilities of one clip [1, S]: `musicnn` [N, 200], `musicnn labels` [50], `vggish` [N, 128],
@@ -85,6 +87,11 @@ class Listeners:
     def melody(self, audio: Tensor, sample_rate: int, frames: int) -> NDArray[np.int8] | None:
         """Melody bins [T] by deep salience, None without its weights."""
         return None if self.salience is None else _salience(self.salience, self.device)(audio, sample_rate, frames)
+
+
+@lru_cache(maxsize=1)
+def _digest(path: str) -> str:
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=4).hexdigest()
 
 
 def find_listeners(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -81,6 +84,7 @@ class Source(ABC):
 
     location: str
     about: str  # what its references are, in words
+    decoded: bool = False  # their audio is a codec's
     ceiling: str = "the reference itself, encoded and decoded"
 
     @property
@@ -103,7 +107,7 @@ class Source(ABC):
 
     @abstractmethod
     def digest(self, name: str) -> str:
-        """Changes with the music of that id."""
+        """Changes with the music of that id and with what is known of it, but for its sections (`told`)."""
 
     @abstractmethod
     def reference(self, name: str, seconds: float, codec: Codec, cache: Path | None = None) -> Reference:
@@ -210,10 +214,14 @@ class ComposedPieces(Source):
         return round(mix.claimed_seconds * mix.rate) // round(mix.rate / frame_rate)
 
     def digest(self, name: str) -> str:
+        digest = hashlib.blake2b(b"heard" if chordino.available() else b"composed", digest_size=8)  # where its chords come from
         try:
-            return hashlib.blake2b((Path(self.location) / f"{name}.mix.flac").read_bytes(), digest_size=8).hexdigest()
+            digest.update((Path(self.location) / f"{name}.mix.flac").read_bytes())
         except OSError as error:
             raise UserError(f"the mix of the piece {name!r} cannot be read ({error.strerror}).") from error
+        note = read_note(Path(self.location) / f"{name}.json")
+        digest.update(json.dumps({**note, "sections": None}, sort_keys=True).encode())
+        return digest.hexdigest()
 
     def reference(self, name: str, seconds: float, codec: Codec, cache: Path | None = None) -> Reference:
         stretch = read_stretch(Path(self.location) / f"{name}.json", seconds, codec.sample_rate, codec.frame_rate, PURPOSE)
@@ -251,6 +259,7 @@ class PreparedSet(Source):
 
     about = "a prepared set; references are the codec's reconstructions of its stored latents, for shards hold no audio"
     ceiling = "the reference, which has been through the codec before, encoded and decoded a second time"
+    decoded = True
 
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)
@@ -295,7 +304,8 @@ class PreparedSet(Source):
         return self._entry(name)["frames"]
 
     def digest(self, name: str) -> str:
-        return f"{self._entry(name)['crc32']['latents']:08x}-{stable_hash(name) % 2**32:08x}"
+        entry = self._entry(name)
+        return f"{stable_hash(name, json.dumps([entry['crc32'], entry['captions']], sort_keys=True)):016x}"
 
     def reference(self, name: str, seconds: float, codec: Codec, cache: Path | None = None) -> Reference:
         check_codec(self.reader, codec)
@@ -347,8 +357,9 @@ def check_codec(reader: ShardReader, codec: Codec) -> None:
 
 
 def recalled(heard: Heard, path: Path, names: Sequence[str]) -> Heard:
-    """What is heard, taken from a file or written to it."""
+    """What is heard, taken from a file or written to it; a damaged one is written anew."""
     if path.exists():
-        return heard.recall(path)
+        with suppress(ValueError, EOFError, zipfile.BadZipFile):
+            return heard.recall(path)
     heard.save(path, names)
     return heard

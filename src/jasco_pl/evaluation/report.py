@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jasco_pl.evaluation.engine import FOLLOWING, ResultRow, Results, best_of
+from jasco_pl.evaluation.engine import ResultRow, Results, best_of, rule_of
 from jasco_pl.evaluation.page import write_page
 from jasco_pl.evaluation.seams import DRIFT
 from jasco_pl.evaluation.settings import CEILING, CROSSED, FORM, MIDDLE, REDONE, remade, takes_audio
@@ -81,7 +81,7 @@ def markdown(results: Results, title: str, grid: bool) -> str:
     ]
     if grid:
         best = names[results.rows.index(best_of(results.rows))]
-        lines.append(f"Best: `{best}`, by the highest mean of {', '.join(FOLLOWING)}.")
+        lines.append(f"Best: `{best}`, by the highest mean of {', '.join(rule_of(results.rows[0]))}.")
     for group in _groups(results):
         keys = {column.key for column in group.columns}
         table = [Row(name, row.figures) for name, row in zip(names, results.rows, strict=True) if keys & set(row.figures)]
@@ -182,7 +182,10 @@ def as_json(results: Results, folder: Path, title: str, grid: bool) -> dict[str,
     }
     return {
         "title": title,
-        "settings": {**described, **({"best": names[results.rows.index(best_of(results.rows))], "rule": list(FOLLOWING)} if grid else {})},
+        "settings": {
+            **described,
+            **({"best": names[results.rows.index(best_of(results.rows))], "rule": rule_of(results.rows[0])} if grid else {}),
+        },
         "columns": [
             {
                 "key": column.key,

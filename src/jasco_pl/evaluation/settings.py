@@ -22,6 +22,7 @@ from jasco_pl.network.student import STUDENT_FILES
 from jasco_pl.system.device import Precision
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import locate
+from jasco_pl.system.seeding import stable_hash
 
 CEILING, NO_CONTROL, ALL, CROSSED = "codec ceiling", "no control", "all controls", "crossed"
 PAINTED, MIDDLE = "painting with controls", "all controls in the middle"
@@ -58,12 +59,25 @@ class Settings:
         if not self.solver.student:  # likewise
             del given["solver"]["student"]
         digest = hashlib.blake2b(json.dumps(given, sort_keys=True).encode(), digest_size=4)
-        folder = Path(self.checkpoint)
-        for part in (folder, Path(locate(read_config(folder).codec, folder))):  # nothing is hashed of a codec from the Hub but its name
-            for path in sorted(file for file in part.glob("*") if file.suffix in (".json", ".safetensors")):
-                if self.solver.student or path.name not in STUDENT_FILES:
-                    digest.update(path.read_bytes())
+        for path in sorted(_stored(Path(self.checkpoint))):
+            if self.solver.student or path.name not in STUDENT_FILES:
+                digest.update(path.read_bytes())
+        for path in sorted(_stored(self._codec)):
+            digest.update(path.read_bytes())
         return digest.hexdigest()
+
+    @property
+    def _codec(self) -> Path:
+        folder = Path(self.checkpoint)
+        return Path(locate(read_config(folder).codec, folder))
+
+    @cached_property
+    def codec_digest(self) -> str:
+        """Tells codecs apart, by their bytes; one from the Hub by its name."""
+        digest = hashlib.blake2b(digest_size=4)
+        for path in sorted(_stored(self._codec)):
+            digest.update(path.read_bytes())
+        return digest.hexdigest() if self._codec.is_dir() else f"{stable_hash(str(self._codec)) % 2**32:08x}"
 
     @property
     def solver_name(self) -> str:
@@ -206,3 +220,8 @@ class Finished:
                 "piece on, or the whole piece."
             )
         return audio[:, :samples]
+
+
+def _stored(folder: Path) -> list[Path]:
+    """Configuration and weights of a checkpoint or codec; nothing of one from the Hub."""
+    return [file for file in folder.glob("*") if file.suffix in (".json", ".safetensors")]

@@ -112,6 +112,5 @@ class Heard:
     def recall(self, path: str | Path) -> Heard:
         """Take from a file what was heard in this audio before."""
         with np.load(path, allow_pickle=False) as stored:
-            for name in stored.files:
-                self.__dict__[name] = stored[name]  # where cached_property looks first
+            self.__dict__ |= dict(stored)  # where cached_property looks first
         return self

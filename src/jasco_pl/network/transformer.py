@@ -76,6 +76,9 @@ class TransformerConfig:
         require("[1, 1024]", layers=self.layers, frames_per_token=self.frames_per_token)
         require("(0, 1e6]", time_scale=self.time_scale)
         require("[0, 1)", dropout=self.dropout)
+        require("[4, 65536]", time_features=self.time_features, **({"width": self.width} if self.positions == "sinusoid" else {}))
+        if self.time_features % 2:
+            raise ValueError(f"time_features {self.time_features} must be even: half of them are sines.")
         if self.width % self.heads or self.width % 2:
             raise ValueError(f"width {self.width} must be even and a multiple of heads {self.heads}.")
         if self.positions == "convolution" and self.width % self.convolution_groups:
@@ -233,7 +236,7 @@ class Transformer(nn.Module):
         self.branch = ControlBranch(config, control_channels * patch) if apart == "zero_convolution" else None
         self.output_norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, out_channels * patch, bias=False)
-        self._bias: Tensor | None = None
+        self._biases: dict[tuple[torch.device, torch.dtype], Tensor] = {}  # one for training may be read by a captured step
         self.implementations = (next(iter(ATTENTION)), next(iter(ATTENTION)), next(iter(CONVOLUTION)))
         self._initialise()
 
@@ -391,13 +394,13 @@ class Transformer(nn.Module):
         """
         if not self.config.alibi:
             return None
-        bias = self._bias
-        if bias is None or bias.shape[-2] != tokens or bias.device != like.device or bias.dtype != like.dtype:
+        bias = self._biases.get((like.device, like.dtype))
+        if bias is None or bias.shape[-2] != tokens:
             spare = -tokens % KEY_MULTIPLE.get(like.device.type, 1)
             with torch.inference_mode(False):  # generating between training steps must not leave a bias that autograd refuses
                 bias = alibi_bias(self.config.heads, tokens, like.device).to(like.dtype)
                 bias = functional.pad(bias, (0, spare), value=-torch.inf)
-            self._bias = bias
+            self._biases[like.device, like.dtype] = bias
         return bias
 
 

@@ -99,7 +99,7 @@ class EarlyValidation(Callback):
         self._interval: int | float | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Before the first step, and of a run that goes on no more; after all callbacks and the module have started."""
+        """Before the first step, and of a run that goes on no more; callbacks behind this one and the module start after it."""
         if 0 in self.steps and trainer.global_step == 0 and trainer.enable_validation:
             trainer.validating = True
             trainer.fit_loop.epoch_loop.val_loop.run()

@@ -51,5 +51,5 @@ class Deadline(Callback):
                 left = max(0, int((self.at - now) / statistics.median(self._took)))
                 module.decay_steps = trainer.global_step + left  # type: ignore[assignment]
             self._ended = now
-        if now >= self.at:
-            trainer.should_stop = True
+            if now >= self.at:
+                trainer.should_stop = True  # `StopSignals` saves then

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from jasco_pl.system.errors import UserError
+
 
 def local(tensor: Tensor) -> Tensor:
     """The part of a sharded tensor that this process holds, sharing its memory; any other tensor itself."""
@@ -70,7 +72,15 @@ class WeightAverage:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a stored average, sharded or whole."""
+        """Go on from a stored average, sharded or whole.
+
+        Raises:
+            UserError: it is of other parameters, as of a run that trained more or fewer of them.
+        """
+        if other := state["average"].keys() ^ self.average.keys():
+            raise UserError(
+                f"the checkpoint's average is of other weights than those that are trained now ({min(other)!r} is in one alone)."
+            )
         self.updates = int(state["updates"])
         for name, value in state["average"].items():
             own = self.average[name]

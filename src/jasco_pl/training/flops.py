@@ -51,7 +51,7 @@ def flops_per_sample(config: ModelConfig, frames: int, text_tokens: int) -> int:
             CONTROLS[name](**CONTROLS[name].sizes(config.latent_dim, config.codebook_size), **options)
             for name, options in config.controls.items()
         ]
-        time = TimeEmbedding(width, net.time_scale)
+        time = TimeEmbedding(width, net.time_scale, net.time_features, 4 * net.time_features)
     channels = sum(control.channels for control in controls)
     products = frames * sum(map(_weights, controls)) + _weights(time)
     beside = channels if net.injection == "concatenation" else 0

@@ -254,7 +254,7 @@ class StopSignals(Callback):
             flag = torch.tensor(float(received), device=trainer.strategy.root_device)
             received = int(trainer.strategy.reduce(flag, reduce_op="max"))
         if not received:
-            if trainer.global_step == trainer.max_steps:  # the last steps too, whatever the interval between checkpoints
+            if trainer.global_step == trainer.max_steps or trainer.should_stop:  # the last steps too, whatever the interval of checkpoints
                 save_last(trainer)
             return
         path = save_last(trainer)
@@ -338,7 +338,8 @@ class Heartbeat(Callback):
                     seen[other] = (current, now)
         except Exception:  # the store's own process is gone; the times of the last signs stand
             pass
-        return next((other for other, (_, when) in seen.items() if now - when > self.patience), None)
+        # one that has given none yet may be validating before the first step
+        return next((other for other, (count, when) in seen.items() if count > 0 and now - when > self.patience), None)
 
 
 def _where(store: Store, rank: int, world: int) -> str:

@@ -37,6 +37,7 @@ from jasco_pl.training.tuning import Sizes, tune
 from jasco_pl.training.whole_step import StepAdam, WholeStep, what_forbids
 
 TIME_BUCKETS = 4
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 class JascoModule(lightning.LightningModule):
@@ -181,7 +182,7 @@ class JascoModule(lightning.LightningModule):
         loss, losses, t = self.weighted_loss(batch, self.condition_dropout)
         self.last_losses = losses.detach()
         size = len(losses)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)  # of this process's (last) part of the step
         if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # else nothing is written
             self._log_buckets("train", losses.detach(), t, size)
         return loss
@@ -239,6 +240,7 @@ class JascoModule(lightning.LightningModule):
             self.config.seconds = self.distillation.teacher.config.seconds  # crops may be shorter
         if stage != "fit":
             return
+        self._check_machine()
         if self.start_from is not None:
             start_from(self.model, checkpoint_folder(self.start_from))
         elif self.model.transformer.branch is not None:
@@ -246,13 +248,24 @@ class JascoModule(lightning.LightningModule):
         if self.train_only:
             train_only(self.model, self.train_only)
 
+    def _check_machine(self) -> None:
+        """Refuse what fails at the first step: weights in half precision, which draws do not have, and devices without float64."""
+        precision, device = str(self.trainer.precision), self.trainer.strategy.root_device.type
+        if precision not in PRECISIONS:
+            raise UserError(f"trainer.precision {precision!r} cannot be trained with here: {', '.join(PRECISIONS)} can.")
+        if device not in ("cpu", "cuda"):
+            raise UserError(
+                f"trainer.accelerator is {device!r} on this machine, where cpu or cuda can be trained on: say --trainer.accelerator cpu."
+            )
+
     def configure_model(self) -> None:
         """Compile and checkpoint as asked; spread the weights over the processes where the strategy does so."""
         self.model.transformer.speed_up(self.compiled, self.checkpointing)
         if self.device_mesh is not None and (self.train_only or self.distill is not None):
             raise UserError("model.train_only and model.distill do not go with sharded weights: leave out the strategy, or take ddp.")
         if self.device_mesh is not None and not is_sharded(self.model):
-            shard(self.model, self.device_mesh["data_parallel"], self.device)
+            # not self.device: the strategy moves the module there only after this hook
+            shard(self.model, self.device_mesh["data_parallel"], self.trainer.strategy.root_device)
 
     def configure_optimizers(self) -> Any:
         """Adam, linear warm-up to `lr`, then linear decay to zero at `decay_steps` (paper, section 4)."""
@@ -334,7 +347,12 @@ class JascoModule(lightning.LightningModule):
         trainer, optimizer = self.trainer, cast(StepAdam, self.trainer.optimizers[0])
         guards = [callback for callback in trainer.callbacks if isinstance(callback, GradientGuard)]  # type: ignore[attr-defined]
         spike = next((guard.spike for guard in guards), None)
-        forbidden = what_forbids(trainer, spike, self.config.transformer.dropout, self.captures)
+        if is_sharded(self.model):
+            forbidden: str | None = "its weights are sharded"
+        elif not self.fuses:  # only fused Adam leaves weights as they are where the loss is not finite
+            forbidden = "Adam is not fused (model.fused)"
+        else:
+            forbidden = what_forbids(trainer, spike, self.config.transformer.dropout, self.captures)
         if forbidden is not None:
             if trainer.is_global_zero:
                 print(f"a step is not taken as one graph (model.graph): {forbidden}.", file=sys.stderr)

@@ -51,7 +51,8 @@ def what_forbids(trainer: Trainer, spike: float | None, dropout: float, captures
         return "the guard compares its norm with those before it"
     if dropout:
         return "the network itself has dropout"
-    if captures and not isinstance(trainer.train_dataloader, ResidentLoader):  # whose batches have one shape, texts included
+    loader = getattr(trainer.train_dataloader, "loader", trainer.train_dataloader)  # of a set that grows, that of the present epoch
+    if captures and not isinstance(loader, ResidentLoader):  # whose batches have one shape, texts included
         return "its data come through a loader (data.resident)"
     return None
 

@@ -53,6 +53,11 @@ def test_windows_clips_and_texts(tiny_clap: Path) -> None:
     assert torch.allclose(windows.norm(dim=-1), torch.ones(2, 3), atol=1e-5)
     assert torch.allclose(clap(wav[1], 32000), windows[1:], atol=1e-5)  # neighbours do not matter
 
+    long = torch.randn(1, 1, 12 * clap.sample_rate, generator=draw) * 0.1
+    parts = [clap.clips(part, clap.sample_rate) for part in long.split(10 * clap.sample_rate, dim=-1)]
+    by_length = torch.nn.functional.normalize(10 * parts[0] + 2 * parts[1], dim=-1)
+    assert torch.allclose(clap.clips(long, clap.sample_rate), by_length, atol=1e-4)
+
     clips, texts = clap.clips(wav, 32000), clap.text(["a calm piano", "drums"])
     assert clips.shape == texts.shape == (2, 512)
     assert torch.allclose(clap.text(["drums"]), texts[1:], atol=1e-5)

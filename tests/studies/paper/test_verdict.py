@@ -47,6 +47,19 @@ def test_judge_of_what_is_not_there(made_up: Callable[..., Scores]) -> None:
     assert judge(deaf, {"chords": made_up(), "text_only": made_up()}).outcome is Outcome.NOT_MEASURED
 
 
+def test_clips_without_a_figure_in_either_do_not_count() -> None:
+    one = Scores({CHORDS: np.array([[0.5, np.nan, 0.5, np.nan]])}, [], "", {})
+    other = Scores({CHORDS: np.array([[0.5, 0.0, 0.5, 0.0]])}, [], "", {})
+    found = difference(one, other, CHORDS)
+    assert found is not None
+    assert (found.mean, found.by_seed) == (0.0, (0.0,))
+    alone = Scores({CHORDS: np.array([[0.4, np.nan, np.nan, np.nan]])}, [], "", {})
+    found = difference(one, alone, CHORDS)
+    assert found is not None
+    assert decide(RAISES, found, 0.4) is Outcome.UNDECIDED  # one clip proves nothing
+    assert difference(one, Scores({CHORDS: np.full((1, 4), np.nan)}, [], "", {}), CHORDS) is None
+
+
 def test_frechet_difference_and_its_interval(made_up: Callable[..., Scores]) -> None:
     """Sets that are moved by s in each of 8 dimensions lie 8 s^2 away, with the same covariance, whichever clip is left out."""
     far, near = made_up(shift=0.2), made_up(shift=0.1)

@@ -87,10 +87,10 @@ class Clap(Embedder):
         return self._windows(clips, step=self.sample_rate)
 
     def clips(self, wav: Tensor, sample_rate: int) -> Tensor:
-        """One embedding [B, 512] a clip [B, 1, S] or [1, S], of length 1: the mean of its parts of ten seconds or less."""
+        """One embedding [B, 512] a clip [B, 1, S] or [1, S], of length 1: the mean of its parts of ten seconds or less, by length."""
         clips = self.prepare(wav, sample_rate)
         parts = clips.split(SECONDS * self.sample_rate, dim=-1)
-        return normalize(torch.stack([self._embed(part) for part in parts], dim=1).mean(dim=1), dim=-1)
+        return normalize(torch.stack([self._embed(part) * part.shape[-1] for part in parts]).sum(dim=0), dim=-1)
 
     @torch.inference_mode()
     def text(self, texts: Sequence[str]) -> Tensor:

@@ -73,7 +73,8 @@ class Budget:
     def data(self) -> str:
         """A mark of the training set: the checksums of everything in it."""
         entries = ShardReader(str(self.train)).entries
-        return _digest([json.dumps([entry["id"], entry["crc32"]], sort_keys=True) for entry in entries])
+        known = ("id", "crc32", "frames", "captions", "sections")
+        return _digest([json.dumps([entry.get(key) for key in known], sort_keys=True) for entry in entries])
 
 
 @dataclass(frozen=True)

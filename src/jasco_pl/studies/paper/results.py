@@ -140,15 +140,20 @@ class Difference:
 def difference(one: Scores, other: Scores, key: str) -> Difference | None:
     """`one` minus `other`, trained with the same seeds and measured on the same clips; None where one of them has no figure.
 
-    Means over clips: bootstrap of the clip's own difference. Frechet distances: jackknife over clips (Quenouille 1956, Tukey 1958), both
-    distances without the same piece; a bootstrap would repeat clips, and what is repeated spans fewer dimensions.
+    Means over clips that have a figure in both: bootstrap of the clip's own difference, no interval of a single one. Frechet distances:
+    jackknife over clips (Quenouille 1956, Tukey 1958), both distances without the same piece; a bootstrap would repeat clips, and what is
+    repeated spans fewer dimensions.
     """
+    if key != FRECHET:
+        pairs = one.values[key] - other.values[key]
+        values = pairs.mean(axis=0)
+        if np.isnan(values).all():
+            return None
+        interval = bootstrap_interval(values) if np.isfinite(values).sum() > 1 else (math.nan, math.nan)
+        return Difference(float(np.nanmean(values)), *interval, tuple(np.nanmean(pairs, axis=1).tolist()))
     by_seed = tuple(a - b for a, b in zip(one.by_seed(key), other.by_seed(key), strict=True))
     if any(math.isnan(value) for value in by_seed):
         return None
-    if key != FRECHET:
-        values = one.by_clip(key) - other.by_clip(key)
-        return Difference(float(np.nanmean(values)), *bootstrap_interval(values), by_seed)
     mean, without = float(np.mean(by_seed)), one.frechet_without - other.frechet_without
     error = math.sqrt((len(without) - 1) / len(without) * float(np.square(without - without.mean()).sum()))
     return Difference(mean, mean - 1.96 * error, mean + 1.96 * error, by_seed)
