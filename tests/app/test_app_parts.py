@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jasco_pl.app import jobs
 from jasco_pl.app.access import host_name
 from jasco_pl.app.asking import guidance_of
 from jasco_pl.app.chord_line import live, transposed
@@ -20,8 +21,10 @@ from jasco_pl.app.limits import Limits
 from jasco_pl.app.schema import ChordLine, Make, Pattern, Transposition
 from jasco_pl.app.store import Store, new_id, new_token
 from jasco_pl.app.uploads import shown
+from jasco_pl.cli import main
 from jasco_pl.network.flow.guidance import parse_guidance
 from jasco_pl.system.errors import UserError
+from jasco_pl.system.locks import alone
 
 RATE = 32000
 
@@ -119,6 +122,37 @@ def test_what_a_killed_server_left_is_whole_or_cleared_away(tmp_path: Path) -> N
     states = {job.settings["text"]: job.state for job in visitor.jobs()}
     assert states == {"running": "interrupted", "waiting": "interrupted", "done": "done"}
     assert [path for path in tmp_path.rglob("*") if ".part" in path.name or path.name == "upload.wav"] == []
+
+
+def test_a_folder_has_one_server(tmp_path: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with alone(tmp_path / "served", "another"):
+        assert main(["serve", "--port", "0", "--checkpoint", str(tiny_checkpoint), "--folder", str(tmp_path / "served")]) == 2
+    assert "another server works in" in capsys.readouterr().err
+
+
+def test_an_end_that_cannot_be_written_down_is_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk must not end the thread that makes music for everybody."""
+    job = Job(tmp_path, new_id(), {}, [1])
+
+    def full(*_: object) -> None:
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(jobs, "write_json", full)
+    job.begin()
+    job.end("failed", "why")
+    assert (job.state, job.error) == ("failed", "why")
+    with pytest.raises(UserError):
+        job.save()
+
+
+def test_what_is_on_the_disk_of_the_server_is_not_told(tmp_path: Path) -> None:
+    (tmp_path / "there.conf").write_text("C G")
+    answers = []
+    for name in ("there", "here"):
+        told = live(ChordLine(text=f"{tmp_path}/{name}.conf"))
+        answers.append(told["error"]["message"].replace(name, "NAME"))
+    assert answers[0] == answers[1]
+    assert "name of a file" in live(ChordLine(text="song.lab"))["error"]["message"]
 
 
 def test_names_are_shown_and_nothing_else() -> None:

@@ -17,10 +17,12 @@ import pytest
 import soundfile
 from conftest import Server
 
+from jasco_pl.app import engine
 from jasco_pl.app.limits import Limits
 from jasco_pl.audio.files import loudness_normalize
 from jasco_pl.generation.jasco import Jasco, Request
 from jasco_pl.network.flow.solver import SolverConfig
+from jasco_pl.system.errors import UserError
 
 ASKED = {"text": "piano", "chords": {"text": "C | G"}, "seed": 5, "quality": "fast"}
 
@@ -226,6 +228,41 @@ def test_one_that_cannot_be_made_fails_alone(server: Server) -> None:
     failed = server.done(bad["id"])
     assert (failed["state"], "begins past" in failed["error"]) == ("failed", True)
     assert all(server.done(job["id"])["state"] == "done" for job in jobs)
+
+
+def test_takes_that_are_kept_when_a_batch_fails_are_not_made_again(
+    server: Server, tiny_jasco: Jasco, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, inside, keep, failures = threading.Event(), tiny_jasco.model.velocity, engine.save_clip, ["the second"]
+
+    def fails_once(clip: Any, path: Any, settings: Any) -> None:
+        if path.name == "take-1.wav" and failures:
+            raise UserError(failures.pop())
+        keep(clip, path, settings)
+
+    monkeypatch.setattr(tiny_jasco.model, "velocity", lambda *arguments: (go.wait(20), inside(*arguments))[1])
+    monkeypatch.setattr(engine, "save_clip", fails_once)
+    server.client.post("/api/jobs", json=ASKED)
+    time.sleep(0.2)  # it is being made, so that the next two wait for each other
+    jobs = [server.client.post("/api/jobs", json={**ASKED, "seed": seed, "takes": 2}).json() for seed in (5, 50)]
+    go.set()
+    told = [server.done(job["id"]) for job in jobs]
+    assert not failures
+    assert [[take["seed"] for take in job["takes"]] for job in told] == [[5, 6], [50, 51]]
+    assert [job["state"] for job in told] == ["done", "done"]
+
+
+def test_the_engine_outlives_what_it_does_not_know(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, failures = engine.Engine._make, [RuntimeError("of no kind that is known")]
+
+    def fails_once(self: Any, *arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+        make(self, *arguments)
+
+    monkeypatch.setattr(engine.Engine, "_make", fails_once)
+    server.client.post("/api/jobs", json=ASKED)
+    assert ask(server)["state"] == "done"
 
 
 @pytest.mark.parametrize(

@@ -116,3 +116,13 @@ def test_a_page_and_a_picture_have_its_times() -> None:
     assert lane["heard"] == [[0.04, RIGHT], [0.7, WRONG]]
     figure = draw_lane(BEATS.lane, asked, asked[::2], seconds=8.0, title="a beat")
     assert "F1 0.67" in [text.get_text() for text in figure.axes[0].texts][1]
+
+
+def test_of_too_few_beats_for_a_tempo_no_figure_of_it_is_missing() -> None:
+    clip = Heard(torch.zeros(1, 64000), 32000)
+    clip.__dict__["beats"] = np.array([[0.5, 1.0], [1.0, 2.0]])
+    asked = np.array([[0.5, 1.0], [1.0, 2.0]])
+    found = BEATS.figures(clip, asked, clip.whole)
+    assert {column.key for column in BEATS.columns} <= found.keys()
+    assert found["beat_f1"] == 1
+    assert np.isnan(found["tempo_octaves"])

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
 import torch
 
+from jasco_pl.codec import BandCodec
+from jasco_pl.controls.base import FrameGrid
 from jasco_pl.controls.chords import Chords
 from jasco_pl.notation import harmony
 
@@ -42,3 +47,11 @@ def test_rows_can_start_from_pitch_classes() -> None:
     assert float(rest.abs().max()) < 0.6  # only the noise, a tenth of its usual size
     with pytest.raises(ValueError, match="at least 12, not 8"):
         Chords(dim=8, pitch_class_init=True)
+
+
+def test_a_bar_that_no_frame_hears_is_no_chord(tiny_codec_folder: Path) -> None:
+    """Eight bars at 61 bpm end within a frame, whose end belongs to the next bar."""
+    frames = math.ceil(8 * 4 * 60 / 61 * 50)
+    grid = FrameGrid(frames, BandCodec.from_pretrained(tiny_codec_folder), lambda latents: latents, frames)
+    reading = Chords().read({"chords": "C | G | Am | F", "bpm": 61.0, "meter": "4/4", "key": None}, grid)
+    assert [change.label for change in reading.changes] == ["C", "G", "Am", "F"] * 2

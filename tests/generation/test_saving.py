@@ -8,6 +8,7 @@ import struct
 from dataclasses import replace
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
 import soundfile
@@ -22,6 +23,7 @@ from jasco_pl.generation.sheet import sheet_of
 from jasco_pl.notation.chord_text import ChordChange
 from jasco_pl.notation.melody import melody_frames
 from jasco_pl.notation.midi import read_midi
+from jasco_pl.notation.midi_writer import write_midi
 from jasco_pl.system.errors import UserError
 
 RATE = 32000
@@ -133,16 +135,47 @@ def test_what_was_asked_for_lies_in_the_wav_and_in_midi(tmp_path: Path) -> None:
     assert save_take(made, tmp_path / "waltz.wav", {}).name == "waltz-2.wav"
 
 
+@pytest.mark.parametrize(("meter", "quarters", "beats"), [("6/8", 120.0, 2), ("4/4", 80.0, 1), ("12/8", 120.0, 2)])
+def test_the_tempo_is_told_in_quarters_as_in_midi(tmp_path: Path, meter: str, quarters: float, beats: int) -> None:
+    made = clip(0)
+    made.request, made.changes = Request(chords="C", bpm=80, meter=meter), [ChordChange("C", 0.0)]
+    path = save_take(made, tmp_path / "song.wav", {}, midi=True)
+    found = struct.unpack("<IHHfIHHf", chunks(path.read_bytes())[b"acid"])
+    assert (found[4], found[7]) == (beats, quarters)
+    tempi = [message.tempo for message in mido.MidiFile(tmp_path / "song.mid").tracks[0] if message.type == "set_tempo"]
+    assert tempi == [round(60e6 / quarters)]
+
+
+def test_every_note_that_begins_in_midi_ends(tmp_path: Path) -> None:
+    """Whole bars end within a frame, and rounding leaves slivers of chords."""
+    made = clip(0)
+    made.request = Request(chords="C G", bpm=61, during={"chords": "0-1"})
+    made.changes = [ChordChange("C", 0.0), ChordChange("G", 0.5), ChordChange("C", 0.9999999999999999)]
+    sheet = replace(sheet_of(made), melody=[(60, 0.2, 0.2001), (62, 0.3, 0.5)])
+    assert [label for label, *_ in sheet.chords] == ["C", "G"]
+    write_midi(tmp_path / "a.mid", sheet)
+    for track in mido.MidiFile(tmp_path / "a.mid").tracks:
+        sounding: list[int] = []
+        for message in track:
+            if message.type == "note_on":
+                sounding.append(message.note)
+            elif message.type == "note_off":
+                sounding.remove(message.note)
+        assert not sounding
+
+
 def test_drums_are_those_of_the_stretched_loop() -> None:
     """A bar at 120 bpm, fitted to 100: its hits lie half a beat of 0.6 s apart and begin anew every 2.4 s."""
     loop = torch.zeros(1, 2 * RATE)
     for hit in range(8):
         loop[0, hit * 8000 : hit * 8000 + 1600] = torch.rand(1600, generator=torch.Generator().manual_seed(hit)) - 0.5
     made = replace(clip(3), audio=torch.zeros(1, 5 * RATE), request=Request(drums=loop, bpm=100, fit_loop=True))
-    times = np.array(sheet_of(made).drums)
-    for beat in np.arange(1, 16) * 0.3:
-        assert np.abs(times - beat).min() < 0.06
-    assert len(times) < 20
+    for given in (loop, loop.repeat(1, 4)):  # one that is longer than the clip, too
+        again = replace(made, request=Request(drums=given, bpm=100, fit_loop=True))
+        times = np.array(sheet_of(again).drums)
+        for beat in np.arange(1, 16) * 0.3:
+            assert np.abs(times - beat).min() < 0.06
+        assert len(times) < 20
 
 
 def test_the_key_is_that_asked_for_or_a_guess_in_words(tmp_path: Path) -> None:

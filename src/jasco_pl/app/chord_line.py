@@ -11,7 +11,7 @@ from jasco_pl.app.schema import ChordLine, Transposition
 from jasco_pl.controls.adherence import CHORDS
 from jasco_pl.notation import harmony
 from jasco_pl.notation.chord_text import ReadChords, read_chords
-from jasco_pl.notation.chords.files import names_a_file, read_text
+from jasco_pl.notation.chords.files import ends_as_a_file, names_a_file, read_text
 from jasco_pl.notation.chords.names import as_english, as_german, as_romance
 from jasco_pl.notation.chords.numerals import parse_key
 from jasco_pl.notation.chords.score import Score, Symbol
@@ -19,6 +19,7 @@ from jasco_pl.notation.chords.spelling import Spelling
 from jasco_pl.notation.plain import plain
 from jasco_pl.system.errors import UserError
 
+_FILE = "the chord line is the name of a file; here it is typed, or pasted from the file."
 _PLACE = re.compile(r"(?:line (\d+), [^;:]*?)?character (\d+)")
 _NEAR = re.compile(r"accepted spellings near it are (.*)\.$")
 _QUOTED = re.compile(r"^chord '([^']*)'")
@@ -28,9 +29,14 @@ _BASS = re.compile(r"/([A-G])(##?|bb?|)$")
 
 
 def read_line(text: str, bpm: float | None = None, meter: str = "4/4", seconds: float = 10.0, key: str | None = None) -> ReadChords:
-    """`read_chords` for who is not at this machine: the name of a file is refused, as it would be one of the server's."""
+    """`read_chords` for who is not at this machine: the name of a file is refused, as it would be one of the server's.
+
+    What is there and what is not have the same answer, so that nobody learns of files.
+    """
     if names_a_file(text):
-        raise UserError("the chord line is the name of a file; here it is typed, or pasted from the file.")
+        if not ends_as_a_file(text):
+            read_text(text, None, meter)
+        raise UserError(_FILE)
     return read_chords(text, bpm, meter, seconds, key)
 
 
@@ -73,8 +79,8 @@ def transposed(asked: Transposition) -> dict[str, Any]:
         UserError: the line cannot be read, or is of a kind that cannot be rewritten in place.
     """
     text = plain(asked.text)
-    if names_a_file(text):
-        raise UserError("the chord line is the name of a file; here it is typed, or pasted from the file.")
+    if ends_as_a_file(text):
+        raise UserError(_FILE)
     source = read_text(text, None, "4/4")
     key = parse_key(asked.key) if asked.key else None
     symbols = (

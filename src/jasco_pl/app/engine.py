@@ -173,7 +173,10 @@ class Engine:
                 self._began = time.monotonic()
                 for work in self._running:
                     work.job.begin()
-            self._make(self.jasco, list(self._running))
+            try:
+                self._make(self.jasco, list(self._running))
+            except Exception:  # a thread that ends here would leave all others waiting
+                _LOG.exception("a batch was given up")
             with self._changed:
                 self._running = []
 
@@ -224,8 +227,9 @@ class Engine:
 
         check()
         began = time.monotonic()
-        owners = [work for work in batch for _ in work.job.seeds]
-        requests = [one for work in batch for one in work.asking.requests(work.job.seeds, work.length, jasco.codec.sample_rate)]
+        left = {work.job.id: work.job.seeds[len(work.job.takes) :] for work in batch}  # where the batch failed once, some are kept
+        owners = [work for work in batch for _ in left[work.job.id]]
+        requests = [one for work in batch for one in work.asking.requests(left[work.job.id], work.length, jasco.codec.sample_rate)]
         made = jasco.stream(requests, seconds, guidance, solver, progress, check=check)
         for count, (work, clip) in enumerate(zip(owners, made, strict=True), 1):
             for one in batch:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import write_json
+
+_LOG = logging.getLogger(__name__)
 
 State = Literal["waiting", "running", "done", "failed", "cancelled", "interrupted"]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "interrupted")
@@ -85,19 +89,26 @@ class Job:
             if not self.removed:
                 write_json(self.folder / "job.json", self.written())
 
+    def _try_to_save(self) -> None:
+        """The same where nobody could be told that it failed, as of a full disk: what is known here still holds."""
+        try:
+            self.save()
+        except UserError as error:
+            _LOG.error("a job could not be written down: %s", error)
+
     def begin(self) -> None:
         """It is being made, unless somebody ended it."""
         with self.lock:
             if self.state == "waiting":
                 self.state = "running"
-                self.save()
+                self._try_to_save()
 
     def end(self, state: State, error: str | None = None) -> None:
         """The last word on it; a second one is not heard."""
         with self.lock:
             if self.state not in ENDED:
                 self.state, self.error, self.ended = state, error, time.time()
-                self.save()
+                self._try_to_save()
 
     @property
     def is_over(self) -> bool:

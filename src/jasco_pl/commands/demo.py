@@ -31,7 +31,7 @@ from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.generation.saving import save_clip
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.notation.timed_text import read_passages, written
-from jasco_pl.studies.demo import COLUMNS, PREPARED, Shown, read_requests, write_readme
+from jasco_pl.studies.demo import COLUMNS, PREPARED, Shown, means, number, read_requests, write_readme
 from jasco_pl.system.errors import UserError
 
 FORMATS = {"wav": None, "flac": None, "ogg": 0.85}  # with the compression: ogg at 50 kbit/s, small enough for a repository
@@ -130,8 +130,8 @@ def _print(shown: Sequence[Shown], seeds: int) -> None:
     for one in shown:
         for column in COLUMNS:
             if column.key in one.figures:
-                kept, bare = np.mean(one.figures[column.key], axis=0)
-                print(f"{one.name:{width}} {column.title:{room}} {kept:17.2f} {bare:16.2f}")
+                kept, bare = (number(mean) for mean in means(one.figures[column.key]))
+                print(f"{one.name:{width}} {column.title:{room}} {kept:>17} {bare:>16}")
         if one.chords is not None:
             print("{:{}} asked  {}\n{:{}} heard  {}".format("", width, one.chords[0], "", width, one.chords[1]))
 
@@ -156,7 +156,7 @@ def _results(title: str, made: list[list[dict[str, Any]]], settings: dict[str, A
     rows = []
     for name, clips in zip(("with controls", "the same prompts and seeds without"), made, strict=True):
         known = {column.key: [clip["figures"][column.key] for clip in clips if column.key in clip["figures"]] for column in columns}
-        figures = {key: {"mean": float(np.mean(values)), "count": len(values)} for key, values in known.items()}
+        figures = {key: {"mean": float(np.mean(values)) if values else None, "count": len(values)} for key, values in known.items()}
         given = [adherence.name for adherence in ADHERENCES if any(clip["asked"].get(adherence.name) for clip in clips)]
         rows.append({"name": name, "given": given, "figures": figures, "clips": clips})
     shown = [

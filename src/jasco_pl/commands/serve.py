@@ -20,6 +20,7 @@ from jasco_pl.generation.outline import DEFAULT_CHECKPOINT
 from jasco_pl.system.device import Precision
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import explain_os_error
+from jasco_pl.system.locks import alone
 
 PORT = 8765
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         import uvicorn
     except ImportError as error:
         raise UserError(f"the page needs {error.name!r}, which is not installed: pip install 'jasco-pl[app]', or make setup.") from None
+    from jasco_pl.app.access import host_name
     from jasco_pl.app.limits import Limits
     from jasco_pl.app.server import create_app
     from jasco_pl.app.serving import Serving
@@ -90,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise explain_os_error(error, store.root) from None
     serving = Serving(str(args.checkpoint), outline, guidance, bool(told.get("times")), lambda: _load(args), limits, store)
-    hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if args.host in LOOPBACK else frozenset(args.name) or None
+    hosts = frozenset({"127.0.0.1", "localhost", "[::1]"}) if args.host in LOOPBACK else frozenset(map(host_name, args.name)) or None
     app = create_app(serving, hosts, args.auth)
     config = uvicorn.Config(
         app,
@@ -114,7 +116,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"open http://{shown}:{port} in a browser; Ctrl-C ends it", flush=True)
     if args.host not in LOOPBACK and args.auth is None:
         print("note: whoever reaches this address may use it: --auth USER:PASSWORD asks for a password", flush=True)
-    with contextlib.suppress(KeyboardInterrupt):  # which the server passes on once it has ended in order
+    taken = f"another server works in {str(store.root)!r}: end it, or name another folder (--folder)."
+    with alone(store.root, taken), contextlib.suppress(KeyboardInterrupt):  # which the server passes on once it has ended in order
         server.run(sockets=[listening])
     return 0
 

@@ -106,7 +106,8 @@ class AudioControl(Control):
         A loop is fitted to the tempo where that is asked for, and what is shorter than the clip is repeated.
         """
         name, notes = cls.option.name, list[str]()
-        wav = read_waveform(asked[name], sample_rate, name, length, notes)
+        most = round(cls.input.most_seconds(asked, length / sample_rate) * sample_rate)
+        wav = read_waveform(asked[name], sample_rate, name, most, notes)
         wav, fitted = cls.input.at_tempo(wav, sample_rate, asked, length / sample_rate)
         wav, notes = wav[:, :length], [*notes, *(f"{name}: {note}" for note in fitted)]
         if wav.shape[-1] < length:

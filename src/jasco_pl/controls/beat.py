@@ -76,7 +76,7 @@ class BeatAdherence(Adherence):
         played, meant = tempo(found), tempo(wanted)
         figures = {"beat_f1": beat_f1(found, wanted), "downbeat_f1": beat_f1(found_down, wanted_down), "tempo_heard": played}
         if np.isnan(meant):
-            return figures
+            return figures | dict.fromkeys(("tempo_error", "tempo_right", "tempo_octaves"), np.nan)
         off, apart = (tempo_error(played, meant, octaves) for octaves in (False, True))
         return figures | {"tempo_error": apart, "tempo_right": float(off <= TOLERANCE), "tempo_octaves": float(apart <= TOLERANCE)}
 

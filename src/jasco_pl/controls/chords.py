@@ -45,8 +45,10 @@ class Chords(Control):
     def read(self, asked: Mapping[str, Any], grid: FrameGrid) -> Reading:
         """Chords in any usual spelling, or the path of a file (see `read_chords`)."""
         read = read_chords(asked["chords"], asked["bpm"], asked["meter"], grid.seconds, asked["key"])
-        raw = harmony.changes_to_frames([(change.label, change.start) for change in read.changes], grid.frames, grid.frame_rate)
-        return Reading(raw, read.notes, read.changes)
+        # frames end later than whole bars: a change that none of them hears is none
+        changes = [change for change in read.changes if harmony.first_frame(change.start, grid.frame_rate) < grid.frames]
+        raw = harmony.changes_to_frames([(change.label, change.start) for change in changes], grid.frames, grid.frame_rate)
+        return Reading(raw, read.notes, changes)
 
     def forward(self, raw: Tensor) -> Tensor:
         return self.embedding(raw)

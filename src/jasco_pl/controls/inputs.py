@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SAID = 3.0  # dB of a change of level
+_LONGEST_LOOP = 60.0  # seconds that are read of one that is to be fitted
 _SHOWN = 100  # chords, notes or onsets that a person is shown; JSON has all
 
 
@@ -152,6 +153,11 @@ class AudioInput(Input):
         return [f"{name}: {cls.loudness - gain:.1f} LUFS, {change}"] if abs(gain) >= _SAID else []
 
     @classmethod
+    def most_seconds(cls, asked: Mapping[str, Any], seconds: float) -> float:
+        """How much of it is read for a clip of so many seconds."""
+        return seconds
+
+    @classmethod
     def at_tempo(cls, wav: Tensor, sample_rate: int, asked: Mapping[str, Any], seconds: float) -> tuple[Tensor, list[str]]:
         """What is done to a loop [1, S] for the tempo of the request, and what a person is told of that."""
         return wav, []
@@ -166,7 +172,7 @@ class AudioInput(Input):
         from jasco_pl.extract.classical import onset_times
 
         told: list[str] = []
-        wav = read_audio(asked[name], SAMPLE_RATE, max_seconds=seconds, notes=told)
+        wav = read_audio(asked[name], SAMPLE_RATE, max_seconds=cls.most_seconds(asked, seconds), notes=told)
         wav, fitted = cls.at_tempo(wav, SAMPLE_RATE, asked, seconds)
         length, loudness = wav.shape[-1] / SAMPLE_RATE, sounding_loudness(wav, SAMPLE_RATE)
         onsets = [round(float(time), 3) for time in onset_times(wav, SAMPLE_RATE)]
@@ -190,8 +196,12 @@ class DrumsInput(AudioInput):
             raise UserError("--fit-loop stretches a loop (--drums) to a tempo (--bpm): both are needed.")
 
     @classmethod
+    def most_seconds(cls, asked: Mapping[str, Any], seconds: float) -> float:
+        return max(seconds, _LONGEST_LOOP) if asked.get("fit_loop") else seconds
+
+    @classmethod
     def at_tempo(cls, wav: Tensor, sample_rate: int, asked: Mapping[str, Any], seconds: float) -> tuple[Tensor, list[str]]:
-        if asked.get("bpm") is None or wav.shape[-1] >= seconds * sample_rate:
+        if asked.get("bpm") is None or (wav.shape[-1] >= seconds * sample_rate and not asked.get("fit_loop")):
             return wav, []
         from jasco_pl.extract.loop import at_tempo  # librosa, which takes seconds, is for those who give both alone
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -35,11 +36,14 @@ class Asked:
         self._compared = {adherence: side for adherence, side in self.sides.items() if adherence.missing() is None}
 
     def figures(self, heard: Heard) -> dict[str, float]:
-        """By keys of the adherences' columns, for what was asked for and while it was; a clip asked for nothing may be compared too."""
+        """By keys of the adherences' columns, for what was asked for and while it was, as far as they are defined.
+
+        A clip asked for nothing may be compared too.
+        """
         figures: dict[str, float] = {}
         for adherence, side in self._compared.items():
             found = adherence.figures(heard, side, self._parts[adherence] or heard.whole)
-            figures |= {column.key: found[column.key] for column in adherence.columns}
+            figures |= {column.key: found[column.key] for column in adherence.columns if not math.isnan(found[column.key])}
         return figures
 
     def lanes(self) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: flo
         write_tags(path, tags)
     else:
         write_audio(path, audio, clip.sample_rate, compression=compression, said={INFO[name]: text for name, text in tags.info if text})
-    write_json(path.with_suffix(".json"), {**settings, "loudness_before_lufs": loudness, "sound": checksum(audio)})
+    write_json(path.with_suffix(".json"), {**settings, "loudness_lufs": loudness, "sound": checksum(audio)})
 
 
 def checksum(audio: Tensor) -> str:
@@ -83,7 +83,7 @@ def place_take(path: Path, write: Callable[[Path], None]) -> Path:
     folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{path.stem[:32]}.", suffix=".part") as name:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{path.stem[:32]}.", suffix=".part.d") as name:
             write(Path(name) / f"take{path.suffix}")
             return _placed(sorted(Path(name).iterdir(), key=lambda file: file.suffix != ".json"), path)
     except OSError as error:

@@ -14,12 +14,14 @@ from jasco_pl.extract.heard import Heard
 from jasco_pl.extract.key import key_by
 from jasco_pl.generation.jasco import Clip
 from jasco_pl.notation import harmony
+from jasco_pl.notation.beats import read_meter
 from jasco_pl.notation.chords.numerals import named_key
 from jasco_pl.notation.melody import bins_to_notes
 from jasco_pl.notation.midi_writer import Sheet, key_name
 from jasco_pl.notation.stretches import runs
 from jasco_pl.notation.timed_text import written
 
+_LEAST = 0.01  # seconds, half a frame: what is shorter is rounding
 _LEAST_CHORDS = 3  # different ones, for them to say a key
 
 
@@ -44,7 +46,7 @@ def chords_of(clip: Clip) -> list[tuple[str, float, float]]:
         rate = len(mask) / seconds
         holds = [(first / rate, last / rate) for first, last in runs(mask)]
         spans = [(label, max(start, first), min(end, last)) for label, start, end in spans for first, last in holds]
-    return [span for span in spans if span[1] < span[2]]
+    return [span for span in spans if span[2] - span[1] > _LEAST]
 
 
 def key_of(clip: Clip) -> tuple[int, bool] | None:
@@ -73,7 +75,7 @@ def tags_of(clip: Clip) -> Tags:
     }
     count, unit = map(int, request.meter.split("/"))
     return Tags(
-        request.bpm,
+        None if request.bpm is None else request.bpm * read_meter(request.meter)[1],
         (count, unit),
         key[0] if key else None,
         [(label, start) for label, start, _ in chords],

@@ -86,8 +86,9 @@ def write_midi(path: str | os.PathLike[str], sheet: Sheet) -> None:
     )
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS, charset="utf-8")
     file.tracks.append(_track([*((0.0, message) for message in head), *names], tempo, sheet.seconds))
-    for name, channel, program, notes in parts:
-        if notes:
+    tick = tempo / TICKS / 1e6  # seconds; a note within one would be switched off before it is on
+    for name, channel, program, all_notes in parts:
+        if notes := [note for note in all_notes if note[2] - note[1] >= tick]:
             first = [mido.MetaMessage("track_name", name=name)]
             first += [] if program is None else [mido.Message("program_change", channel=channel, program=program)]
             played = [*((0.0, message) for message in first), *_messages(notes, channel)]

@@ -14,6 +14,7 @@ requests:
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -122,9 +123,11 @@ class Shown:
     figures: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
     def add(self, kept: Mapping[str, float], bare: Mapping[str, float]) -> None:
-        """The figures of one more seed."""
-        for key, value in kept.items():
-            self.figures.setdefault(key, []).append((value, bare[key]))
+        """The figures of one more seed, each as far as it is defined."""
+        for column in COLUMNS:
+            if column.key in kept or column.key in self.figures:
+                pair = kept.get(column.key, math.nan), bare.get(column.key, math.nan)
+                self.figures.setdefault(column.key, []).append(pair)
 
 
 def write_readme(
@@ -180,6 +183,17 @@ def generate_command(request: Request, sampling: Sequence[str] = ()) -> str:
     return " \\\n  ".join(lines)
 
 
+def number(value: float) -> str:
+    """With two decimals; what is not defined as a dash."""
+    return "–" if math.isnan(value) else f"{value:.2f}"
+
+
+def means(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Of either side, over those that are defined."""
+    kept, bare = (side[~np.isnan(side)] for side in np.array(pairs).T)
+    return float(kept.mean()) if len(kept) else math.nan, float(bare.mean()) if len(bare) else math.nan
+
+
 def _table(shown: Sequence[Shown], seeds: int) -> str:
     """A line a figure: the clip that is kept, then, where there are more, all seeds."""
     heading = ["example", "figure", "this clip", "without controls"]
@@ -189,7 +203,7 @@ def _table(shown: Sequence[Shown], seeds: int) -> str:
         for column in (column for column in COLUMNS if column.key in one.figures):
             pairs = np.array(one.figures[column.key])
             spread = [_spread(pairs[:, 0]), _spread(pairs[:, 1])] if seeds > 1 else []
-            table.append([f"[{one.name}](#{one.name.lower()})", column.title, *(f"{value:.2f}" for value in pairs[0]), *spread])
+            table.append([f"[{one.name}](#{one.name.lower()})", column.title, *(number(value) for value in pairs[0]), *spread])
     return aligned_table(table)
 
 
@@ -224,7 +238,8 @@ def _written(request: Request, option: Option) -> str:
 
 
 def _spread(values: np.ndarray) -> str:
-    return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
+    defined = values[~np.isnan(values)]
+    return f"{defined.mean():.2f} ± {defined.std(ddof=1):.2f}" if len(defined) > 1 else number(defined[0] if len(defined) else math.nan)
 
 
 def _seen(path: object) -> str:

@@ -119,7 +119,7 @@ def atomic_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(folder)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".part") as name:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".part.d") as name:
             fresh, former = Path(name) / "fresh", Path(name) / "former"
             fresh.mkdir()
             yield fresh

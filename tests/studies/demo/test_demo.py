@@ -18,7 +18,7 @@ from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.asked import Asked
 from jasco_pl.generation.jasco import Clip, Request
 from jasco_pl.network.model import JascoModel, ModelConfig
-from jasco_pl.studies.demo import Shown, generate_command, write_readme
+from jasco_pl.studies.demo import Shown, generate_command, means, number, write_readme
 
 RATE = 32000
 
@@ -62,6 +62,20 @@ def test_figures_and_lanes_are_of_the_seconds_for_which_a_control_holds() -> Non
     heard = Heard(torch.cat([clicks(1.0, 0.25), clicks(2.0, 0.31)], dim=1), RATE)
     assert max(cut.lanes()["onsets"]) < 1 < max(whole.lanes()["onsets"])
     assert cut.figures(heard)["onset_f1"] > 0.9 > whole.figures(heard)["onset_f1"]
+
+
+def test_a_figure_that_is_not_defined_is_left_out_and_shown_as_a_dash() -> None:
+    """Levels that do not move have no correlation, and a clip without beats has no tempo."""
+    level = np.zeros(150, dtype=np.float32)
+    figures = Asked(clip_of(torch.zeros(1, 3 * RATE), Request(dynamics="steady"), dynamics=level)).figures(Heard(clicks(3.0, 0.25), RATE))
+    assert "dynamics_error" in figures
+    assert "dynamics_correlation" not in figures
+    one = Shown("a", Request(), "a.wav", "b.wav", "a.png")
+    one.add({"tempo_heard": 100.0, "beat_f1": 1.0}, {"beat_f1": 0.5})
+    one.add({"beat_f1": 0.8}, {"beat_f1": 0.1, "tempo_heard": 60.0})
+    assert means(one.figures["tempo_heard"]) == (100.0, 60.0)
+    assert means(one.figures["beat_f1"]) == (0.9, 0.3)
+    assert [number(value) for value in (*one.figures["tempo_heard"][0], 0.5)] == ["100.00", "–", "0.50"]
 
 
 @pytest.mark.skipif(not chordino.available(), reason="the chord recogniser is not installed")

@@ -301,7 +301,7 @@ export class Form {
     this.setHow(told.paint?.redo ? "redo" : told.paint?.keep ? "keep" : "on");
     put("dynamics", told.dynamics?.curve);
     this.steps.swing.value = told.drums?.pattern?.swing ?? 0;
-    this.steps.set(told.drums?.pattern?.voices ?? {});
+    this.steps.set(told.drums?.pattern?.voices ?? {}, told.drums?.pattern?.steps_per_beat);
     this.roll.set(told.melody?.notes ?? []);
     this.chords.set(told.chords?.text ?? "");
     this.#timeChanged();

@@ -74,7 +74,7 @@ class Card {
         this.show(await call(`/api/jobs/${this.job.id}`));
       } catch (error) {
         if (error.status === 404) return this.results.remove(this);
-        this.status.textContent = error.message;
+        if (this.status) this.status.textContent = error.message; // a card that was over from the first has none
       }
     }
   }

@@ -13,7 +13,7 @@ const BEATS = {
 
 export class Steps {
   constructor(place, { voices, context, changed }) {
-    Object.assign(this, { voices, context, changed, hits: {}, count: 16 });
+    Object.assign(this, { voices, context, changed, hits: {}, count: 16, perBeat: 4 });
     this.beats = element("select", { id: "beat", onchange: () => this.#preset() }, element("option", { value: "" }, "choose …"), ...Object.keys(BEATS).map((name) => element("option", {}, name)));
     this.size = element("select", { onchange: () => this.resize(Number(this.size.value)) }, ...[8, 12, 16, 24, 32].map((size) => element("option", { value: size }, `${size} steps`)));
     this.size.value = "16";
@@ -35,8 +35,9 @@ export class Steps {
     this.beats.value = "";
   }
 
-  // hits: {voice: "x...X..."}
-  set(hits) {
+  // hits: {voice: "x...X..."}, so many steps a beat
+  set(hits, perBeat = 4) {
+    this.perBeat = perBeat;
     const lengths = Object.values(hits).map((line) => line.length);
     if (lengths.length) this.#sized(Math.max(...lengths));
     this.hits = { ...hits };
@@ -64,7 +65,7 @@ export class Steps {
   pattern() {
     const voices = {};
     for (const voice of this.voices) if (/[xX]/.test(this.line(voice))) voices[voice] = this.line(voice);
-    return Object.keys(voices).length ? { voices, swing: Number(this.swing.value) } : null;
+    return Object.keys(voices).length ? { voices, swing: Number(this.swing.value), steps_per_beat: this.perBeat } : null;
   }
 
   draw() {

@@ -26,16 +26,24 @@ SUFFIXES = (*TABLES, *DOCUMENTS, *SCORES, *SHEETS)
 
 def names_a_file(text: str) -> bool:
     """Whether a text is a path: by its ending, or because such a file is there and has one."""
-    name = text.strip()
-    if "\n" in name or len(name) > 4096:
-        return False
-    suffix = os.path.splitext(name)[1].lower()
-    if suffix in SUFFIXES:
+    if ends_as_a_file(text):
         return True
+    name = text.strip()
+    suffix = os.path.splitext(name)[1]
     try:
-        return re.fullmatch(r"\.\w{1,10}", suffix) is not None and Path(name).is_file()
+        return _is_one_line(name) and re.fullmatch(r"\.\w{1,10}", suffix) is not None and Path(name).is_file()
     except (OSError, ValueError):
         return False
+
+
+def ends_as_a_file(text: str) -> bool:
+    """Whether it has the ending of a file of chords; nothing is looked for on a disk."""
+    name = text.strip()
+    return _is_one_line(name) and os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _is_one_line(name: str) -> bool:
+    return "\n" not in name and len(name) <= 4096
 
 
 def read_file(path: str | os.PathLike[str], meter: str) -> Score | Timed:

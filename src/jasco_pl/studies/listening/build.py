@@ -170,7 +170,7 @@ def _captions(names: Sequence[str], folders: Mapping[str, dict[str, Path]], give
 def _work_folder(target: Path) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part"))
+        work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part.d"))
         work.chmod(0o755)
     except OSError as error:
         raise explain_os_error(error, target) from error
