@@ -31,7 +31,7 @@ from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.generation.saving import save_clip
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.notation.timed_text import read_passages, written
-from jasco_pl.studies.demo import COLUMNS, PREPARED, Shown, means, number, read_requests, write_readme
+from jasco_pl.studies.demo import COLUMNS, PREPARED, Shown, means, read_requests, two_decimals, write_readme
 from jasco_pl.system.errors import UserError
 
 FORMATS = {"wav": None, "flac": None, "ogg": 0.85}  # with the compression: ogg at 50 kbit/s, small enough for a repository
@@ -130,7 +130,7 @@ def _print(shown: Sequence[Shown], seeds: int) -> None:
     for one in shown:
         for column in COLUMNS:
             if column.key in one.figures:
-                kept, bare = (number(mean) for mean in means(one.figures[column.key]))
+                kept, bare = (two_decimals(mean) for mean in means(one.figures[column.key]))
                 print(f"{one.name:{width}} {column.title:{room}} {kept:>17} {bare:>16}")
         if one.chords is not None:
             print("{:{}} asked  {}\n{:{}} heard  {}".format("", width, one.chords[0], "", width, one.chords[1]))

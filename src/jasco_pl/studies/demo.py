@@ -183,7 +183,7 @@ def generate_command(request: Request, sampling: Sequence[str] = ()) -> str:
     return " \\\n  ".join(lines)
 
 
-def number(value: float) -> str:
+def two_decimals(value: float) -> str:
     """With two decimals; what is not defined as a dash."""
     return "–" if math.isnan(value) else f"{value:.2f}"
 
@@ -203,7 +203,7 @@ def _table(shown: Sequence[Shown], seeds: int) -> str:
         for column in (column for column in COLUMNS if column.key in one.figures):
             pairs = np.array(one.figures[column.key])
             spread = [_spread(pairs[:, 0]), _spread(pairs[:, 1])] if seeds > 1 else []
-            table.append([f"[{one.name}](#{one.name.lower()})", column.title, *(number(value) for value in pairs[0]), *spread])
+            table.append([f"[{one.name}](#{one.name.lower()})", column.title, *(two_decimals(value) for value in pairs[0]), *spread])
     return aligned_table(table)
 
 
@@ -239,7 +239,9 @@ def _written(request: Request, option: Option) -> str:
 
 def _spread(values: np.ndarray) -> str:
     defined = values[~np.isnan(values)]
-    return f"{defined.mean():.2f} ± {defined.std(ddof=1):.2f}" if len(defined) > 1 else number(defined[0] if len(defined) else math.nan)
+    return (
+        f"{defined.mean():.2f} ± {defined.std(ddof=1):.2f}" if len(defined) > 1 else two_decimals(defined[0] if len(defined) else math.nan)
+    )
 
 
 def _seen(path: object) -> str:

@@ -44,7 +44,7 @@ class JascoModule(lightning.LightningModule):
     """Trains a JascoModel by weighted conditional flow matching (paper, section 3.2), or by v-diffusion if its config says so.
 
     Everything random about a sample (flow time, noise, dropped conditions) comes from the sample's own key, so that losses do not depend on
-    batch, ranks or resumption.
+    batch, ranks or resumption (those of `distill` do: a student's steps are drawn by batch, and asked again a few times).
 
     Args:
         config: the network and its controls.

@@ -18,7 +18,7 @@ from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.asked import Asked
 from jasco_pl.generation.jasco import Clip, Request
 from jasco_pl.network.model import JascoModel, ModelConfig
-from jasco_pl.studies.demo import Shown, generate_command, means, number, write_readme
+from jasco_pl.studies.demo import Shown, generate_command, means, two_decimals, write_readme
 
 RATE = 32000
 
@@ -75,7 +75,7 @@ def test_a_figure_that_is_not_defined_is_left_out_and_shown_as_a_dash() -> None:
     one.add({"beat_f1": 0.8}, {"beat_f1": 0.1, "tempo_heard": 60.0})
     assert means(one.figures["tempo_heard"]) == (100.0, 60.0)
     assert means(one.figures["beat_f1"]) == (0.9, 0.3)
-    assert [number(value) for value in (*one.figures["tempo_heard"][0], 0.5)] == ["100.00", "–", "0.50"]
+    assert [two_decimals(value) for value in (*one.figures["tempo_heard"][0], 0.5)] == ["100.00", "–", "0.50"]
 
 
 @pytest.mark.skipif(not chordino.available(), reason="the chord recogniser is not installed")
