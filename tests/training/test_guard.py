@@ -131,8 +131,7 @@ def test_options_that_make_no_sense_are_one_sentence(options):
         GradientGuard(**options)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_all_processes_leave_the_step_out_together(tiny_training, tmp_path, strategy):
     """Only rank 1 sees the spoiled sample; both go on as one, and rank 1's sample is named."""
     log = tmp_path / "log.txt"

@@ -219,12 +219,18 @@ def working_in(trainer: Trainer) -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as held:
-        folders = (trainer.log_dir, getattr(trainer.checkpoint_callback, "dirpath", None))
+        folders = (log_dir(trainer), getattr(trainer.checkpoint_callback, "dirpath", None))
         for folder in sorted({os.path.abspath(folder) for folder in folders if folder}):
             taken = f"another training is running in {folder!r}: wait for it, or name another run (--trainer.logger.init_args.name)."
             held.enter_context(alone(folder, taken))
-        print(f"training into {trainer.log_dir}; watch it with `make tensorboard`", file=sys.stderr)
+        print(f"training into {log_dir(trainer)}; watch it with `make tensorboard`", file=sys.stderr)
         yield
+
+
+def log_dir(trainer: Trainer) -> str:
+    """The folder of a training; `trainer.log_dir` is the same, but waits for all processes to ask for it."""
+    logger = trainer.loggers[0] if trainer.loggers else None
+    return str(getattr(logger, "log_dir", None) or getattr(logger, "save_dir", None) or trainer.default_root_dir)
 
 
 def results(trainer: Trainer) -> list[str]:
@@ -239,7 +245,7 @@ def results(trainer: Trainer) -> list[str]:
         if saver.monitor and saver.best_model_path
     ]
     if found:
-        name = Path(trainer.log_dir or "mine").name
+        name = Path(log_dir(trainer)).name or "mine"
         taken = shlex.join(["jasco", "export", found[-1].rpartition(": ")[2], "-o", f"checkpoints/{name}"])
         found.append(f"a folder for `jasco generate --checkpoint checkpoints/{name}` is made by: {taken}")
     return found
