@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import resource
 import struct
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from jasco_pl.cli import main
+from jasco_pl.data import shards
 from jasco_pl.data.columns import Columns, Source
 from jasco_pl.data.schema import FIELDS, Sample
 from jasco_pl.data.shards import CorruptShardError, ShardReader, finished, read_side, write_index, write_shard
@@ -63,6 +65,34 @@ def test_sections_are_read_back_and_checked(tmp_path, write_tiny_shards):
 def test_only_the_fields_that_are_asked_for_are_read(prepared):
     sample = ShardReader(prepared[0]).read(3, ["latents", "melody"])
     assert set(sample.tensors) == {"latents", "melody"}
+
+
+def test_no_more_shards_are_kept_open_than_there_are_descriptors_for(tmp_path, write_tiny_shards, monkeypatch):
+    monkeypatch.setattr(shards, "_KEPT_OPEN", 2)
+    samples = write_tiny_shards(tmp_path / "set")
+    names = []
+    for number, sample in enumerate(samples[:6]):
+        write_shard(tmp_path / "many", f"shard-{number}", [sample])
+        names.append(f"shard-{number}")
+    write_index(tmp_path / "many", ShardReader(tmp_path / "set").codec, names)
+    reader, before = ShardReader(tmp_path / "many"), len(os.listdir("/proc/self/fd"))
+    for position in (0, 1, 2, 3, 4, 5, 4, 0):
+        assert torch.equal(reader.read(position).tensors["latents"], samples[position].tensors["latents"])
+        assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+def test_a_shard_that_there_is_no_descriptor_for_is_not_called_damaged(prepared):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    reader, free = ShardReader(prepared[0]), os.dup(0)
+    os.close(free)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        with pytest.raises(UserError, match="cannot be opened") as raised:
+            reader.read(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not isinstance(raised.value, CorruptShardError)
+    assert reader.read(0).tensors
 
 
 def test_a_reader_travels_to_a_worker_process_after_use(prepared):

@@ -270,6 +270,16 @@ def test_a_grown_set_and_a_refitted_codec_are_noticed(pieces, tiny_codec_folder,
     assert all(error is None for _, error in reader.verify())
 
 
+def test_pieces_composed_anew_under_the_same_names_are_encoded_anew(pieces, tiny_codec_folder, tmp_path):
+    build_shards(pieces, tmp_path / "out", str(tiny_codec_folder), pieces_per_shard=2)
+    first = content(tmp_path / "out")
+    path = pieces / "piece-002.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "captions": ["by another band"]}))
+    build_shards(pieces, tmp_path / "out", str(tiny_codec_folder), pieces_per_shard=2)
+    assert next(entry for entry in ShardReader(tmp_path / "out").entries if entry["id"] == "piece-002")["captions"] == ["by another band"]
+    assert content(tmp_path / "out")["shard-00000.safetensors"] == first["shard-00000.safetensors"]
+
+
 def test_the_command_says_what_it_made(pieces, tiny_codec_folder, tmp_path, capsys):
     assert main(["shards", "build", "--pieces", str(pieces), "--out", str(tmp_path / "out"), "--codec", str(tiny_codec_folder)]) == 0
     assert "5 samples in 1 shards" in capsys.readouterr().out

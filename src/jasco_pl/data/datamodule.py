@@ -137,12 +137,17 @@ class ShardDataModule(lightning.LightningDataModule):
         for folder in folders[self.trainer.state.fn if self.trainer and self.trainer.state.fn else TrainerFn.FITTING]:
             self._batches(folder, shuffle=folder == self.train_folder)
 
+    def _fewest(self, seen: int) -> int:
+        """Samples that all processes see: a file system may show one of them an index later than another."""
+        strategy = self.trainer.strategy  # type: ignore[union-attr]
+        return int(strategy.reduce(torch.tensor(seen, device=strategy.root_device), reduce_op="min"))
+
     def train_dataloader(self) -> Any:
         """Shuffled random crops; of a set that grows the same loader again, when it has looked for more."""
         if not self.grow:
             return self._loader(self.train_folder, shuffle=True)
         if self._growing is None:
-            agree = self.trainer.strategy.broadcast if self.trainer is not None and self.trainer.world_size > 1 else int
+            agree = self._fewest if self.trainer is not None and self.trainer.world_size > 1 else int
             self._growing = GrowingLoader(Path(self.train_folder), partial(self._loader, self.train_folder, True), agree)
         else:
             self._growing.look()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -82,11 +83,13 @@ def open_shard(path: str | Path) -> Any:
     """A shard, opened by safetensors; what is read of it is read then and there: a mapped file that somebody truncates ends the process.
 
     Raises:
-        CorruptShardError: it is missing, truncated, or no safetensors file.
+        CorruptShardError: it is missing, truncated, or no safetensors file. UserError: too many files are open.
     """
     try:
         return safe_open(path, "pt", backend="pread")
     except (SafetensorError, OSError) as error:
+        if any(f"os error {number}" in str(error) for number in (errno.ENFILE, errno.EMFILE)):  # in which the shard has no part
+            raise UserError(f"the shard {str(path)!r} cannot be opened: too many files are open.") from error
         raise CorruptShardError(f"the shard {str(path)!r} is damaged: it cannot be opened ({error}).") from error
 
 

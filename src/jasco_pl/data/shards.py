@@ -32,6 +32,8 @@ from jasco_pl.system.checksums import check_seal, sealed_json
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import atomic_path, write_bytes
 
+_KEPT_OPEN = 128  # shards of a folder; each holds a file descriptor, of which a process has a thousand
+
 
 def write_shard(folder: str | Path, name: str, samples: Sequence[Sample], codec: int = 0) -> dict[str, Any]:
     """Write one shard and its side file; returns the side file's content.
@@ -231,9 +233,11 @@ class ShardReader:
             return read_fields(handle, path, entry, fields)
         name = self.columns.files[shard]
         path = self.folder / name
-        if name not in self._open:
-            self._open[name] = open_shard(path)
-        return read_fields(self._open[name], path, entry, fields)
+        handle = self._open.pop(name, None) or open_shard(path)
+        self._open[name] = handle  # behind all others: the first is the one that was longest not read
+        if len(self._open) > _KEPT_OPEN:
+            del self._open[next(iter(self._open))]
+        return read_fields(handle, path, entry, fields)
 
     def expect(self, *epochs: Iterable[int]) -> None:
         """Announce the positions that will be read, an iterable an epoch: the shards of a URL are fetched ahead in that order."""

@@ -170,4 +170,5 @@ class HeardChords(Stage):
         return {"chords_heard": torch.from_numpy(harmony.changes_to_frames(changes, self.frames(audio), self.codec.frame_rate))}
 
     def of_piece(self, piece: Piece) -> dict[str, Tensor]:
-        return {"chords_heard": torch.from_numpy(chordino_frames(piece.stems["mix"], self.codec.sample_rate, piece.frames))}
+        changes = chordino(piece.stems["mix"], self.codec.sample_rate)
+        return {"chords_heard": torch.from_numpy(harmony.changes_to_frames(changes, piece.frames, self.codec.frame_rate))}

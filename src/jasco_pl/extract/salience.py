@@ -193,7 +193,9 @@ class MelodyBins(Stage):
         return self._extractor.fingerprint
 
     def of_recording(self, audio: LongAudio) -> dict[str, Tensor]:
-        return {"melody": torch.from_numpy(self._extractor.of(audio, self.frames(audio)))}
+        bins = self._extractor.of(audio, round(audio.seconds * FRAME_RATE) + 1)
+        middles = (np.arange(self.frames(audio)) + 0.5) * FRAME_RATE / self.codec.frame_rate
+        return {"melody": torch.from_numpy(bins[np.minimum(middles.astype(np.int64), len(bins) - 1)])}
 
     def of_piece(self, piece: Piece) -> dict[str, Tensor]:
         return {"melody": torch.from_numpy(melody_frames(piece.note["melody"], piece.frames, self.codec.frame_rate))}

@@ -136,6 +136,12 @@ def index_of(codec: Codec, name: str) -> dict[str, Any]:
     return {"name": name, "frame_rate": codec.frame_rate, "dim": codec.dim, **statistics}
 
 
+def _describes(entry: Mapping[str, Any], note: Mapping[str, Any], frame_rate: float) -> bool:
+    """Whether what an index says of a sample is what this description of a piece says."""
+    sections = [[first, captions] for first, captions in sections_of(note, frame_rate, entry["frames"])]
+    return bool(entry["captions"] == note["captions"] and entry.get("sections", []) == sections)
+
+
 def _stored(task: ShardTask) -> list[dict[str, Tensor]]:
     """What is there of every piece; nothing of a shard that is damaged, or is yet to be made."""
     path = Path(task.out) / f"{task.name}.safetensors"
@@ -183,6 +189,8 @@ def build_shards(pieces: str | Path, out: str | Path, codec_name: str, workers: 
         added: set[str] = set()
         for name, group in groups.items():
             entries = finished(out, name, [notes[path]["id"] for path in group], mark)
+            if any(not _describes(entry, notes[path], codec.frame_rate) for path, entry in zip(group, entries, strict=False)):
+                entries = []  # pieces of the same names were composed anew
             missing = {stage for path, entry in zip(group, entries, strict=False) for stage in lacking(notes[path], entry["crc32"], stages)}
             if missing or not entries:
                 tasks.append(ShardTask(str(out), name, [str(path) for path in group], entries, stages, codec_name))

@@ -70,4 +70,7 @@ class PrepareConfig:
     @property
     def processes(self) -> int:
         """How many work on this machine, 0 for none but this one."""
-        return min(len(os.sched_getaffinity(0)), 8) if self.workers is None else self.workers
+        if self.workers is not None:
+            return self.workers
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # which macOS has not
+        return min(usable, 8)

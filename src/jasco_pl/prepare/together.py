@@ -30,17 +30,16 @@ GROWTH = 1.5
 
 @dataclass(frozen=True)
 class _Work:
-    """What one process does in one go: pieces to compose, then the shard that they belong to, unless it is there."""
+    """What one process does in one go: pieces to compose, then the shard that they belong to."""
 
     pieces: list[tuple[str, Which]]
-    shard: ShardTask | None
+    shard: ShardTask
 
 
 def _carry_out(work: _Work) -> None:
     for piece in work.pieces:
         write_piece(piece)
-    if work.shard is not None:
-        build_shard(work.shard)
+    build_shard(work.shard)
 
 
 def _begin(fonts: Sequence[str]) -> None:
@@ -125,7 +124,7 @@ def compose_shards(
                     done(name)
                 else:
                     paths = [str(planned.path(piece)) for piece in pieces]
-                    yield name, _Work(new, None if entries else ShardTask(shards, name, paths, [], stages, codec_name))
+                    yield name, _Work(new, ShardTask(shards, name, paths, [], stages, codec_name))
 
         def done(name: str) -> None:
             index.add(name, finished(out, name, ids[name], mark))
