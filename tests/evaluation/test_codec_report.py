@@ -78,7 +78,7 @@ def test_the_command_writes_the_figures(folder: Path, capsys: pytest.CaptureFixt
     assert report["per_clip"][0]["file"] == "a.wav"
     assert 0 < report["mib"] < 1
     assert markdown({"codec": report}) in capsys.readouterr().out
-    with pytest.raises(UserError, match="--limit 0"):
+    with pytest.raises(UserError, match="--limit is 0"):
         run(parser.parse_args([*arguments, "--limit", "0"]))
 
 

@@ -127,8 +127,8 @@ def test_alibi_is_the_only_difference_that_its_bias_makes() -> None:
     flat.load_state_dict(network.state_dict())
     expected = flat(*inputs())
     assert not torch.allclose(network(*inputs()), expected, atol=1e-4)
-    assert network._bias is not None
-    network._bias.zero_()
+    (bias,) = network._biases.values()
+    bias.zero_()
     torch.testing.assert_close(network(*inputs()), expected)
 
 
@@ -444,12 +444,12 @@ def test_padded_keys_change_nothing(config: TransformerConfig, injection: Any, m
 
     expected, gradients = run()
     monkeypatch.setitem(transformer.KEY_MULTIPLE, "cpu", 8)
-    network._bias = None
+    network._biases.clear()
     padded, others = run()
     if config.alibi:
-        assert network._bias is not None
-        assert network._bias.shape == (1, 4, 11, 16)
-        assert network._bias[..., 11:].isinf().all()
+        (bias,) = network._biases.values()
+        assert bias.shape == (1, 4, 11, 16)
+        assert bias[..., 11:].isinf().all()
     torch.testing.assert_close(padded, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(others, gradients, atol=1e-5, rtol=1e-5)
 

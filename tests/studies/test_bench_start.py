@@ -17,7 +17,10 @@ def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def program(folder: Path, name: str, body: str) -> str:
     path = folder / name
-    path.write_text(f"#!{sys.executable} -S\n{body}\n")
+    python = path.with_name("python")  # a first line cannot name what lies under a path with spaces
+    if not python.exists():
+        python.symlink_to(sys.executable)
+    path.write_text(f"#!{python} -S\n{body}\n")
     path.chmod(0o755)
     return str(path)
 

@@ -33,11 +33,12 @@ def read_line(text: str, bpm: float | None = None, meter: str = "4/4", seconds: 
 
     What is there and what is not have the same answer, so that nobody learns of files.
     """
-    if names_a_file(text):
-        if not ends_as_a_file(text):
-            read_text(text, None, meter)
+    if ends_as_a_file(text):
         raise UserError(_FILE)
-    return read_chords(text, bpm, meter, seconds, key)
+    read = read_chords(text, bpm, meter, seconds, key, files=False)
+    if names_a_file(text):  # and chords as well
+        raise UserError(_FILE)
+    return read
 
 
 def live(line: ChordLine) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -88,9 +89,17 @@ def open_shard(path: str | Path) -> Any:
     try:
         return safe_open(path, "pt", backend="pread")
     except (SafetensorError, OSError) as error:
-        if any(f"os error {number}" in str(error) for number in (errno.ENFILE, errno.EMFILE)):  # in which the shard has no part
-            raise UserError(f"the shard {str(path)!r} cannot be opened: too many files are open.") from error
+        _try_to_open(path)
         raise CorruptShardError(f"the shard {str(path)!r} is damaged: it cannot be opened ({error}).") from error
+
+
+def _try_to_open(path: str | Path) -> None:
+    """Raise UserError if the process has no descriptor left, which safetensors takes for a file that is not there."""
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise UserError(f"the shard {str(path)!r} cannot be opened: {error.strerror}.") from error
 
 
 def checksum(tensor: Tensor) -> int:

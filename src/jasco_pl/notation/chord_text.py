@@ -66,6 +66,8 @@ def read_chords(
     meter: str = _METER,
     duration: float = 10.0,
     key: str | None = None,
+    *,
+    files: bool = True,
 ) -> ReadChords:
     """Read chords of any of the kinds above.
 
@@ -76,6 +78,7 @@ def read_chords(
         meter: beats in a bar over the beat's note value, such as `4/4`, `3/4`, `6/8`; a file's own holds where this is 4/4.
         duration: seconds to fill; changes at or after it are left out.
         key: for degrees, such as `G` or `A minor`.
+        files: whether a text may be the name of a file.
 
     Raises:
         UserError: nothing to read, a chord that is not understood or can be read in two ways (with its place), bad times, tempo, meter or
@@ -87,7 +90,7 @@ def read_chords(
         read_tempo(bpm)
     read_meter(meter)
     asked_key = None if key is None else named_key(key)
-    if isinstance(text, os.PathLike) or names_a_file(text):
+    if isinstance(text, os.PathLike) or (files and names_a_file(text)):
         source = read_file(text, meter)
     elif not text.strip():
         raise UserError("the chord line is empty; write for example `C G Am F`, `C | G7 | Am F` or `C@0 F@2.5`.")

@@ -250,6 +250,8 @@ class JascoModule(lightning.LightningModule):
 
     def _check_machine(self) -> None:
         """Refuse what fails at the first step: weights in half precision, which draws do not have, and devices without float64."""
+        if self._trainer is None:
+            return
         precision, device = str(self.trainer.precision), self.trainer.strategy.root_device.type
         if precision not in PRECISIONS:
             raise UserError(f"trainer.precision {precision!r} cannot be trained with here: {', '.join(PRECISIONS)} can.")
