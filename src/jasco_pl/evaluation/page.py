@@ -16,7 +16,7 @@ from jasco_pl.pages.base import packaged, render, source
 from jasco_pl.pages.texts import told
 from jasco_pl.system.files import write_text
 
-ARROWS = {True: " ↑", False: " ↓", None: ""}
+ARROWS = {True: "\N{NO-BREAK SPACE}↑", False: "\N{NO-BREAK SPACE}↓", None: ""}
 
 
 def write_page(folder: str | Path, results: Mapping[str, Any]) -> Path:
