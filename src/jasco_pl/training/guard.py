@@ -305,6 +305,7 @@ class Heartbeat(Callback):
         try:
             store = self._store()
             store.set(f"where/{rank}", f"process {rank} of {world} (pid {os.getpid()} on {socket.gethostname()})")
+            store.add(f"beat/{rank}", 1)  # from here on it can be lost
         except Exception:
             return  # the process group itself will speak up
         seen = dict.fromkeys(range(1, world) if rank == 0 else [0], (-1, time.monotonic()))
