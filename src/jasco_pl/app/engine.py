@@ -227,9 +227,8 @@ class Engine:
 
         check()
         began = time.monotonic()
-        left = {work.job.id: work.job.seeds[len(work.job.takes) :] for work in batch}  # where the batch failed once, some are kept
-        owners = [work for work in batch for _ in left[work.job.id]]
-        requests = [one for work in batch for one in work.asking.requests(left[work.job.id], work.length, jasco.codec.sample_rate)]
+        owners = [work for work in batch for _ in work.job.left]
+        requests = [one for work in batch for one in work.asking.requests(work.job.left, work.length, jasco.codec.sample_rate)]
         made = jasco.stream(requests, seconds, guidance, solver, progress, check=check)
         for count, (work, clip) in enumerate(zip(owners, made, strict=True), 1):
             for one in batch:

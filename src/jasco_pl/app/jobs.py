@@ -111,6 +111,11 @@ class Job:
                 self._try_to_save()
 
     @property
+    def left(self) -> list[int]:
+        """Seeds whose takes are not kept yet: where a batch failed, some are."""
+        return self.seeds[len(self.takes) :]
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more comes of it."""
         return self.state in ENDED

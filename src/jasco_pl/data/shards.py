@@ -12,6 +12,7 @@ a URL of an object store: then its shards are fetched into a local cache, compar
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -140,7 +141,7 @@ class ShardReader:
             self._check_sizes()
         if not len(self):
             raise UserError(f"the shards in {self.location!r} hold no samples.")
-        self._open: dict[str, Any] = {}
+        self._open: OrderedDict[str, Any] = OrderedDict()  # the last read last
 
     @property
     def codec(self) -> dict[str, Any]:
@@ -207,7 +208,7 @@ class ShardReader:
 
     def __getstate__(self) -> dict[str, Any]:
         # neither handles nor what can be made again travel to worker processes
-        return {**{name: value for name, value in self.__dict__.items() if name != "sizes"}, "_open": {}}
+        return {**{name: value for name, value in self.__dict__.items() if name != "sizes"}, "_open": OrderedDict()}
 
     def read(self, position: int, fields: Sequence[str] | None = None) -> Sample:
         """The sample at a position of the index, with all its fields or those named (absent ones are left out).
@@ -233,11 +234,12 @@ class ShardReader:
             return read_fields(handle, path, entry, fields)
         name = self.columns.files[shard]
         path = self.folder / name
-        handle = self._open.pop(name, None) or open_shard(path)
-        self._open[name] = handle  # behind all others: the first is the one that was longest not read
-        if len(self._open) > _KEPT_OPEN:
-            del self._open[next(iter(self._open))]
-        return read_fields(handle, path, entry, fields)
+        if name not in self._open:
+            self._open[name] = open_shard(path)
+            if len(self._open) > _KEPT_OPEN:
+                self._open.popitem(last=False)
+        self._open.move_to_end(name)
+        return read_fields(self._open[name], path, entry, fields)
 
     def expect(self, *epochs: Iterable[int]) -> None:
         """Announce the positions that will be read, an iterable an epoch: the shards of a URL are fetched ahead in that order."""

@@ -81,12 +81,6 @@ class Task:
         by = f"-{self.settings.codec_digest}" if self.source.decoded else ""
         return self.references / f"{self.source.digest(name)}{by}-{self.settings.seconds:g}s.npz"
 
-    @property
-    def marks(self) -> list[str]:
-        """What a clip that was heard with all that can be had is marked with."""
-        extractors = (name for adherence in ADHERENCES if adherence.missing() is None for name in adherence.extracted)
-        return sorted({*self.listeners.marks, *extractors})
-
     def made_of(self, name: str) -> dict[str, Any]:
         """Digests of the music that a clip is made from and compared with, and what else tells where its conditions come from."""
         return {
@@ -109,7 +103,7 @@ class Task:
             return "made"
         if any(record.get(key) != value for key, value in self.made_of(name).items()):
             return "made"
-        return "done" if set(self.marks) <= set(record.get("heard_with", ())) else "heard again"
+        return "done" if set(self.listeners.heard_with) <= set(record.get("heard_with", ())) else "heard again"
 
 
 @lru_cache(maxsize=1)
@@ -156,7 +150,7 @@ def _crossed(task: Task, own: Reference) -> Crossed:
 
 def recall(task: Task, reference: Reference) -> None:
     """Let a reference recall what is heard in it, or hear it and write it down; the melody too, if there is salience."""
-    path, marks = task.reference_path(reference.id), task.marks
+    path, marks = task.reference_path(reference.id), task.listeners.heard_with
     names = [name for adherence in ADHERENCES if adherence.missing() is None for name in adherence.extracted]
     recalled(reference.heard, path.with_suffix(".heard.npz"), names)
     found = read_arrays(path)
@@ -237,7 +231,7 @@ def _hear(task: Task, reference: Reference, cost: dict[str, Any] | None, crossed
         "seconds": task.settings.seconds,
         **task.made_of(reference.id),
         "cost": cost,
-        "heard_with": task.marks,
+        "heard_with": listeners.heard_with,
     }
     first, last = (round(share * reference.heard.frames) for share in REDONE)
     part = Part(first, last) if remade(task.row, task.given) else None

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jasco_pl.controls import ADHERENCES
 from jasco_pl.extract.salience import Salience
 from jasco_pl.extract.salience_network import VARIABLE, find_weights
 from jasco_pl.metrics.embedders import load_classifier, load_embedder
@@ -63,6 +64,12 @@ class Listeners:
     def marks(self) -> list[str]:
         """What a clip that was heard with all of these is marked with."""
         return sorted([*self.names.values(), *([f"{SALIENCE} {_digest(self.salience)}"] if self.salience else [])])
+
+    @property
+    def heard_with(self) -> list[str]:
+        """The same, and the extractors that are here."""
+        extractors = (name for adherence in ADHERENCES if adherence.missing() is None for name in adherence.extracted)
+        return sorted({*self.marks, *extractors})
 
     def hear(self, audio: Tensor, sample_rate: int, caption: str) -> dict[str, NDArray[np.float32]]:
         """Embeddings and label probabilities of one clip [1, S]: `musicnn` [N, 200], `musicnn labels` [50], `vggish` [N, 128],

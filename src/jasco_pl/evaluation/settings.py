@@ -22,7 +22,6 @@ from jasco_pl.network.student import STUDENT_FILES
 from jasco_pl.system.device import Precision
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import locate
-from jasco_pl.system.seeding import stable_hash
 
 CEILING, NO_CONTROL, ALL, CROSSED = "codec ceiling", "no control", "all controls", "crossed"
 PAINTED, MIDDLE = "painting with controls", "all controls in the middle"
@@ -59,11 +58,8 @@ class Settings:
         if not self.solver.student:  # likewise
             del given["solver"]["student"]
         digest = hashlib.blake2b(json.dumps(given, sort_keys=True).encode(), digest_size=4)
-        for path in sorted(_stored(Path(self.checkpoint))):
-            if self.solver.student or path.name not in STUDENT_FILES:
-                digest.update(path.read_bytes())
-        for path in sorted(_stored(self._codec)):
-            digest.update(path.read_bytes())
+        _take_in(digest, Path(self.checkpoint), () if self.solver.student else STUDENT_FILES)
+        _take_in(digest, self._codec)
         return digest.hexdigest()
 
     @property
@@ -74,10 +70,9 @@ class Settings:
     @cached_property
     def codec_digest(self) -> str:
         """Tells codecs apart, by their bytes; one from the Hub by its name."""
-        digest = hashlib.blake2b(digest_size=4)
-        for path in sorted(_stored(self._codec)):
-            digest.update(path.read_bytes())
-        return digest.hexdigest() if self._codec.is_dir() else f"{stable_hash(str(self._codec)) % 2**32:08x}"
+        digest = hashlib.blake2b(b"" if self._codec.is_dir() else str(self._codec).encode(), digest_size=4)
+        _take_in(digest, self._codec)
+        return digest.hexdigest()
 
     @property
     def solver_name(self) -> str:
@@ -222,6 +217,7 @@ class Finished:
         return audio[:, :samples]
 
 
-def _stored(folder: Path) -> list[Path]:
-    """Configuration and weights of a checkpoint or codec; nothing of one from the Hub."""
-    return [file for file in folder.glob("*") if file.suffix in (".json", ".safetensors")]
+def _take_in(digest: hashlib.blake2b, folder: Path, but: Collection[str] = ()) -> None:
+    """Configuration and weights of a checkpoint or codec, but for some files; nothing of one from the Hub."""
+    for path in sorted(file for file in folder.glob("*") if file.suffix in (".json", ".safetensors") and file.name not in but):
+        digest.update(path.read_bytes())

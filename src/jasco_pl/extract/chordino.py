@@ -126,9 +126,9 @@ def _heard(samples: NDArray[np.float32]) -> list[tuple[str, float]]:
     return [(_in_vocabulary(item["label"]), float(item["timestamp"])) for item in found["list"]]
 
 
-def chordino_frames(wav: Tensor, sample_rate: int, frames: int) -> NDArray[np.int16]:
-    """Chords of one clip [1, S] as vocabulary indices [T] at 50 Hz; N before the first."""
-    return harmony.changes_to_frames(chordino(wav, sample_rate), frames)
+def chordino_frames(wav: Tensor, sample_rate: int, frames: int, frame_rate: float = harmony.FRAME_RATE) -> NDArray[np.int16]:
+    """Chords of one clip [1, S] as vocabulary indices [T], so many frames a second; N before the first."""
+    return harmony.changes_to_frames(chordino(wav, sample_rate), frames, frame_rate)
 
 
 def _in_vocabulary(written: str) -> str:
@@ -170,5 +170,5 @@ class HeardChords(Stage):
         return {"chords_heard": torch.from_numpy(harmony.changes_to_frames(changes, self.frames(audio), self.codec.frame_rate))}
 
     def of_piece(self, piece: Piece) -> dict[str, Tensor]:
-        changes = chordino(piece.stems["mix"], self.codec.sample_rate)
-        return {"chords_heard": torch.from_numpy(harmony.changes_to_frames(changes, piece.frames, self.codec.frame_rate))}
+        heard = chordino_frames(piece.stems["mix"], self.codec.sample_rate, piece.frames, self.codec.frame_rate)
+        return {"chords_heard": torch.from_numpy(heard)}

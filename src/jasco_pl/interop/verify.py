@@ -72,7 +72,7 @@ def _differences(model: JascoModel, anchor: Mapping[str, Any], progress: Callabl
     field = guided_velocity(lambda terms: lambda z, t: model.velocity(z, t, context), Guidance(terms))
     if names := list(_named(anchor, r"guided_\w+")):
         guided = field(anchor["z_guided"].float(), torch.as_tensor(anchor["t_guided"]).float().reshape(()))
-        found["guided velocity"] = float(torch.tensor([_largest(guided, anchor[name]) for name in names]).double().max())
+        found["guided velocity"] = float(torch.tensor([_largest(guided, anchor[name]) for name in names], dtype=torch.float64).max())
     solvers = {name: SolverConfig("euler", steps=int(name.removeprefix("euler"))) for name in _named(anchor, r"euler\d+")}
     solvers |= {name: SolverConfig("dopri5", tolerance=DOPRI5_TOLERANCE) for name in _named(anchor, "dopri5")}
     for name, solver in solvers.items():

@@ -71,12 +71,14 @@ class TransformerConfig:
     through a trainable copy of the encoder half and zero-initialised layers into the frozen text-only network (Music ControlNet)."""
 
     def __post_init__(self) -> None:
-        sizes = ("width", "heads", "feed_forward", "convolution_kernel", "convolution_groups", "time_features")
+        sizes = ("width", "heads", "feed_forward", "convolution_kernel", "convolution_groups")
         require("[1, 65536]", **{name: getattr(self, name) for name in sizes})
         require("[1, 1024]", layers=self.layers, frames_per_token=self.frames_per_token)
         require("(0, 1e6]", time_scale=self.time_scale)
         require("[0, 1)", dropout=self.dropout)
-        require("[4, 65536]", time_features=self.time_features, **({"width": self.width} if self.positions == "sinusoid" else {}))
+        require("[4, 65536]", time_features=self.time_features)
+        if self.positions == "sinusoid":
+            require("[4, 65536]", width=self.width)
         if self.time_features % 2:
             raise ValueError(f"time_features {self.time_features} must be even: half of them are sines.")
         if self.width % self.heads or self.width % 2:

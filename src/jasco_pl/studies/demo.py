@@ -239,9 +239,9 @@ def _written(request: Request, option: Option) -> str:
 
 def _spread(values: np.ndarray) -> str:
     defined = values[~np.isnan(values)]
-    return (
-        f"{defined.mean():.2f} ± {defined.std(ddof=1):.2f}" if len(defined) > 1 else two_decimals(defined[0] if len(defined) else math.nan)
-    )
+    if len(defined) < 2:
+        return two_decimals(defined[0]) if len(defined) else two_decimals(math.nan)
+    return f"{defined.mean():.2f} ± {defined.std(ddof=1):.2f}"
 
 
 def _seen(path: object) -> str:

@@ -349,12 +349,8 @@ class JascoModule(lightning.LightningModule):
         trainer, optimizer = self.trainer, cast(StepAdam, self.trainer.optimizers[0])
         guards = [callback for callback in trainer.callbacks if isinstance(callback, GradientGuard)]  # type: ignore[attr-defined]
         spike = next((guard.spike for guard in guards), None)
-        if is_sharded(self.model):
-            forbidden: str | None = "its weights are sharded"
-        elif not self.fuses:  # only fused Adam leaves weights as they are where the loss is not finite
-            forbidden = "Adam is not fused (model.fused)"
-        else:
-            forbidden = what_forbids(trainer, spike, self.config.transformer.dropout, self.captures)
+        dropout, sharded = self.config.transformer.dropout, is_sharded(self.model)
+        forbidden = what_forbids(trainer, spike, dropout, self.captures, fused=self.fuses, sharded=sharded)
         if forbidden is not None:
             if trainer.is_global_zero:
                 print(f"a step is not taken as one graph (model.graph): {forbidden}.", file=sys.stderr)

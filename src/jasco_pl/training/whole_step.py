@@ -37,14 +37,20 @@ class StepAdam(torch.optim.Adam):
         return super().step(closure)
 
 
-def what_forbids(trainer: Trainer, spike: float | None, dropout: float, captures: bool) -> str | None:
+def what_forbids(
+    trainer: Trainer, spike: float | None, dropout: float, captures: bool, fused: bool = True, sharded: bool = False
+) -> str | None:
     """Why a step cannot be one function of a batch in this training, or not be captured where that is wanted; None if it can."""
     if trainer.accumulate_grad_batches > 1:
         return f"it is accumulated from {trainer.accumulate_grad_batches} parts"
     if trainer.world_size > 1:
         return f"{trainer.world_size} processes share it"
+    if sharded:
+        return "its weights are sharded"
     if getattr(trainer.precision_plugin, "scaler", None) is not None:
         return "its gradients are scaled"
+    if not fused:  # only fused Adam leaves weights as they are where the loss is not finite
+        return "Adam is not fused (model.fused)"
     if trainer.gradient_clip_algorithm not in (None, "norm"):
         return "its gradients are not clipped by their norm"
     if spike is not None:

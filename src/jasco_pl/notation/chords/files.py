@@ -26,24 +26,24 @@ SUFFIXES = (*TABLES, *DOCUMENTS, *SCORES, *SHEETS)
 
 def names_a_file(text: str) -> bool:
     """Whether a text is a path: by its ending, or because such a file is there and has one."""
-    if ends_as_a_file(text):
+    ending = _ending(text)
+    if ending in SUFFIXES:
         return True
-    name = text.strip()
-    suffix = os.path.splitext(name)[1]
     try:
-        return _is_one_line(name) and re.fullmatch(r"\.\w{1,10}", suffix) is not None and Path(name).is_file()
+        return re.fullmatch(r"\.\w{1,10}", ending) is not None and Path(text.strip()).is_file()
     except (OSError, ValueError):
         return False
 
 
 def ends_as_a_file(text: str) -> bool:
     """Whether it has the ending of a file of chords; nothing is looked for on a disk."""
+    return _ending(text) in SUFFIXES
+
+
+def _ending(text: str) -> str:
+    """What stands behind the last dot of a line that may be a name, with it."""
     name = text.strip()
-    return _is_one_line(name) and os.path.splitext(name)[1].lower() in SUFFIXES
-
-
-def _is_one_line(name: str) -> bool:
-    return "\n" not in name and len(name) <= 4096
+    return "" if "\n" in name or len(name) > 4096 else os.path.splitext(name)[1].lower()
 
 
 def read_file(path: str | os.PathLike[str], meter: str) -> Score | Timed:

@@ -207,7 +207,7 @@ class Job:
             "clips": self.budget.clips,
             "guidance": self.budget.guidance,
             "evaluations": self.budget.evaluations,
-            "heard_with": self.budget.listeners.marks,
+            "heard_with": self.budget.listeners.heard_with,
             "pieces": _digest(pieces),
         }
 
