@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from recorded_graph import RecordedGraph
 from untrained import stir
 
 from jasco_pl.codec import BandCodec
@@ -67,6 +68,28 @@ def test_fields_of_one_shape_take_turns_in_the_same_buffers(checkpoint: Path, ca
         assert torch.equal(ours, theirs)
     assert not torch.equal(results[0][0], results[1][0])
     assert captured == [(2, 10, 128)]
+
+
+@torch.inference_mode()
+def test_nothing_that_changes_is_baked_into_a_graph(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captured as on a GPU, on the CPU: z, flow time and conditions are read anew at every replay."""
+    graphs: list[RecordedGraph] = []
+
+    class Captured(module._Replayed):
+        def __init__(self, *rest: Any) -> None:
+            super().__init__(*rest)
+            self._graph = RecordedGraph(self._evaluate)  # type: ignore[assignment]
+            graphs.append(self._graph)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_Replayed", Captured)
+    model = JascoModel.from_pretrained(checkpoint)
+    velocity = Velocity(model, graphs=True)
+    for context in contexts(model, 10, 3):
+        under = velocity.under(context)
+        for time in (0.0, 0.3, 0.9):
+            z, t = torch.randn(2, 10, 128), torch.full((2,), time)
+            torch.testing.assert_close(under(z, t), model.velocity(z, t, context))
+    assert [graph.replays for graph in graphs] == [9]
 
 
 @torch.inference_mode()

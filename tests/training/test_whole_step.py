@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import lightning
 import pytest
+import recorded_graph
 import torch
+from pretended_gpu import OnGpu, pretended
 
+from jasco_pl.data import datamodule
+from jasco_pl.data.crops import CropDataset
 from jasco_pl.data.datamodule import ShardDataModule
+from jasco_pl.data.resident import ResidentSet
+from jasco_pl.system.cuda_graph import WARM_UP
 from jasco_pl.system.errors import UserError
+from jasco_pl.training import module as training
+from jasco_pl.training import whole_step
+from jasco_pl.training.ema import WeightAverage
 from jasco_pl.training.guard import GradientGuard
 from jasco_pl.training.module import JascoModule
 from jasco_pl.training.whole_step import WholeStep, what_forbids
+
+FIELDS = ("latents", "chords", "melody", "codes_drums")
 
 
 class Steps(lightning.Callback):
@@ -150,6 +163,75 @@ def test_a_set_that_grows_is_resident_too(fit):
 def test_precisions_whose_draws_would_not_fit_are_refused(fit, precision):
     with pytest.raises(UserError, match=f"trainer.precision '{precision}' cannot be trained with here: 32-true, bf16-mixed, 16-mixed can"):
         fit(False, steps=1, precision=precision)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Steps are captured as on a GPU, on the CPU; the graphs, in turn."""
+    graphs: list[recorded_graph.RecordedGraph] = []
+
+    class Resident(ResidentSet):
+        """Texts of one length."""
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.device = recorded_graph.CUDA  # type: ignore[assignment]
+
+    def captured(*arguments: Any) -> recorded_graph.RecordedGraph:
+        graphs.append(recorded_graph.captured(*arguments))
+        return graphs[-1]
+
+    monkeypatch.setattr(datamodule, "ResidentSet", Resident)
+    monkeypatch.setattr(training, "WholeStep", lambda *arguments: WholeStep(*arguments[:-1], recorded_graph.CUDA))  # type: ignore[arg-type]
+    monkeypatch.setattr(whole_step, "aside", recorded_graph.aside)
+    monkeypatch.setattr(whole_step, "captured", captured)
+    # PyTorch's looks at the largest value, on a CPU alone
+    monkeypatch.setattr(torch.nn.functional, "one_hot", lambda index, count: (index[..., None] == torch.arange(count)).long())
+    return graphs
+
+
+def test_nothing_that_changes_from_step_to_step_is_baked_into_a_graph(fit, recorded):
+    module, replayed, guard, _ = fit(True, steps=14, poisoned=(6, 11))
+    graphs = list(recorded)
+    other, plain, plain_guard, _ = fit(False, steps=14, poisoned=(6, 11))
+    assert [graph.replays for graph in graphs] == [14 - WARM_UP]
+    assert (module.whole_step.graph, other.whole_step) == (graphs[0], None)
+    assert replayed.losses == pytest.approx(plain.losses, rel=1e-5, nan_ok=True)
+    assert replayed.rates == pytest.approx(plain.rates, rel=1e-6)
+    for one, two in zip(replayed.weights, plain.weights, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+    for name, average in module.ema.average.items():
+        torch.testing.assert_close(average, other.ema.average[name], rtol=1e-4, atol=1e-6)
+    assert list(guard.norms) == pytest.approx(list(plain_guard.norms), rel=1e-4)
+
+
+def test_all_of_a_step_lies_on_the_gpu(make_module, tmp_path, write_tiny_shards, monkeypatch):
+    """On a pretended one: weights, data in its memory, draws, loss, optimiser and average."""
+    write_tiny_shards(tmp_path / "train", sections=True)
+    monkeypatch.setattr(whole_step, "aside", recorded_graph.aside)
+    monkeypatch.setattr(whole_step, "captured", lambda work, what: None)
+
+    def steps(kind: str, module: JascoModule) -> tuple[list[float], torch.Tensor]:
+        device = torch.device(kind)
+        dataset = CropDataset(tmp_path / "train", 50, 3, FIELDS, {"chords": ("chords_heard", 0.4)}, section_captions=0.5)
+        data = ResidentSet(dataset, kind, module.text_encoder)
+        module.to(device).train()
+        assert module.captures == (kind == "cuda")
+        optimizer = module.configure_optimizers()["optimizer"]
+        compute = partial(module.weighted_loss, dropout=module.condition_dropout)
+        average = WeightAverage(module.model, 0.9)
+        step = WholeStep(list(module.model.parameters()), compute, optimizer, 0.2, average, nullcontext, device)
+        losses = [float(step(data([(epoch, 2), (epoch, 3), (epoch, 5)])).loss) for epoch in range(WARM_UP + 3)]
+        return losses, average.average["transformer.output.weight"]
+
+    losses, average = steps("cpu", make_module(graph=True))
+    other = make_module(graph=True)
+    with pretended():
+        there, average_there = steps("cuda", other)
+        assert isinstance(average_there, OnGpu)
+        average_there = average_there.cpu()
+    assert there == pytest.approx(losses, rel=1e-4)
+    torch.testing.assert_close(average_there, average, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
