@@ -11,7 +11,7 @@ from recorder import read, recording
 from torch import Tensor
 
 from jasco_pl.cli import main
-from jasco_pl.network.implementations import CONVOLUTION, convolve
+from jasco_pl.network.implementations import ATTENTION, CONVOLUTION, convolve
 from jasco_pl.network.transformer import Transformer, TransformerConfig
 from jasco_pl.studies.bench_training import TrainBench, train_speed
 from jasco_pl.training import tuning
@@ -57,16 +57,24 @@ def test_where_nothing_else_can_be_had_the_first_stays() -> None:
 CONFIG = TransformerConfig(width=32, layers=2, heads=4, feed_forward=64, convolution_kernel=8, convolution_groups=4, frames_per_token=2)
 
 
+def lazily(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def lazy(*arguments: Any) -> Tensor:
+        time.sleep(0.01)
+        return compute(*arguments)
+
+    return lazy
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_network_is_given_what_is_fastest_at_its_sizes(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[torch.Size, ...]] = []
 
-    def lazy(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
+    def library(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
         seen.append((x.shape, weight.shape))
-        time.sleep(0.01)
         return convolve(x, weight, bias, groups)
 
-    monkeypatch.setitem(CONVOLUTION, "library", lazy)
+    monkeypatch.setitem(CONVOLUTION, "library", lazily(library))
+    monkeypatch.setitem(ATTENTION, "products", lazily(ATTENTION["products"]))
     network = Transformer(CONFIG, 8, 8, 8)
     told = tune(network, Sizes(3, 41, torch.device("cpu"), dtype, compiled=False))
     assert network.implementations == ("sdpa", "sdpa", "blocks")
@@ -89,7 +97,8 @@ def test_where_there_is_no_choice_none_is_made() -> None:
 @pytest.fixture
 def blocks_win(monkeypatch: pytest.MonkeyPatch) -> None:
     original = tuning._timed
-    monkeypatch.setattr(tuning, "_timed", lambda works, device: original(works, device) | ({"blocks": 0.0} if "blocks" in works else {}))
+    win = {"blocks": 0.0, "sdpa": 0.0}
+    monkeypatch.setattr(tuning, "_timed", lambda works, device: {name: win.get(name, it) for name, it in original(works, device).items()})
 
 
 def test_a_tuned_training_has_the_losses_of_an_untuned_one(
