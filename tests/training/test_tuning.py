@@ -49,6 +49,15 @@ def test_one_whose_gradients_alone_differ_is_not_chosen() -> None:
     assert "detached is off by" in choice.told
 
 
+def test_one_whose_gradients_are_no_numbers_is_not_chosen() -> None:
+    def broken(x: Tensor, y: Tensor) -> Tensor:
+        return x * y + 0 * (y - y.detach()).sqrt()  # of whose root the slope at zero is infinite
+
+    choice = fastest({"slow": slow, "broken": broken}, inputs())
+    assert choice.name == "slow"
+    assert "broken is off by nan" in choice.told
+
+
 def test_where_nothing_else_can_be_had_the_first_stays() -> None:
     assert fastest({"slow": slow, "failing": failing}, inputs()).name == "slow"
     assert fastest({"failing": failing}, inputs()).name == "failing"  # it will say itself what is wrong

@@ -83,7 +83,7 @@ def test_a_training_listens_and_keeps_the_best(training, tmp_path: Path) -> None
 @pytest.mark.slow
 @needs_chordino
 def test_two_processes_hear_what_one_does(training, tmp_path: Path) -> None:
-    steps = ("--trainer.max_steps", "18", "--trainer.val_check_interval", "100", "--model.lr", "3e-2", "--model.dropout.text_alone", "0")
+    steps = ("--trainer.max_steps", "60", "--trainer.val_check_interval", "100", "--model.lr", "3e-2", "--model.dropout.text_alone", "0")
     assert main(["fit", *training("trained", *steps)]) == 0
     checkpoint = ("--ckpt_path", str(tmp_path / "trained" / "checkpoints" / "last.ckpt"))
     for name, clips in (("even", 4), ("uneven", 3)):

@@ -185,6 +185,7 @@ def recorded(monkeypatch):
     monkeypatch.setattr(training, "WholeStep", lambda *arguments: WholeStep(*arguments[:-1], recorded_graph.CUDA))  # type: ignore[arg-type]
     monkeypatch.setattr(whole_step, "aside", recorded_graph.aside)
     monkeypatch.setattr(whole_step, "captured", captured)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     # PyTorch's looks at the largest value, on a CPU alone
     monkeypatch.setattr(torch.nn.functional, "one_hot", lambda index, count: (index[..., None] == torch.arange(count)).long())
     return graphs
@@ -203,6 +204,18 @@ def test_nothing_that_changes_from_step_to_step_is_baked_into_a_graph(fit, recor
     for name, average in module.ema.average.items():
         torch.testing.assert_close(average, other.ema.average[name], rtol=1e-4, atol=1e-6)
     assert list(guard.norms) == pytest.approx(list(plain_guard.norms), rel=1e-4)
+
+
+def test_a_run_that_goes_on_has_the_optimizer_of_a_fresh_one(make_module):
+    """On a GPU: its checkpoint is read while the module still lies on the CPU."""
+    module = make_module(graph="auto")
+    gpu = SimpleNamespace(root_device=torch.device("cuda", 0))
+    module._trainer = SimpleNamespace(strategy=gpu, precision_plugin=None, optimizers=[], ckpt_path="last", accumulate_grad_batches=1)
+    group = {"lr": 0.0, "fused": False, "capturable": False}
+    stored = {"optimizer_states": [{"param_groups": [group]}], "lr_schedulers": [{"last_epoch": 3}], "state_dict": module.state_dict()}
+    module.on_load_checkpoint(stored)
+    assert module.device.type == "cpu"
+    assert (group["fused"], group["capturable"], module.wants_graph) == (True, True, True)
 
 
 def test_all_of_a_step_lies_on_the_gpu(make_module, tmp_path, write_tiny_shards, monkeypatch):

@@ -46,6 +46,7 @@ class _Rows:
     def __init__(self, lengths: Sequence[int], device: torch.device | str) -> None:
         self.lengths = torch.tensor(lengths, device=device)
         self.firsts = self.lengths.cumsum(0) - self.lengths
+        self._firsts = [0, *itertools.accumulate(lengths)]  # to ask the device for one would be waited for
         self.total, self.longest = sum(lengths), max(lengths, default=0)
         self.rows: Tensor | None = None
 
@@ -57,10 +58,10 @@ class _Rows:
             former.rows = None
 
     def put(self, item: int, rows: Tensor) -> None:
-        """Store an item."""
+        """Store the rows of an item, or of several from that one on."""
         if self.rows is None:
             self.rows = torch.empty(self.total, *rows.shape[1:], dtype=rows.dtype, device=self.lengths.device)
-        first = int(self.firsts[item])
+        first = self._firsts[item]
         self.rows[first : first + len(rows)] = rows.to(self.rows.device)
 
     def take(self, items: Tensor, starts: Tensor, length: int, null: float) -> Tensor:
@@ -82,10 +83,8 @@ class _Sections:
     def __init__(self, samples: Sequence[Numbered], device: torch.device | str) -> None:
         self.firsts = _Rows([len(sections) for sections in samples], device)
         self.texts = _Rows([len(texts) for sections in samples for _, texts in sections], device)
-        for item, sections in enumerate(samples):
-            self.firsts.put(item, torch.tensor([first for first, _ in sections], dtype=torch.int64))
-        for number, texts in enumerate(texts for sections in samples for _, texts in sections):
-            self.texts.put(number, torch.tensor(texts))
+        self.firsts.put(0, torch.tensor([first for sections in samples for first, _ in sections], dtype=torch.int64))
+        self.texts.put(0, torch.tensor([text for sections in samples for _, texts in sections for text in texts], dtype=torch.int64))
 
     def take(self, positions: Tensor, drawn: Drawn, whole: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """The texts of crops of `length` frames, where `whole` [B] is that of a crop that is not told by section.
@@ -152,8 +151,7 @@ class ResidentSet:
         frames = [entry["frames"] for entry in entries]
         others = {f"{other} for {field}": other for field, (other, _) in dataset.alternatives.items()}
         self._fields = {name: _Rows(frames, device) for name in [*dataset.fields, *others]}
-        for position, several in enumerate(captions):
-            self._captions.put(position, torch.tensor([number[caption] for caption in several]))
+        self._captions.put(0, torch.tensor([number[caption] for several in captions for caption in several]))
         if former:
             for name, rows in self._fields.items():
                 rows.adopt(former._fields[name])
@@ -175,17 +173,18 @@ class ResidentSet:
     def _encoded(self, former: ResidentSet | None) -> _Rows | None:
         if self.encode is None:
             return None
-        held, states = former._states if former else None, list[Tensor]()
+        held, states = former._states if former else None, dict[int, Tensor]()
         lengths = [] if held is None else held.lengths.tolist()
-        fresh = self._texts[len(lengths) :]
+        fresh = sorted(range(len(lengths), len(self._texts)), key=lambda number: len(self._texts[number]))  # equally long ones go together
         for first in tqdm(range(0, len(fresh), TOGETHER), desc="captions", unit_scale=TOGETHER, delay=QUIET_SECONDS, leave=False):
-            found, mask = self.encode(fresh[first : first + TOGETHER])
-            states += [one[:length] for one, length in zip(found, mask.sum(dim=1).tolist(), strict=True)]
-        rows = _Rows([*lengths, *map(len, states)], self.device)
+            part = fresh[first : first + TOGETHER]
+            found, mask = self.encode([self._texts[number] for number in part])
+            states |= {number: one[:length] for number, one, length in zip(part, found, mask.sum(dim=1).tolist(), strict=True)}
+        rows = _Rows([*lengths, *(len(states[number]) for number in sorted(states))], self.device)
         if held:
             rows.adopt(held)
-        for number, one in enumerate(states, len(lengths)):
-            rows.put(number, one)
+        if states:
+            rows.put(len(lengths), torch.cat([states[number] for number in sorted(states)]))
         return rows
 
     def __len__(self) -> int:
@@ -248,5 +247,8 @@ class ResidentSet:
     def __call__(self, keys: Sequence[tuple[int, int]]) -> Batch:
         """The batch of these (epoch, position) pairs, of one epoch."""
         ((epoch, _), *_), positions = keys, [position for _, position in keys]
-        batch = self.gather(torch.tensor(positions, device=self.device), epoch)
+        places = torch.tensor(positions)
+        if self.device.type == "cuda":  # from pinned memory the copy does not wait for the step that is being computed
+            places = places.pin_memory().to(self.device, non_blocking=True)
+        batch = self.gather(places, epoch)
         return {**batch, "id": [self.ids[position] for position in positions]}

@@ -124,7 +124,8 @@ class Layer(nn.Module):
         """x [B, N, D], text [B, L, D] or its keys and values, time [B, 6, D] or None -> [B, N, D]."""
         compute = self.compiled if self.training and self.compiled is not None else self.compute
         if self.training and self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(compute, x, text, bias, text_bias, time, use_reentrant=False)
+            # without dropout nothing is drawn again, and a CUDA graph has no generator whose state could be kept
+            return checkpoint(compute, x, text, bias, text_bias, time, use_reentrant=False, preserve_rng_state=self.dropout.p > 0)
         return compute(x, text, bias, text_bias, time)
 
     def compute(

@@ -164,7 +164,7 @@ def summary(name: str, size: int, laps: Sequence[Lap], compared: Sequence[Lap], 
     counted = laps[warmup:]
     rounds = list(zip(counted, compared[warmup:], strict=True))
     latency = Spread.of([lap.whole for lap in counted])
-    memory = [lap.memory for lap in counted if lap.memory is not None]
+    memory = [lap.memory for lap in laps if lap.memory is not None]  # a CUDA graph allocates in the first alone
     return GenerateSpeed(
         precision=name,
         batch_size=size,

@@ -11,6 +11,7 @@ import torch
 def forget_peak(device: torch.device) -> None:
     """Count from here on: what is allocated on a GPU, elsewhere this process's memory (Linux)."""
     if device.type == "cuda":
+        torch.cuda.init()  # nothing may have been there yet, which is refused
         torch.cuda.reset_peak_memory_stats(device)
         return
     with contextlib.suppress(OSError):

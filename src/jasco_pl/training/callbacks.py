@@ -69,7 +69,7 @@ class Speed(Callback):
 
     def _log(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         rate = self._flops / self._seconds
-        module.log("speed/samples_per_s", self._samples * trainer.world_size / self._seconds, prog_bar=True, batch_size=1)
+        module.log("speed/samples_per_s", self._samples * trainer.world_size / self._seconds, batch_size=1)
         module.log("speed/step_s", self._seconds / self._parts * trainer.accumulate_grad_batches, batch_size=1)
         module.log("speed/data_wait", self._waited / self._seconds, batch_size=1)
         if rate:

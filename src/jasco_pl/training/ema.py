@@ -49,7 +49,12 @@ class WeightAverage:
         """Move the average towards the current weights by this share of the way."""
         pairs = [(local(self.average[name]), local(parameter)) for name, parameter in self._parameters()]
         old, new = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        torch._foreach_lerp_(old, new, [share] * len(old) if isinstance(share, Tensor) else share)
+        if isinstance(share, Tensor):  # by which `_foreach_lerp_` would go tensor by tensor
+            way = torch._foreach_sub(new, old)
+            torch._foreach_mul_(way, share)
+            torch._foreach_add_(old, way)
+        else:
+            torch._foreach_lerp_(old, new, share)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:

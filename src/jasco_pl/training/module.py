@@ -182,7 +182,7 @@ class JascoModule(lightning.LightningModule):
         loss, losses, t = self.weighted_loss(batch, self.condition_dropout)
         self.last_losses = losses.detach()
         size = len(losses)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)  # of this process's (last) part of the step
+        self.log("train/loss", loss.detach(), batch_size=size)  # of this process's (last) part of the step
         if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # else nothing is written
             self._log_buckets("train", losses.detach(), t, size)
         return loss
@@ -191,7 +191,7 @@ class JascoModule(lightning.LightningModule):
         taken = self.whole_step(batch)  # type: ignore[misc]
         self.last_losses = taken.losses
         if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # looking waits for the device
-            self.log("train/loss", taken.loss, prog_bar=True, batch_size=len(taken.losses))
+            self.log("train/loss", taken.loss, batch_size=len(taken.losses))
             self._log_buckets("train", taken.losses, taken.t, len(taken.losses))
         return taken.loss
 
@@ -221,7 +221,7 @@ class JascoModule(lightning.LightningModule):
             told = f"{stage} after step {self.global_step}: the loss is not finite, and left out of the mean; samples: {listed(names)}."
             tqdm.write(told, file=sys.stderr)
             loss = (loss_weight(t, self.weighting) * losses)[finite].sum() / finite.sum().clamp(min=1)
-        self.log(f"{stage}/loss", loss, sync_dist=True, prog_bar=True, batch_size=int(finite.sum()))
+        self.log(f"{stage}/loss", loss, sync_dist=True, batch_size=int(finite.sum()))
 
     def _log_buckets(self, stage: str, losses: Tensor, t: Tensor, size: int) -> None:
         for bucket in range(TIME_BUCKETS):
@@ -277,22 +277,25 @@ class JascoModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     @property
+    def kind(self) -> str:
+        """Of the device that trains: where the module will lie, too, while a checkpoint is read, which is before it is moved there."""
+        return (self.device if self._trainer is None else self.trainer.strategy.root_device).type
+
+    @property
     def fuses(self) -> bool:
         """Whether Adam is fused. It undoes a loss scale inside its step, too late for clipping; bfloat16 has none."""
         scaled = self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        return not scaled and (self.device.type == "cuda" or self.wants_graph if self.fused is None else self.fused)
+        return not scaled and (self.kind == "cuda" or self.wants_graph if self.fused is None else self.fused)
 
     @property
     def wants_graph(self) -> bool:
         """Whether steps are to be taken whole, if nothing forbids it."""
-        return (
-            not self.train_only and self.distill is None and (self.graph is True or (self.graph == "auto" and self.device.type == "cuda"))
-        )
+        return not self.train_only and self.distill is None and (self.graph is True or (self.graph == "auto" and self.kind == "cuda"))
 
     @property
     def captures(self) -> bool:
         """Whether Adam counts its steps on the GPU, as a CUDA graph needs it."""
-        return self.wants_graph and self.device.type == "cuda"
+        return self.wants_graph and self.kind == "cuda"
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

@@ -43,11 +43,12 @@ class StepBar(ProgressBar):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move on by the steps that were made."""
+        """Move on by the steps that were made; figures are those of the last step that was logged, as to look waits for the device."""
         if self._bar is not None:
-            metrics = self.get_metrics(trainer, module)
-            shown = {label: f"{float(metrics[name]):.3g}" for name, label in SHOWN.items() if name in metrics}  # type: ignore[arg-type]
-            self._bar.set_postfix(shown, refresh=False)
+            if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+                metrics = trainer.callback_metrics
+                shown = {label: f"{float(metrics[name]):.3g}" for name, label in SHOWN.items() if name in metrics}
+                self._bar.set_postfix(shown, refresh=False)
             self._bar.update(trainer.global_step - self._bar.n)
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:

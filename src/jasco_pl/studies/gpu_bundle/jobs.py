@@ -25,6 +25,7 @@ EXPORT = 60.0  # seconds: the last validation, export, packing
 PACKING = 5.0
 LEAST = 15.0  # for which a table is begun
 EXPORT_LIMIT = 90.0  # of an export alone, where more is left
+THREADS = 2  # of a training, beside which music is composed on all cores
 INDEX = "index.json"  # of a folder of shards; what knows of it needs packages that may yet have to be installed
 LAST = Path("runs/fit/checkpoints/last.ckpt")  # in the folder of a job that trains
 # What makes conf/paper.yaml train on composed music with what is here, with shapes that cost the same but for the text's
@@ -149,7 +150,8 @@ class Job:
     def fit(self, command: Sequence[str]) -> None:
         """Train; where even a stop at the deadline takes too long, with what was saved last."""
         last = self.work / LAST
-        self.run.stage("fit", [*command, *self.until_the_end(), *self.sizes.arguments], self.run.at(1.0) - EXPORT / 2, part=last.exists)
+        command = [*command, *self.until_the_end(), *self.sizes.arguments]
+        self.run.stage("fit", command, self.run.at(1.0) - EXPORT / 2, part=last.exists, threads=THREADS)
 
     def take_records(self, export: Callable[[Path], list[str]]) -> None:
         """Put what the training has by now into the results: its records, and its last checkpoint by the command that `export` makes."""

@@ -134,7 +134,7 @@ class CodecModule(lightning.LightningModule):
         optimizer.step()
         self.average.update()
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=len(wav))
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(wav))
+        self.log("train/loss", loss.detach(), batch_size=len(wav))
 
     def magnitude_loss(self, magnitudes: tuple[Tensor, Tensor], wav: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Distance of the bins from the recording's: their logarithms, which weigh soft and loud alike, and their square roots, which weigh
