@@ -150,6 +150,27 @@ def test_seeds_and_conditions_change_the_clip(jasco: Jasco) -> None:
     assert all(float(other.abs().max()) > 1e-2 for other in others)
 
 
+@pytest.mark.parametrize("wrong", ["slow jazz", None, ["slow jazz"]])
+def test_what_is_no_request_is_refused_in_a_sentence(jasco: Jasco, wrong: Any) -> None:
+    with pytest.raises(UserError, match="asked for by a Request, or by a list of them"):
+        jasco.generate(wrong)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"bpm": "96"}, "bpm is '96', where a number is accepted"),
+        ({"bpm": True}, "bpm is True, where a number is accepted"),
+        ({"seed": 1.5}, "seed is 1.5, where a whole number is accepted"),
+        ({"seed": "a"}, "seed is 'a', where a whole number is accepted"),
+    ],
+)
+def test_what_is_no_number_is_refused_in_a_sentence(asked: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        Request("x", **asked)
+    Request("x", bpm=np.float32(96), seed=np.int64(3))
+
+
 def test_a_request_without_anything_is_a_clip(jasco: Jasco) -> None:
     shares: list[float] = []
     (clip,) = jasco.generate(Request(), progress=shares.append)

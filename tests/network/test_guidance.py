@@ -41,6 +41,13 @@ def test_terms_of_weight_zero_are_left_out() -> None:
     assert read("all=0") == read("") == {frozenset(): 1.0}
 
 
+@pytest.mark.parametrize("text", ["from=0.05", "over=text", "over=text from=0.05"])
+def test_a_guidance_without_a_weight_is_refused(text: str) -> None:
+    """It would throw away all that was asked for."""
+    with pytest.raises(UserError, match="gives no set of conditions a weight"):
+        read(text)
+
+
 def test_names_of_the_same_set_add_up() -> None:
     assert read("all=1.5 text=0.5", []) == {frozenset(["text"]): 2.0, frozenset(): -1.0}
     assert read("local=1 chords=0.5", ["chords"]) == {frozenset(["chords"]): 1.5, frozenset(): -0.5}

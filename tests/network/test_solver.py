@@ -34,6 +34,20 @@ def end_of(field: Any, method: str, **options: Any) -> float:
     return float(solve(field, torch.ones(1, 1, 1, dtype=torch.float64), SolverConfig(method, **options)).latents)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"method": "dopri5", "steps": 5}, "dopri5 chooses its steps by its tolerance"),
+        ({"method": "dopri5", "times": "uniform"}, "dopri5 chooses its steps by its tolerance"),
+        ({"tolerance": 0.1}, "the tolerance is dopri5's alone, and the solver is 'auto'"),
+    ],
+)
+def test_what_would_not_count_is_refused(said: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        SolverConfig(**said).heeded()
+    assert SolverConfig("dopri5", tolerance=0.1).heeded() == SolverConfig("dopri5", tolerance=0.1)
+
+
 def test_steps_by_hand() -> None:
     assert end_of(exponential, "euler", steps=4) == pytest.approx(1.25**4)
     assert end_of(exponential, "midpoint", steps=4) == pytest.approx(1.28125**4)

@@ -63,6 +63,8 @@ def arguments(args: argparse.Namespace, defaults: Mapping[str, Any]) -> tuple[ar
     made |= {name: solver.get(name, defaults[name]) for name in ("steps", "tolerance")}
     made["times"] = solver.get("times", "uniform")  # as it was before there were others
     made |= {"solver": solver.get("method", defaults["solver"]), "precision": told["precision"], "compat": told.get("compat")}
+    unused = ("steps", "times") if made["solver"] == "dopri5" else ("tolerance",)
+    made |= {name: defaults[name] for name in unused}
     if solver.get("student"):  # whose steps are its own
         made |= {"quality": "fast", **{name: defaults[name] for name in ("solver", "steps", "tolerance", "times")}}
     _check_types(made)

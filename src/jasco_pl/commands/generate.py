@@ -196,7 +196,7 @@ def guidance_text(args: argparse.Namespace) -> str | None:
 
 def solver_config(args: argparse.Namespace) -> SolverConfig:
     """The solver that the arguments ask for."""
-    return SolverConfig(args.solver, args.steps, args.tolerance, args.times)
+    return SolverConfig(args.solver, args.steps, args.tolerance, args.times).heeded()
 
 
 def solver_for(args: argparse.Namespace, jasco: Jasco) -> SolverConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -229,7 +229,10 @@ class Jasco:
         check: Callable[[], None] | None = None,
     ) -> Iterator[Clip]:
         """The same, each clip as soon as it is made; all requests are read first."""
-        requests = [requests] if isinstance(requests, Request) else list(requests)
+        several = not isinstance(requests, Request) and isinstance(requests, Iterable)
+        requests = list(requests) if several else [requests]  # type: ignore[arg-type, list-item]
+        if not all(isinstance(request, Request) for request in requests):
+            raise UserError("a clip is asked for by a Request, or by a list of them, as in Request('slow jazz', chords='Dm7 | G7').")
         seconds = self._seconds(requests, seconds)
         yield from self.make(self._read_all(requests, self.frames(seconds)), seconds, guidance, solver, progress, at_once, check)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,7 +34,7 @@ class Request(SimpleNamespace):
             `vary` is a recording, a file or [1, S] at the codec's rate, from which the clip lies as far away as `variation` says (0 to 1).
 
     Raises:
-        UserError: no control has an option of such a name.
+        UserError: no control has an option of such a name; what has to be a number is none.
     """
 
     text: Prompt
@@ -45,6 +46,11 @@ class Request(SimpleNamespace):
             raise UserError(f"a request has nothing called {unknown[0]!r}; it may have: {', '.join(['text', *options, 'seed'])}.")
         if isinstance(text, str) and not is_unicode(text):  # what a shell hands over may be bytes of any kind
             raise UserError(f"the text {text!r} is not UTF-8: write it in that encoding.")
+        for name, value in asked.items():
+            if options[name].kind == "number" and not (value is None or (isinstance(value, Real) and not isinstance(value, bool))):
+                raise UserError(f"{name} is {value!r}, where a number is accepted.")
+        if not isinstance(seed, Integral) or isinstance(seed, bool):
+            raise UserError(f"seed is {seed!r}, where a whole number is accepted.")
         super().__init__(text=text, **{name: asked.get(name, option.default) for name, option in options.items()}, seed=seed)
 
 

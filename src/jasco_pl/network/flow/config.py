@@ -57,6 +57,19 @@ class SolverConfig:
             raise UserError(f"the quality {quality!r} is unknown: {', '.join(QUALITIES)} are accepted.")
         return cls(steps=QUALITIES[quality][0 if fitted else 1], times="fitted", student=quality == "fast")
 
+    def heeded(self) -> SolverConfig:
+        """The same, where all that is said counts.
+
+        Raises:
+            UserError: steps or their places for dopri5, which chooses them itself; a tolerance for another method.
+        """
+        default = SolverConfig()
+        if self.method == "dopri5" and (self.steps, self.times) != (default.steps, default.times):
+            raise UserError("dopri5 chooses its steps by its tolerance: leave steps and times out, or take another solver.")
+        if self.method != "dopri5" and self.tolerance != default.tolerance:
+            raise UserError(f"the tolerance is dopri5's alone, and the solver is {self.method!r}: leave it out, or say --solver dopri5.")
+        return self
+
     def resolved(self, path: Path, fitted: bool) -> SolverConfig:
         """The same with "auto" and None replaced by what they stand for, and with uniform times where there are none that were fitted.
 

@@ -107,6 +107,8 @@ def parse_guidance(text: str | Mapping[str, float | str], local: Iterable[str]) 
         UserError: an unknown condition, a weight that is no finite number, a name written twice, a start that is no flow time.
     """
     names, written = [TEXT, *local], Written.read(text)
+    if not written.weights and (written.start or written.over):
+        raise UserError(f"guidance {str(written)!r} gives no set of conditions a weight, as all=2.5 does.")
     if not 0 <= written.start < 1:
         raise UserError(f"guidance acts from flow time {written.start:g}, where a number from 0 to below 1 is accepted.")
     over = _condition_set(written.over, names) if written.over else frozenset[str]()
