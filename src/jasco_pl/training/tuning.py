@@ -133,8 +133,8 @@ class Sizes:
     compiled: bool
 
     def tensor(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-        """Random numbers."""
-        return torch.randn(*shape, device=self.device, dtype=dtype or self.dtype)
+        """Random numbers; not drawn on a GPU, where a capture that failed may leave the generator unusable."""
+        return torch.randn(*shape).to(self.device, dtype or self.dtype)
 
     def precision(self) -> AbstractContextManager[Any]:
         """As training computes."""
