@@ -28,6 +28,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "    raise OSError('libc10_cuda.so: cannot open shared object file')\n"
     )
     monkeypatch.setattr(environment, "torchaudio_folder", lambda: package)
+    monkeypatch.setattr(environment.torch.version, "cuda", None)  # a build for CPUs, whatever runs this
     monkeypatch.setenv("PYTHONPATH", str(package.parent))
     return package
 
