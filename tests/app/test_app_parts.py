@@ -52,6 +52,12 @@ def test_a_pattern_sounds_where_its_hits_are_and_repeats_without_a_seam() -> Non
         ("H7 Fis e", 1, "C7 G Fm"),
         ("Lam Sol7 Do Fa", 3, "Cm Bb7 Eb Ab"),
         ("C G\nAm F", 5, "F C\nDm Bb"),
+        ("C@0 G@1:30", -3, "A@0 E@1:30"),
+        ("C/E @ 0, N@1  Am7@2.5s", 2, "D/F# @ 0, N@1  Bm7@2.5s"),
+        ("H7 at 0:00 a at 0:02 a at 0:04", 1, "C7 at 0:00 Bbm at 0:02 Bbm at 0:04"),
+        ("0:00 C 0:02 Bb/D", 1, "0:00 C# 0:02 B/Eb"),
+        ("[('C', 0.0), (\"Em7b5\", 2.0)]", 2, "[('D', 0.0), (\"F#m7b5\", 2.0)]"),
+        ("0 2 C:maj\n3 4 A:min\n4 5 silence", 2, "0 2 D:maj\n3 4 B:min\n4 5 silence"),
     ],
 )
 def test_a_line_is_moved_where_it_stands(line: str, semitones: int, moved: str) -> None:
@@ -185,4 +191,4 @@ def test_a_part_that_is_given_twice_or_not_at_all_is_refused() -> None:
         with pytest.raises(ValueError, match=r"one of them|no drum"):
             Make(**wrong)
     with pytest.raises(UserError, match="cannot be moved"):
-        transposed(Transposition(text="C@0 G@2", semitones=1))
+        transposed(Transposition(text="0 2 C minor\n2 4 G", semitones=1))

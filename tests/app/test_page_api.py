@@ -27,19 +27,19 @@ from jasco_pl.system.errors import UserError
 ASKED = {"text": "piano", "chords": {"text": "C | G"}, "seed": 5, "quality": "fast"}
 
 
-def wav(seconds: float = 1.0, rate: int = 32000, channels: int = 1) -> bytes:
+def wav(seconds: float = 1.0, rate: int = 32000, channels: int = 1, level: float = 0.3) -> bytes:
     time = np.arange(round(seconds * rate)) / rate
-    sound = 0.3 * np.sin(2 * np.pi * 220 * time) * (time % 0.25 < 0.1)
+    sound = level * np.sin(2 * np.pi * 220 * time) * (time % 0.25 < 0.1)
     file = io.BytesIO()
     soundfile.write(file, np.repeat(sound[:, None], channels, 1), rate, format="WAV")
     return file.getvalue()
 
 
-def midi() -> bytes:
+def midi(late: float = 0.0) -> bytes:
     file = pretty_midi.PrettyMIDI()
     for name, program, pitches in (("bass", 33, [36, 38]), ("lead melody", 73, [72, 74, 76])):
         track = pretty_midi.Instrument(program, name=name)
-        track.notes = [pretty_midi.Note(90, pitch, 0.25 * at, 0.25 * at + 0.2) for at, pitch in enumerate(pitches)]
+        track.notes = [pretty_midi.Note(90, pitch, late + 0.25 * at, late + 0.25 * at + 0.2) for at, pitch in enumerate(pitches)]
         file.instruments.append(track)
     out = io.BytesIO()
     file.write(out)
@@ -222,11 +222,11 @@ def test_too_many_are_told_that_it_is_busy(serve: Callable[..., Server], tiny_ja
 
 
 def test_one_that_cannot_be_made_fails_alone(server: Server) -> None:
-    silent = upload(server, wav(1.0), "hum.wav")
+    silent = upload(server, wav(1.0, level=0.0), "hum.wav")
     jobs = [server.client.post("/api/jobs", json={**ASKED, "seed": seed}).json() for seed in (1, 2)]
-    bad = server.client.post("/api/jobs", json={**ASKED, "paint": {"upload": silent["id"], "keep": "5-6"}}).json()
+    bad = server.client.post("/api/jobs", json={**ASKED, "vary": {"upload": silent["id"]}}).json()
     failed = server.done(bad["id"])
-    assert (failed["state"], "begins past" in failed["error"]) == ("failed", True)
+    assert (failed["state"], "is silent" in failed["error"]) == ("failed", True)
     assert all(server.done(job["id"])["state"] == "done" for job in jobs)
 
 
@@ -272,10 +272,17 @@ def test_the_engine_outlives_what_it_does_not_know(server: Server, monkeypatch: 
         ({"chords": {"text": "/etc/hostname.lab"}}, 400, "name of a file"),
         ({"dynamics": {"curve": "build"}}, 400, "no control 'dynamics'"),
         ({"dynamics": {"curve": "/tmp/x.wav"}}, 400, "name a file"),
+        ({"dynamics": {"curve": "foo"}}, 400, "(second:dB), steady, build, fade, swell, break, drop."),
         ({"mix": {"upload": "0" * 16}}, 404, "upload"),
         ({"drums": {"upload": "../../../etc"}}, 422, "drums.upload"),
         ({"drums": {}}, 422, "one of them"),
-        ({"drums": {"pattern": {"voices": {"kick": "..q."}}}}, 422, "at least one hit"),
+        ({"drums": {"pattern": {"voices": {"kick": "..-."}}}}, 422, "at least one hit"),
+        ({"drums": {"pattern": {"voices": {"kick": "x.q8"}}}}, 422, "the pattern of 'kick' has '8 q', where x"),
+        ({"melody": {"notes": [[60, 0, 1], [62, 2, 1]]}}, 422, "note 2 ends at 1 s, not after its beginning at 2 s"),
+        ({"melody": {"notes": [[60, 0, 1]], "track": 3}}, 422, "notes have no track"),
+        ({"melody": {"notes": [[60, 0, 1]], "from": 3}}, 422, "notes have no track and no second"),
+        ({"quality": "fast", "steps": 10}, 422, "leave out solver, steps and tolerance, or quality"),
+        ({"quality": "reference", "solver": "euler"}, 422, "quality stands for a solver"),
         ({"drums": {"pattern": {"voices": {"kick": "x"}}, "fit": True}}, 422, "fitted"),
         ({"melody": {"notes": [[200, 0, 1]]}}, 422, "melody.notes"),
         ({"melody": {"notes": [[60, 5, 6]]}}, 400, "no note"),
@@ -296,6 +303,77 @@ def test_what_cannot_be_is_said_in_a_sentence(server: Server, settings: dict[str
     assert said in answer.json()["error"]
     assert "\n" not in answer.json()["error"]
     assert server.client.get("/api/jobs").json() == []
+
+
+def test_what_the_engine_would_refuse_is_refused_at_once(server: Server) -> None:
+    recording = upload(server, wav(1.0, 44100), "one.wav")["id"]
+    refused = {
+        "both the seconds to keep and those to redo": {"keep": "0-0.2", "redo": "0.2-0.3"},
+        "keep 9-12 begins past the clip, which ends at 1 seconds": {"keep": "9-12"},
+        "all 1 seconds of the clip would be kept": {},
+        "redo '1..2' is not a stretch": {"redo": "1..2"},
+    }
+    for said, part in refused.items():
+        answer = server.client.post("/api/jobs", json={**ASKED, "paint": {"upload": recording, **part}})
+        assert (answer.status_code, said in answer.json()["error"]) == (400, True), answer.text
+    while server.client.get("/api/model").json()["state"] == "loading":
+        time.sleep(0.05)
+    answer = server.client.post("/api/jobs", json={"solver": "ddim", "seconds": 1})
+    assert (answer.status_code, "'ddim' samples models of v-diffusion" in answer.json()["error"]) == (400, True)
+    assert server.client.get("/api/jobs").json() == []
+    assert ask(server, quality="balanced", steps=2, seconds=1.2, paint={"upload": recording})["state"] == "done"
+
+
+def test_a_melody_is_taken_up_where_it_begins_or_where_it_is_said(server: Server) -> None:
+    early, late = upload(server, midi(), "tune.mid")["id"], upload(server, midi(50), "late.mid")["id"]
+    made = {
+        name: ask(server, melody=melody)
+        for name, melody in {
+            "first": {"upload": early},
+            "late": {"upload": late},
+            "said": {"upload": late, "from": 50},
+            "second": {"upload": late, "from": 50.25},
+        }.items()
+    }
+    shas = {name: job["takes"][0]["sha256"] for name, job in made.items()}
+    assert shas["first"] == shas["late"] == shas["said"] != shas["second"]
+    assert any("begins at 50.00 s" in note for note in made["late"]["notes"])
+    assert not any("begins at" in note for note in made["said"]["notes"])
+    assert made["second"]["settings"]["melody"]["from"] == 50.25
+    again = server.client.post("/api/jobs", json=made["second"]["settings"]).json()
+    assert server.done(again["id"])["takes"][0]["sha256"] == shas["second"]
+    sung = upload(server, wav(1.0), "sung.wav")["id"]
+    for melody, said in (
+        ({"upload": late, "from": 60}, "nothing of it is left from second 60 on"),
+        ({"upload": late, "from": 5}, "no note of the melody sounds"),
+        ({"upload": sung, "from": 1.5}, "lasts 1.00 s; nothing of it is left from second 1.5 on"),
+        ({"upload": sung, "track": 1}, "'sung.wav' is no MIDI file, so that it has no track '1'"),
+    ):
+        answer = server.client.post("/api/jobs", json={**ASKED, "melody": melody})
+        assert (answer.status_code, said in answer.json()["error"]) == (400, True), answer.text
+
+
+def test_notes_that_are_left_out_are_told(server: Server) -> None:
+    job = ask(server, melody={"notes": [[60, 0, 0.5], [62, 0.5, 1], [64, 20, 30]]})
+    assert job["notes"].count("1 of 3 notes of the melody begin past the clip's end at 1 s and were left out") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "said"),
+    [
+        ('{"text": "a"}', {"Content-Type": "text/plain"}, "the header Content-Type: application/json is missing."),
+        ('{"text": "a"}', {}, "the header Content-Type: application/json is missing."),
+        ("{", None, "the body is no JSON: expecting property name enclosed in double quotes, at character 2."),
+        ("[1]", None, "the body is JSON, but no object, as {} is one."),
+        ("", None, "the body is empty, where a JSON object is accepted."),
+        ('{"bpm": NaN}', None, "bpm: NaN is no number that JSON has, where a finite one is accepted."),
+        ('{"takes": Infinity}', None, "takes: Infinity is no number that JSON has, where a finite one is accepted."),
+        ('{"melody": {"notes": [[60, NaN, 1]]}}', None, "melody.notes.0.1: NaN is no number"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_said_in_a_sentence(server: Server, body: str, headers: dict[str, str] | None, said: str) -> None:
+    answer = server.client.post("/api/jobs", content=body, headers={"Content-Type": "application/json"} if headers is None else headers)
+    assert (answer.status_code, said in answer.json()["error"]) == (422, True), answer.text
 
 
 def test_a_stranger_sees_nothing(server: Server) -> None:

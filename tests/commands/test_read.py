@@ -86,6 +86,96 @@ def test_drums_are_heard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out.startswith("drums (2.00 s, -")
 
 
+@pytest.fixture
+def tone(tmp_path: Path) -> Path:
+    """Four seconds."""
+    soundfile.write(tmp_path / "tone.wav", 0.3 * np.sin(2 * np.pi * 440 * np.arange(4 * 32000) / 32000), 32000)
+    return tmp_path / "tone.wav"
+
+
+def test_what_of_a_recording_is_kept_and_made(tone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", "--paint", str(tone), "--seconds", "8"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["paint: kept 0.00-3.94 s, made 3.94-8.00 s"]
+    assert main(["read", "--paint", str(tone), "--seconds", "4", "--redo", "1-2.5", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"paint": {"kept": [[0.0, 1.0], [2.5, 4.0]], "made": [[1.0, 2.5]]}, "notes": []}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--paint", "--keep", "0-2", "--redo", "2-3"], "one of them says it all"),
+        (["--paint", "--keep", "5-9"], "keep 5-9 begins past the clip, which ends at 4 seconds"),
+        (["--paint", "--keep", "0-4"], "all 4 seconds of the clip would be kept"),
+        (["--paint", "--at", "5"], "would begin at 5 s, where the clip of 4 s has ended"),
+        (["--paint"], "all 4 seconds of the clip would be kept"),
+        (["--vary", "--seconds", "8"], "the recording to vary lasts 4.00 s and the clip 8 s"),
+    ],
+)
+def test_recordings_are_refused_as_generate_refuses_them(
+    arguments: list[str], words: str, tone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    option, *more = arguments
+    assert main(["read", option, str(tone), "--seconds", "4", *more]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_dynamics_of_a_recording_are_read_as_they_could_be_written(tone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", "--dynamics", str(tone), "--seconds", "6"]) == 0
+    _, line, note = capsys.readouterr().out.splitlines()
+    assert line == "dynamics: 0:0, 1:0, 2:0, 3:0"
+    assert note == "note: dynamics: given up to 4.00 s; free after it"
+    assert main(["read", "--dynamics", line.removeprefix("dynamics: ")]) == 0
+    assert capsys.readouterr().out.splitlines() == [line]
+
+
+def test_silent_recordings_are_said_to_be_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(4 * 32000), 32000)
+    for option in ("--drums", "--mix", "--paint", "--dynamics"):
+        assert main(["read", option, str(tmp_path / "silence.wav")]) == 0
+        assert f"note: {option.removeprefix('--')}: silent: " in capsys.readouterr().out
+    assert main(["read", "--vary", str(tmp_path / "silence.wav")]) == 2
+    assert "the recording to vary is silent" in capsys.readouterr().err
+
+
+def test_a_recording_to_vary_is_something_to_read(tone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", "--vary", str(tone), "--json"]) == 0
+    note = "varied from second 0 to 4 of the recording, by 0.7 of the way to noise"
+    assert json.loads(capsys.readouterr().out) == {"vary": {"file": str(tone), "variation": 0.7}, "notes": [note]}
+
+
+def test_of_a_take_what_it_was_asked_for_is_read_too(tone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {"checkpoint": "", "seconds": 2.0, "guidance": "all=1", "solver": {}, "precision": "fp32"}
+    request = {"text": "jazz", "chords": "C | G", "seed": 3}
+    tone.with_suffix(".json").write_text(json.dumps({**settings, "request": request}))
+    assert main(["read", "--vary", str(tone.with_suffix(".json"))]) == 0
+    first, second, note = capsys.readouterr().out.splitlines()
+    assert first == "chords: C@0 G@1"
+    assert second.startswith(f"{tone}: 4.00 s")
+    assert note.startswith("note: varied from second 0 to 2")
+    assert main(["read", "--vary", str(tone.with_suffix(".json")), "--chords", "Am"]) == 0
+    assert capsys.readouterr().out.startswith("chords: Am@0\n")
+
+
+def test_a_tempo_alone_says_how_many_bars_the_clip_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", "--bpm", "96", "--seconds", "4"]) == 0
+    assert capsys.readouterr().out == "length: 4 s, 1.60 bars of 4/4 at 96 bpm\n"
+    assert main(["read", "--bars", "4", "--bpm", "96", "--loop", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"seconds": 10.0, "bars": 4.0, "notes": []}
+
+
+def test_of_a_loop_it_is_said_that_its_beat_jumps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", "--chords", "C", "--bpm", "96", "--seconds", "4", "--loop"]) == 0
+    assert "note: loop: 4 s are 1.60 bars of 96 bpm, so that the beat jumps" in capsys.readouterr().out
+
+
+def test_chords_beyond_the_clip_and_a_meter_without_a_tempo_are_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", "--chords", "C@0 D@1:30", "--seconds", "8"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["chords: C@0", "note: left out beyond the clip's end: D@90"]
+    assert main(["read", "--chords", "C G", "--meter", "3/4"]) == 0
+    assert "note: the meter 3/4 counts with a tempo alone (bpm)" in capsys.readouterr().out
+
+
 def test_chords_of_so_many_bars_are_read_to_their_end(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["read", "--chords", "C | G | Am | F", "--bpm", "60", "--bars", "3"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "chords: C@0 G@4 Am@8"
@@ -104,6 +194,9 @@ def test_chords_of_so_many_bars_are_read_to_their_end(capsys: pytest.CaptureFixt
         (["--chords", "C", "--bars", "2"], "needs their tempo"),
         (["--chords", "C", "--bars", "-3", "--bpm", "90"], "a clip has more than 0 bars"),
         (["--chords", "C", "--variation", "2"], "a variation lies between 0"),
+        (["--melody", ""], "the name of the file for melody is empty"),
+        (["--drums", ""], "the name of the file for drums is empty"),
+        (["--vary", ""], "the name of the file for vary is empty"),
         (["--melody", "/proc/self/mem"], "cannot be read: Invalid argument"),
     ],
 )
@@ -123,6 +216,7 @@ def test_what_cannot_be_read_is_one_sentence(arguments: list[str], words: str, c
         (["--melody", "nowhere.npy"], "'nowhere.npy' does not exist"),
         (["--drums", "nowhere.wav"], "'nowhere.wav' does not exist"),
         (["--redo", "1-2"], "no recording"),
+        (["--melody", ""], "the name of the file for melody is empty"),
         (["--drumless", "nowhere.wav"], "no control 'drumless'; it has: chords"),
         (["--seconds", "601"], "up to 600 seconds, not 601"),
         (["--guidance", "tempo=1"], "the condition 'tempo'"),

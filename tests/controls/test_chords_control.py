@@ -32,6 +32,19 @@ def test_no_chord_given_is_row_194_and_not_the_label_n() -> None:
     assert not torch.allclose(nothing[0, 0], control.embedding.weight[harmony.N])
 
 
+def test_what_does_not_count_is_noted(tiny_codec_folder: Path) -> None:
+    grid = FrameGrid(100, BandCodec.from_pretrained(tiny_codec_folder), lambda latents: latents, 100)
+
+    def notes(chords: str, bpm: float | None = None, meter: str = "3/4") -> list[str]:
+        return Chords().read({"chords": chords, "bpm": bpm, "meter": meter, "key": None}, grid).notes
+
+    assert notes("C G") == ["the meter 3/4 counts with a tempo alone (bpm): without one the bars are spread evenly over the clip"]
+    assert notes("C@0 G@1") == ["the chords stand at times of their own, which the meter 3/4 does not move"]
+    assert notes("C G", bpm=90) == notes("C G", meter="4/4") == []
+    assert notes("C@0 G@1 D@2 Am@3 N@4", meter="4/4") == ["left out beyond the clip's end: D@2 and 1 more"]
+    assert notes("C@0 N@2", meter="4/4") == []  # where the chords end
+
+
 def test_drop_is_for_single_samples() -> None:
     raw = torch.tensor([[3, 4], [5, 6]])
     assert Chords().drop(raw, torch.tensor([False, True])).tolist() == [[194, 194], [5, 6]]

@@ -55,6 +55,12 @@ def test_audio_gives_its_own_dynamics_and_leaves_the_rest_free(grid: FrameGrid, 
     assert read(reading.raw[:150], grid)[149:151].tolist() == pytest.approx([reading.raw[149], 100])
 
 
+def test_silence_is_noted(grid: FrameGrid) -> None:
+    reading = Dynamics().read({"dynamics": torch.zeros(1, 4 * 32000)}, grid)
+    assert (reading.raw == -60).all()
+    assert reading.notes == ["dynamics: silent: all of it asks for -60 dB"]
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

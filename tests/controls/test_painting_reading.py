@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jasco_pl.controls.painting import kept_frames
+from jasco_pl.controls.keeping import kept_frames
 from jasco_pl.system.errors import UserError
 
 

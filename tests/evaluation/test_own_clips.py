@@ -11,7 +11,10 @@ import soundfile
 from jasco_pl.cli import main
 from jasco_pl.controls import ADHERENCES
 from jasco_pl.controls.adherence import CHORDS, MELODY, ONSETS
+from jasco_pl.controls.beat import BEATS
 from jasco_pl.evaluation.own_clips import measure_clip
+from jasco_pl.notation import harmony
+from jasco_pl.system.errors import UserError
 
 RATE = 32000
 
@@ -76,6 +79,59 @@ def test_drums_are_those_of_the_loop_repeated_and_found_beside_the_clip(tmp_path
     assert gone.notes == [f"drums cannot be read again: audio file {str(tmp_path / 'loop.wav')!r} does not exist"]
 
 
+EDITED = {"edit": {"song": "song.wav", "from": 5.51, "to": 7.51, "variation": 1.0}}
+
+
+def test_of_an_edited_song_the_stretch_is_measured(tmp_path, melody):
+    """Two seconds of the scale from 5.51 s on, between others that are wrong."""
+    right, wrong = tune([72, 74, 76, 77]), tune([73] * 12)[: round(5.51 * RATE)]
+    song = np.concatenate([wrong, right, tune([80] * 10)])
+    key = MELODY.columns[0].key
+    clip = write(tmp_path / "clips", "edit", song, {"melody": melody}, **EDITED)
+    assert measure_clip(*clip).figures[key] > 0.9
+    clip = write(tmp_path / "clips", "edit", song, {"melody": melody}, during={"melody": [[0, 1]]}, **EDITED)
+    assert measure_clip(*clip).figures[key] > 0.9
+    clip = write(tmp_path / "clips", "edit", np.concatenate([right, wrong, tune([80] * 10)]), {"melody": melody}, **EDITED)
+    assert measure_clip(*clip).figures[key] < 0.1
+
+
+def test_drums_of_an_edited_song_count_from_where_the_stretch_begins(tmp_path):
+    soundfile.write(tmp_path / "loop.wav", clicks([0.0, 0.4], 1.0), RATE)
+    hits = [5.51 + second + part for second in range(2) for part in (0.0, 0.4)]
+    around = [0.3, 1.9, 4.7, 8.2, 9.1]
+    clip = write(tmp_path / "clips", "edit", clicks([*hits, *around], 10.0), {"drums": str(tmp_path / "loop.wav")}, **EDITED)
+    assert measure_clip(*clip).figures == {ONSETS.columns[0].key: 1.0}
+
+
+def test_the_end_of_a_song_may_be_what_was_edited(tmp_path, melody):
+    song = np.concatenate([tune([73] * 8), tune([72, 74])])
+    place = {"edit": {"from": 4.0, "to": 5.0}}
+    assert measure_clip(*write(tmp_path / "clips", "end", song, {"melody": melody}, **place)).figures[MELODY.columns[0].key] > 0.9
+    gone = write(tmp_path / "clips", "gone", song, {"melody": melody}, edit={"from": 40.0, "to": 41.0})
+    with pytest.raises(UserError, match=r"ends at 5\.00 s, before 40-41 s"):
+        measure_clip(*gone)
+
+
+def test_chords_and_beats_of_an_edited_song_are_laid_where_they_were_asked_for(tmp_path, monkeypatch):
+    seen = {}
+    for adherence in (CHORDS, BEATS):
+        monkeypatch.setattr(type(adherence), "missing", lambda self: None)
+        monkeypatch.setattr(
+            type(adherence),
+            "figures",
+            lambda self, clip, asked, part: seen.update({self.name: (asked, part)}) or {column.key: 1.0 for column in self.columns},
+        )
+    said = {"chords_read": [["C", 0.0], ["G7", 1.0]], "during": {"beat": [[0.0, 2.0]]}, "controls": ["chords", "beat"]}
+    measure_clip(*write(tmp_path / "clips", "edit", tune([60] * 20), {"bpm": 120, "meter": "4/4"}, **said, **EDITED))
+    asked, part = seen["chords"]
+    assert (part.first, part.last) == (200, 300)  # four seconds before it are heard
+    assert [harmony.LABELS[index] for index in asked[[200, 249, 250, 299]]] == ["C", "C", "G7", "G7"]
+    assert set(asked[:200]) == set(asked[300:]) == {harmony.NULL}
+    beats, part = seen["beat"]
+    assert part.times(beats[:, 0]).tolist() == pytest.approx([4.0, 4.5, 5.0, 5.5], abs=0.02)
+    assert len(beats) == len(part.times(beats[:, 0]))
+
+
 def test_chords_are_those_that_were_read(tmp_path, monkeypatch):
     heard = []
     monkeypatch.setattr(type(CHORDS), "missing", lambda self: None)
@@ -97,6 +153,7 @@ def test_a_folder_becomes_tables(tmp_path, melody, capsys):
     (folder / "other.json").write_text("{}")  # no clip beside it
     assert main(["evaluate", "--clips", str(folder), "-o", str(out)]) == 0
     printed = capsys.readouterr().out
+    assert "±" not in printed  # of a single clip
     assert "2 clips of clips against their requests" in printed
     assert "two.wav: nothing was asked for that can be measured" in printed
     results = json.loads((out / "results.json").read_text())
@@ -118,6 +175,10 @@ BAD = [
     ({"chords_read": [["C"]]}, "is not the JSON of a clip"),
     ({"during": {"chords": [0, 2]}}, "is not the JSON of a clip"),
     ({"during": {"chords": [[0]]}}, "is not the JSON of a clip"),
+    ({"edit": 5}, "is not the JSON of a clip"),
+    ({"edit": {"from": "4", "to": 6}}, "it does not say which stretch was made anew"),
+    ({"edit": {"from": 6, "to": 4}}, "6-4 s is no stretch of a song"),
+    ({"edit": {"from": 0, "to": 10**400}}, "is not the JSON of a clip"),
 ]
 
 

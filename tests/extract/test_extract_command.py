@@ -38,6 +38,15 @@ def test_chords_read_back(song: Path, tmp_path: Path) -> None:
     assert (tmp_path / "song.lab").read_text().splitlines()[-1].split()[1:] == ["2.000000", "C:maj"]
 
 
+@pytest.mark.skipif(not available(), reason="the Chordino plugin is not installed (make setup)")
+def test_as_many_chords_are_told_as_are_written(song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(22050), 22050)
+    for file in (song, tmp_path / "silence.wav"):
+        assert main(["extract", "chords", str(file), "-o", str(tmp_path / "a.lab")]) == 0
+        count = len((tmp_path / "a.lab").read_text().splitlines())
+        assert f"{count} chord{'s' * (count > 1)}: " in capsys.readouterr().out
+
+
 def test_latents(song: Path, tiny_codec_folder: Path, tmp_path: Path) -> None:
     assert main(["extract", "latents", str(song), "-o", str(tmp_path / "a.safetensors"), "--codec", str(tiny_codec_folder)]) == 0
     tensors = load_file(tmp_path / "a.safetensors")
@@ -56,6 +65,26 @@ def test_drums_and_the_rest_are_the_mix(song: Path, tmp_path: Path, capsys: pyte
     assert "2.0 s by hpss" in capsys.readouterr().out
     np.testing.assert_allclose(read_audio(drums) + read_audio(rest), read_audio(song), atol=1e-4)
     assert read_audio(rest).std() > 5 * read_audio(drums).std()
+
+
+@pytest.mark.parametrize("what", ["chords", "melody", "drums", "latents"])
+def test_the_recording_is_not_replaced(what: str, song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = song.read_bytes()
+    (tmp_path / "link.flac").symlink_to(song)
+    for file, out in ((song, song), (song, song.parent / "." / "song.flac"), (tmp_path / "link.flac", song)):
+        assert main(["extract", what, str(file), "-o", str(out), *["--model", "hpss"] * (what == "drums")]) == 2
+        assert "that is the recording itself" in capsys.readouterr().err
+    assert song.read_bytes() == before
+
+
+def test_drums_and_the_rest_are_two_files(song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "d.wav"
+    command = ["extract", "drums", str(song), "--model", "hpss"]
+    assert main([*command, "-o", str(out), "--drumless", str(tmp_path / "." / "d.wav")]) == 2
+    assert "-o and --drumless take a file each" in capsys.readouterr().err
+    assert main([*command, "-o", str(out), "--drumless", str(song)]) == 2
+    assert "that is the recording itself" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_missing_weights_of_demucs_are_told_and_leave_nothing(song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ def test_chords_are_heard_at_fifty_frames_a_second() -> None:
 
 def test_every_extractor_runs_when_asked_and_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls: list[str] = []
-    monkeypatch.setattr(module, "onset_times", lambda wav, rate: calls.append("onsets") or np.array([0.5]))
+    monkeypatch.setattr(module, "onset_times", lambda wav, rate, start: calls.append("onsets") or np.array([0.5]))
     monkeypatch.setattr(module, "chordino_frames", lambda wav, rate, frames: calls.append("chords") or np.full(frames, 7, np.int16))
     heard = Heard(struck(), RATE)
     assert calls == []
@@ -55,6 +55,7 @@ def test_parts_of_a_clip() -> None:
     part, mask = Part(50, 100), np.zeros(200, dtype=bool)
     times = np.array([0.5, 1.0, 1.5, 2.5, 3.5])
     assert part.times(times).tolist() == [1.0, 1.5]
+    assert part.times(times - 2e-8).tolist() == (times - 2e-8)[1:3].tolist()  # a rounding error early
     assert np.arange(200)[part.frames].tolist() == list(range(50, 100))
     mask[50:100] = mask[160:190] = True
     parts = Part.of(mask)

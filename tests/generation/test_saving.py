@@ -55,6 +55,19 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert not [path for path in wanted.parent.iterdir() if path.name.startswith(".")]
 
 
+def test_a_clip_whose_peaks_keep_it_quiet_says_so(tmp_path: Path) -> None:
+    loud, quiet = clip(0), clip(1)
+    quiet.audio = 0.01 * quiet.audio
+    quiet.audio[0, :: RATE // 4] = 0.9
+    for made in (loud, quiet):
+        path = save_take(made, tmp_path / "song.wav", {"notes": []})
+        told = json.loads(path.with_suffix(".json").read_text())
+        assert told["notes"] == made.notes
+    assert loud.notes == []
+    assert quiet.notes == [f"{told['loudness_lufs']:.1f} LUFS: louder, its peaks would clip"]
+    assert told["loudness_lufs"] < -15
+
+
 def test_a_full_disk_is_said_of_the_take_and_not_of_what_would_have_become_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "")

@@ -32,6 +32,15 @@ def test_table_is_aligned_with_footnotes_shared() -> None:
     assert [line.strip() for line in lines[-2:]] == ["[1] no VGGish weights", "[2] Chordino is not installed"]
 
 
+def test_one_clip_is_its_mean_alone() -> None:
+    for figure in (Figure.of([0.2, math.nan]), Figure(0.2, 0.2, 0.2, 1)):  # the second as it was written once
+        assert markdown_table([Row("a", {"iou": figure})], COLUMNS[:1]).splitlines()[2].split("|")[2].strip() == "0.200"
+    assert math.isnan(Figure.of([0.2]).low)
+    assert math.isnan(Figure.of([0.2]).high)
+    distance = Figure(0.2, math.nan, math.nan, 640)
+    assert "0.200 (640)" in markdown_table([Row("a", {"iou": distance})], COLUMNS[:1])
+
+
 def test_figure_of_values() -> None:
     figure = Figure.of([0.2, 0.4, math.nan])
     assert figure.mean == pytest.approx(0.3)

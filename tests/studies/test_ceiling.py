@@ -69,7 +69,9 @@ def test_command_prints_every_measure_and_says_what_is_left_out(pieces: list[Pat
     assert data["settings"]["limit"] == 2
     figures = {row["name"]: row["figures"]["ceiling"] for row in data["rows"]}
     assert figures["melody similarity by salience"] == {"missing": "left out by --no-salience"}
-    assert figures["chord IoU"].keys() == {"mean", "low", "high", "clips"}
+    measured = [figure for figure in figures.values() if "mean" in figure]
+    assert figures["chord IoU"] in measured
+    assert all(figure.keys() == {"mean", "clips", *(("low", "high") if figure["clips"] > 1 else ())} for figure in measured)
 
 
 def test_folders_without_pieces_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

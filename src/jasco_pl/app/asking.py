@@ -8,17 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from jasco_pl.app.chord_line import read_line
 from jasco_pl.app.drums import render
 from jasco_pl.app.errors import MissingError
-from jasco_pl.app.schema import Make, Paint, Vary
+from jasco_pl.app.schema import Make, Melody, Paint, Vary
 from jasco_pl.app.store import Visitor
 from jasco_pl.audio.decoding import AudioFile
 from jasco_pl.audio.suffixes import AUDIO_SUFFIXES
 from jasco_pl.controls import all_options
 from jasco_pl.controls.inputs import INPUTS, DynamicsInput
+from jasco_pl.controls.keeping import kept_frames
+from jasco_pl.controls.melody import read_melody
 from jasco_pl.controls.options import BARS, LOOP, VARIATION, VARY
 from jasco_pl.generation.jasco import Request
 from jasco_pl.generation.outline import Length, Outline
@@ -26,22 +29,25 @@ from jasco_pl.generation.whole import check_reach, clip_seconds
 from jasco_pl.network.flow.config import SolverConfig
 from jasco_pl.network.flow.guidance import TEXT, Written
 from jasco_pl.notation.beats import read_meter
-from jasco_pl.notation.melody import melody_frames
-from jasco_pl.notation.stretches import read_ranges
+from jasco_pl.notation.harmony import first_frame
+from jasco_pl.notation.melody import UNVOICED, melody_frames
+from jasco_pl.notation.melody_files import no_track
 from jasco_pl.notation.timed_text import read_prompt
 from jasco_pl.system.errors import UserError
 
 OPTIONS = ("chords", "melody", "drums", "mix", "drumless", "dynamics", "paint")
 """Those parts of what is asked that belong to controls; each is called as the option of a request."""
 TEMPO = 120.0  # of a pattern without one
+_SHORT = 1e-3  # of a frame by which a recording may miss its end, as it does where it is resampled to whole samples
+_OR_A_FILE = ", or the name of an audio file"  # which the dynamics may be elsewhere
 
 
 def solver_of(make: Make, fitted: bool) -> SolverConfig:
-    """The quality's, for models with or without fitted times, or what is said in its place."""
+    """The quality's, for models with or without fitted times, or what is said in its place; raises UserError where that would not count."""
+    SolverConfig(make.solver or "auto", make.steps, make.tolerance or SolverConfig.tolerance).heeded()
     usual = SolverConfig.of(make.quality, fitted)
-    said = bool(make.solver or make.steps or make.tolerance)
     method, steps, tolerance = make.solver or usual.method, make.steps or usual.steps, make.tolerance or usual.tolerance
-    return replace(usual, method=method, steps=steps, tolerance=tolerance, student=usual.student and not said)
+    return replace(usual, method=method, steps=steps, tolerance=tolerance, student=usual.student and not make.has_solver)
 
 
 def guidance_of(make: Make, controls: Sequence[str], default: str) -> str | None:
@@ -100,14 +106,25 @@ class Asking:
         if make.dynamics is not None:
             if Path(make.dynamics.curve.strip()).suffix.lower() in AUDIO_SUFFIXES:
                 raise UserError("the dynamics name a file; here they are points, as in 0:-30, 5:-10, or a word, as build.")
-            DynamicsInput.preview({"dynamics": make.dynamics.curve}, length.seconds)
-        if make.paint is not None:
-            for name in ("keep", "redo"):
-                if getattr(make.paint, name):
-                    read_ranges(getattr(make.paint, name), name)
+            try:
+                DynamicsInput.preview({"dynamics": make.dynamics.curve}, length.seconds)
+            except UserError as error:
+                raise UserError(str(error).replace(_OR_A_FILE, "")) from None
         asked = self._values(length, None)
         outline.check(asked, guidance_of(make, outline.controls, default_guidance), length)
+        if make.paint is not None:
+            available = int(AudioFile(asked["paint"]).claimed_seconds * length.frame_rate + _SHORT)
+            kept_frames(length.frames, available, length.frame_rate, asked["keep"], asked["redo"])
+        if make.melody is not None:
+            _check_melody(asked["melody"], make.melody.start, length)
         return length
+
+    def remarks(self, length: Length) -> list[str]:
+        """What is to be said of how it was read, beside what the model's own reading says."""
+        notes = (self.make.melody and self.make.melody.notes) or []
+        late = sum(first_frame(onset, length.frame_rate) >= length.frames for _, onset, _ in notes)
+        said = f"{late} of {len(notes)} notes of the melody begin past the clip's end at {length.seconds:g} s and were left out"
+        return [said] if late else []
 
     def requests(self, seeds: Sequence[int], length: Length, sample_rate: int) -> list[Request]:
         """One a take, all of the same but the seed."""
@@ -137,7 +154,7 @@ class Asking:
         if make.chords is not None:
             values["chords"] = make.chords.text
         if make.melody is not None:
-            values["melody"] = self._melody(length)
+            values |= {"melody": self._melody(make.melody, length), "melody_from": make.melody.start}
         if make.drums is not None:
             if make.drums.pattern is None:
                 values |= {"drums": self._audio(make.drums.upload, "drums"), "fit_loop": make.drums.fit or None}
@@ -159,19 +176,19 @@ class Asking:
         assert self.make.drums.pattern is not None
         return torch.from_numpy(render(self.make.drums.pattern, self.make.bpm or TEMPO, sample_rate))[None]
 
-    def _melody(self, length: Length) -> Any:
-        asked = self.make.melody
-        assert asked is not None
-        notes: Sequence[Sequence[float]] | None = asked.notes
-        if asked.upload is not None:
-            told = self.visitor.upload(asked.upload)
-            if told["kind"] != "midi":
-                return self._audio(asked.upload, "melody")
-            notes = self._track(told, asked.track)
-        bins = melody_frames([(int(pitch), onset, offset) for pitch, onset, offset in notes or []], length.frames, length.frame_rate)
-        if not (bins >= 0).any():
-            raise UserError(f"no note of the melody sounds in the {length.seconds:g} s of the clip.")
-        return bins
+    def _melody(self, asked: Melody, length: Length) -> Any:
+        """Of notes their bins in the clip, of a MIDI track its own, of audio the file; the engine takes both up where it is said."""
+        if asked.upload is None:
+            return melody_frames(asked.notes or [], length.frames, length.frame_rate)
+        told = self.visitor.upload(asked.upload)
+        if told["kind"] != "midi":
+            no_track(told["name"], asked.track)
+            return self._audio(asked.upload, "melody")
+        notes = self._track(told, asked.track)
+        # as much as a clip can need that takes it up at its first note or later: notes may last for hours
+        most = max(notes[0][1], asked.start or 0.0) + length.seconds
+        last = min(most, max(offset for _, _, offset in notes))
+        return melody_frames(notes, first_frame(last, length.frame_rate), length.frame_rate)
 
     def _track(self, told: Mapping[str, Any], track: int | None) -> Sequence[Sequence[float]]:
         wanted = told["track"] if track is None else track
@@ -195,3 +212,12 @@ class Asking:
         if not path.is_file():
             raise MissingError(f"the take that is to be {done} was deleted, or belongs to somebody else.")
         return str(path)
+
+
+def _check_melody(melody: Any, start: float | None, length: Length) -> None:
+    """Raise UserError if nothing of it, a file of audio or bins, is in the clip; what is in audio is not heard here."""
+    if isinstance(melody, str):  # how long it is can be said of silence, too
+        silence = np.full(round(AudioFile(melody).claimed_seconds * length.frame_rate), UNVOICED, dtype=np.int8)
+        read_melody(silence, length.frames, length.frame_rate, start=start)
+    elif not (read_melody(melody, length.frames, length.frame_rate, start=start).bins >= 0).any():
+        raise UserError(f"no note of the melody sounds in the {length.seconds:g} s of the clip.")

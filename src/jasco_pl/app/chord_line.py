@@ -14,7 +14,7 @@ from jasco_pl.notation.chord_text import ReadChords, read_chords
 from jasco_pl.notation.chords.files import ends_as_a_file, names_a_file, read_text
 from jasco_pl.notation.chords.names import as_english, as_german, as_romance
 from jasco_pl.notation.chords.numerals import parse_key
-from jasco_pl.notation.chords.score import Score, Symbol
+from jasco_pl.notation.chords.score import Score, Symbol, Timed
 from jasco_pl.notation.chords.spelling import Spelling
 from jasco_pl.notation.plain import plain
 from jasco_pl.system.errors import UserError
@@ -25,6 +25,7 @@ _NEAR = re.compile(r"accepted spellings near it are (.*)\.$")
 _QUOTED = re.compile(r"^chord '([^']*)'")
 _NAMES: dict[str, Callable[[str], str | None]] = {"English": as_english, "German": as_german, "Romance": as_romance}
 _NOTE = re.compile(r"([A-Ga-g])(##?|bb?|)")
+_ALONE = r"""(?<![^\s,;|(\['"])(?:{})(?![^\s,;|)\]'"@])"""  # a chord between what may stand around it, its time among that
 _BASS = re.compile(r"/([A-G])(##?|bb?|)$")
 
 
@@ -94,13 +95,19 @@ def transposed(asked: Transposition) -> dict[str, Any]:
         names = harmony.MINOR_KEYS if key.minor else harmony.MAJOR_KEYS
         return {"text": asked.text, "key": names[(key.tonic + asked.semitones) % 12] + (" minor" if key.minor else "")}
     lines = text.split("\n")
-    for (line, column), symbol in sorted(_places(symbols).items(), reverse=True):
+    places = _places_in_turn(symbols, text) if isinstance(source, Timed) else _places(symbols)
+    for (line, column), symbol in sorted(places.items(), reverse=True):
         moved = _moved(symbol.text, spelling.language, asked.semitones)
         written = lines[line]
         if moved is None or not written.startswith(symbol.text, column):
             raise RefusedError(f"{symbol.text[:40]!r} cannot be moved as it is written.")
         lines[line] = written[:column] + moved + written[column + len(symbol.text) :]
-    return {"text": "\n".join(lines), "key": asked.key}
+    rewritten = "\n".join(lines)
+    if isinstance(source, Timed):  # whose places were looked for: that all of them were the right ones shows in what is read now
+        wanted = [(_moved(symbol.text, spelling.language, asked.semitones), time) for symbol, time in source.symbols]
+        if [(symbol.text, time) for symbol, time in _timed(rewritten)] != wanted:
+            raise RefusedError("this kind of line cannot be moved as it is written; the times of C@0 G@1:30 can.")
+    return {"text": rewritten, "key": asked.key}
 
 
 def _places(symbols: list[Symbol]) -> dict[tuple[int, int], Symbol]:
@@ -111,6 +118,25 @@ def _places(symbols: list[Symbol]) -> dict[tuple[int, int], Symbol]:
             raise RefusedError(f"{symbol.text[:40]!r} cannot be moved: chords of this kind of line have no place in it.")
         found[int(place[1] or 1) - 1, int(place[2]) - 1] = symbol
     return found
+
+
+def _places_in_turn(symbols: list[Symbol], text: str) -> dict[tuple[int, int], Symbol]:
+    """The same of chords with times, which are read in the order in which they stand."""
+    found, after = {}, 0
+    for symbol in symbols:
+        if symbol.text == "N":  # does not move, and where a table has a gap stands nowhere
+            continue
+        place = re.compile(_ALONE.format(re.escape(symbol.text))).search(text, after)
+        if place is None:
+            raise RefusedError(f"{symbol.text[:40]!r} cannot be moved as it is written.")
+        after = place.end()
+        found[text.count("\n", 0, place.start()), place.start() - text.rfind("\n", 0, place.start()) - 1] = symbol
+    return found
+
+
+def _timed(text: str) -> list[tuple[Symbol, float]]:
+    source = read_text(text, None, "4/4")
+    return source.symbols if isinstance(source, Timed) else []
 
 
 def _moved(symbol: str, language: str, semitones: int) -> str | None:

@@ -109,7 +109,8 @@ def midi(source: Path, folder: Path, seconds: float) -> dict[str, Any]:
     for read in each:
         if len(tracks) == _TRACKS:
             break
-        heard = [[pitch, round(onset, 4), round(offset, 4)] for pitch, onset, offset in read.notes if onset < seconds][:_NOTES]
+        rounded = [[pitch, round(onset, 4), round(offset, 4)] for pitch, onset, offset in read.notes if onset < seconds]
+        heard = [note for note in rounded if note[2] > note[1]][:_NOTES]
         if heard:
             notes[str(read.part.number)] = heard
             tracks.append({**told[read.part.number], "name": read.part.name[:80]})

@@ -119,6 +119,12 @@ class Engine:
             self._waiting.append(work)
             self._changed.notify_all()
 
+    def check(self, solver: SolverConfig) -> None:
+        """Raise UserError for a solver that is none of the model's; until that is loaded, nobody knows which those are."""
+        if self.jasco is not None:
+            model = self.jasco.model
+            solver.resolved(model.path, model.config.times is not None)
+
     def cancel(self, identity: str) -> None:
         """Of a job that waits or is made: nothing more comes of it, and the work stops before its next evaluation."""
         with self._changed:
@@ -253,7 +259,7 @@ class Engine:
             content = path.read_bytes()
             seconds = clip.audio.shape[-1] / clip.sample_rate
             job.takes.append(Take(clip.request.seed, seconds, hashlib.sha256(content).hexdigest(), peaks(np.abs(clip.audio[0].numpy()))))
-            job.notes, job.made_with = list(dict.fromkeys(clip.notes)), made_with
+            job.notes, job.made_with = list(dict.fromkeys([*job.notes, *clip.notes])), made_with
             job.chords = [[change.label, round(change.start, 4)] for change in clip.changes]
             job.save()
         self.metrics.takes.inc()

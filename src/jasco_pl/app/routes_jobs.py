@@ -37,11 +37,13 @@ def jobs_router() -> APIRouter:
             raise RefusedError(f"{make.takes} takes were asked for, where {serving.limits.takes} are the most at a time.")
         asking = Asking(make, visitor)
         length, solver = asking.check(serving.outline, serving.guidance), solver_of(make, serving.fitted)
+        serving.engine.check(solver)
         visitor.check_room("jobs")
         first = secrets.randbelow(_NEW_SEEDS) if make.seed is None else make.seed
         identity = new_id()
         seeds = [first + number for number in range(make.takes)]
-        job = Job(visitor.job_folder(identity), identity, {**dumped(make), "seed": first}, seeds)
+        settings = {**dumped(make), "seed": first}
+        job = Job(visitor.job_folder(identity), identity, settings, seeds, notes=asking.remarks(length))
         serving.engine.submit(Work(job, asking, length, asking.seconds(length), solver))
         return shown(job, serving)
 

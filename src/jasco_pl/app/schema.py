@@ -13,6 +13,8 @@ from jasco_pl.notation.melody import BINS, LOWEST_MIDI
 MOST_TEXT, MOST_CHORDS, MOST_NOTES = 2000, 4000, 4000
 FORMAT: Literal["jasco-pl/page/1"] = "jasco-pl/page/1"
 VOICES = ("kick", "snare", "hat", "open hat", "clap", "tom")
+STEPS = "xX.-"
+_USUAL: Quality = "balanced"
 
 Identity = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", description="as the server gave it")]
 Weight = Annotated[float, Field(ge=-10, le=10, description="guidance of its own beside the common one; 0 adds none and costs no time")]
@@ -23,7 +25,7 @@ Stretches = Annotated[str, Field(max_length=200, pattern=r"^[0-9.+\- ]*$", descr
 
 
 class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class _Control(_Asked):
@@ -38,21 +40,31 @@ class Chords(_Control):
 
 
 class Melody(_Control):
-    """A tune: notes, or an upload (MIDI, of which a track may be chosen, or audio)."""
+    """A tune: notes, or an upload (MIDI, of which a track may be chosen, or audio), from a second of its own on."""
 
     notes: list[Note] | None = Field(None, max_length=MOST_NOTES, description="[MIDI pitch, onset, offset] in seconds")
     upload: Identity | None = None
     track: int | None = Field(None, ge=0, le=255, description="of a MIDI upload, by the numbers that the upload's answer lists")
+    start: Seconds | None = Field(
+        None,
+        alias="from",
+        description="second of the upload at which a take takes it up; left out, 0, or the first note of MIDI that begins past the end",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Melody:
         if (self.notes is None) == (self.upload is None):
             raise ValueError("a melody is notes or an upload, one of them")
+        if self.notes is not None and (self.track is not None or self.start is not None):
+            raise ValueError("notes have no track and no second to be taken from: leave out track and from, which belong to an upload")
+        for number, (_, onset, offset) in enumerate(self.notes or [], 1):
+            if offset <= onset:
+                raise ValueError(f"note {number} ends at {offset:g} s, not after its beginning at {onset:g} s")
         return self
 
 
 class Pattern(_Asked):
-    """A drum machine: one string a voice, `x` a hit, `X` an accent, anything else none; it repeats."""
+    """A drum machine: one string a voice, `x` a hit, `X` an accent, `.` or `-` none; it repeats."""
 
     voices: dict[str, Annotated[str, Field(min_length=1, max_length=64)]] = Field(
         examples=[{"kick": "x...x...x...x...", "hat": "..x...x.."}]
@@ -66,6 +78,9 @@ class Pattern(_Asked):
             raise ValueError(f"there is no drum {unknown[0][:40]!r}; there are {', '.join(VOICES)}")
         if not self.voices:
             raise ValueError("a pattern needs at least one voice")
+        for name, steps in self.voices.items():
+            if unknown := sorted(set(steps) - set(STEPS)):
+                raise ValueError(f"the pattern of {name!r} has {' '.join(unknown)!r}, where x (a hit), X (an accent), . and - are accepted")
         if not any("x" in steps.lower() for steps in self.voices.values()):
             raise ValueError("a pattern needs at least one hit, an x or X")
         return self
@@ -157,7 +172,7 @@ class Make(_Asked):
     bars: int | None = Field(None, ge=1, le=400, description="length in bars of bpm and meter, in place of seconds")
     seed: int | None = Field(None, ge=0, le=2**53 - 1, description="of the first take, the others follow; left out, a new one")
     takes: int = Field(1, ge=1, le=64)
-    quality: Quality = "balanced"
+    quality: Quality = Field(_USUAL, description="stands for a solver and its steps; another than the usual one excludes them")
     guidance: float | None = Field(None, ge=0, le=20, description="of all conditions together; left out, the checkpoint's own")
     solver: Method | None = Field(None, description="in place of the quality's")
     steps: int | None = Field(None, ge=1, le=200)
@@ -170,6 +185,17 @@ class Make(_Asked):
         if self.drums is not None and self.drums.fit and self.bpm is None:
             raise ValueError("a loop is fitted to the tempo, which needs bpm")
         return self
+
+    @model_validator(mode="after")
+    def _solver(self) -> Make:
+        if self.quality != _USUAL and self.has_solver:  # the usual one may stand beside them: nobody need have asked for it
+            raise ValueError("quality stands for a solver and its steps: leave out solver, steps and tolerance, or quality")
+        return self
+
+    @property
+    def has_solver(self) -> bool:
+        """Whether something is said in place of what the quality stands for."""
+        return self.solver not in (None, "auto") or self.steps is not None or self.tolerance is not None
 
 
 class ChordLine(_Asked):
@@ -199,5 +225,5 @@ class Beat(_Asked):
 
 def dumped(make: Make) -> dict[str, Any]:
     """As it is kept and given back: what says nothing is left out."""
-    said = make.model_dump(exclude_none=True, exclude_defaults=True)
+    said = make.model_dump(exclude_none=True, exclude_defaults=True, by_alias=True)
     return {"format": FORMAT, **said, "quality": make.quality, "takes": make.takes}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
+import math
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
@@ -27,6 +29,7 @@ from jasco_pl.system.errors import UserError
 
 _LOG = logging.getLogger(__name__)
 _CLEAN_SECONDS = 600
+_NO_OBJECT = ("model_attributes_type", "model_type", "dict_type")  # of a body, by pydantic's names
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
 _SHARED = ("base.css", "lanes.css", "lanes.js")  # of all pages of the project
 
@@ -122,8 +125,8 @@ def _add_errors(app: FastAPI) -> None:
         return answer(error.status if isinstance(error, RefusedError) else 400, str(error))
 
     @app.exception_handler(RequestValidationError)
-    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
-        return answer(422, in_words(error))
+    async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+        return answer(422, in_words(error, request.headers.get("content-type", "")))
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
@@ -136,9 +139,24 @@ def _add_errors(app: FastAPI) -> None:
         )
 
 
-def in_words(error: RequestValidationError) -> str:
-    """The first thing that is wrong with what was sent, in a sentence."""
+def in_words(error: RequestValidationError, content_type: str) -> str:
+    """The first thing that is wrong with what was sent, in a sentence.
+
+    Args:
+        error: what is wrong.
+        content_type: as the header says it; what is not said to be JSON is not read as such.
+    """
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
-    what = str(first["msg"]).removeprefix("Value error, ")
+    given, what = first.get("input"), str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "json_invalid":
+        reason = str(first["ctx"]["error"])
+        return f"the body is no JSON: {reason[:1].lower()}{reason[1:]}, at character {first['loc'][-1] + 1}."
+    if not where and first["type"] == "missing":
+        return "the body is empty, where a JSON object is accepted."
+    if not where and first["type"] in _NO_OBJECT:
+        unread = isinstance(given, bytes) and "json" not in content_type.lower()
+        return "the header Content-Type: application/json is missing." if unread else "the body is JSON, but no object, as {} is one."
+    if isinstance(given, float) and not math.isfinite(given):
+        what = f"{json.dumps(given)} is no number that JSON has, where a finite one is accepted"
     return (f"{where[:80]}: {what}" if where else what)[:400].rstrip(".") + "."

@@ -16,6 +16,11 @@ _DECAY_SECONDS = 0.25  # until the high-pass has forgotten: its double pole fall
 _BLOCK = 1 << 20
 
 
+def silent(name: str) -> str:
+    """What a person is told of a recording of which nothing passes the first gate."""
+    return f"{name}: silent: nothing in it is louder than {ABSOLUTE:g} LUFS"
+
+
 def integrated_loudness(samples: NDArray[np.float64], sample_rate: int) -> float:
     """Of mono samples [S], at least 0.4 s of them, in LUFS; -inf where none of it is above -70 LUFS."""
     energy = np.concatenate([np.square(block) for block in _weighted(samples, sample_rate)])

@@ -4,7 +4,8 @@
   jasco demo --requests mine.yaml --seeds 8 -o out/mine
 
 A file of requests is YAML: `title`, `about`, and under `requests` by name `text`, `seed` and what `jasco generate` takes for the controls
-(`chords`, `bpm`, `melody`, `drums`, ...); paths are relative to the file. docs/examples/requests.yaml is one.
+(`chords`, `bpm`, `melody`, `drums`, ...); paths are relative to the file. A clip with `bars` or `vary` is as
+long as they say, and so is the one without controls. docs/examples/requests.yaml is one.
 
 Every clip is written with its settings as JSON, and a picture of what was asked for against what is heard; index.html plays all of them,
 README.md has figures, pictures and the command for each. With --seeds, figures are taken of as many clips a request, of which the first is
@@ -27,8 +28,10 @@ from jasco_pl.evaluation.page import write_page
 from jasco_pl.extract import chordino
 from jasco_pl.extract.heard import Heard
 from jasco_pl.generation.asked import Asked
+from jasco_pl.generation.batches import part_of
 from jasco_pl.generation.jasco import DEFAULT_CHECKPOINT, Clip, Jasco, Request
 from jasco_pl.generation.saving import save_clip
+from jasco_pl.generation.whole import clip_seconds
 from jasco_pl.network.flow.solver import SolverConfig
 from jasco_pl.notation.timed_text import read_passages, written
 from jasco_pl.studies.demo import COLUMNS, PREPARED, Shown, means, read_requests, two_decimals, write_readme
@@ -98,13 +101,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _generate(jasco: Jasco, requests: Sequence[Request], number: int, args: argparse.Namespace) -> list[tuple[Clip, Clip]]:
-    """Each with and without controls, the same prompt and noise, in one batch."""
+    """Each with and without controls, the same prompt, noise and length; those of one length in one batch."""
     given = [Request(**{**vars(request), "seed": request.seed + number}) for request in requests]
     bare = [Request(request.text, seed=request.seed) for request in given]
     which = f", {number + 1} of {args.seeds} seeds" if args.seeds > 1 else ""
     bar = progress_bar(f"making {len(given)} clips, and {len(given)} without controls{which}")
-    clips = jasco.generate([*given, *bare], guidance=guidance_text(args), solver=solver_config(args), progress=bar)
-    return list(zip(clips[: len(given)], clips[len(given) :], strict=True))
+    lengths = [clip_seconds(vars(request), None, jasco.model.config.seconds, jasco.codec.sample_rate) for request in given]
+    places = {seconds: [place for place, own in enumerate(lengths) if own == seconds] for seconds in dict.fromkeys(lengths)}
+    read = {  # all of them before any is made
+        seconds: [jasco.read(side[place], jasco.frames(seconds)) for side in (given, bare) for place in own]
+        for seconds, own in places.items()
+    }
+    made = dict[int, tuple[Clip, Clip]]()
+    for seconds, own in places.items():
+        share = part_of(bar, len(made) / len(given), len(own) / len(given))
+        clips = list(jasco.make(read[seconds], seconds, guidance=guidance_text(args), solver=solver_config(args), progress=share))
+        made |= zip(own, zip(clips[: len(own)], clips[len(own) :], strict=True), strict=True)
+    return [made[place] for place in range(len(given))]
 
 
 def _sampling(args: argparse.Namespace) -> list[str]:

@@ -19,7 +19,7 @@ Chordino on the reference; onset F1 counts clips with drums; melody accuracy cli
 are measured with the audio of another piece, as in the paper. Figures whose weights are not here say so. Interrupted runs go on.
 
 With --clips: nothing is made; clips that `jasco generate` wrote are measured against their JSON: chords as they were read, melody, drums
-and the rest as they were asked for.
+and the rest as they were asked for; of a song that `jasco edit` wrote, in the stretch that was made anew.
 
 With --guidance-grid: all controls together under the paper's eight combinations of guidance weights, one row each. The best is the one with
 the highest mean of chord IoU, onset F1, melody accuracy, beat F1 and correlation of dynamics, as far as the model has these controls; how

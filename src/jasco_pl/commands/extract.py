@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Always 0."""
+    _check_apart(args.file, args.out, getattr(args, "drumless", None))
     {"chords": _chords, "melody": _melody, "drums": _drums, "latents": _latents}[args.action](args)
     return 0
 
@@ -70,6 +71,15 @@ def run(args: argparse.Namespace) -> int:
 def _ends_in(path: str, suffix: str) -> None:
     if Path(path).suffix.lower() != suffix:
         raise UserError(f"cannot write to {path!r}: the name must end in {suffix}.")
+
+
+def _check_apart(file: str, out: str, rest: str | None) -> None:
+    """Raise UserError where writing would replace what is heard, or what was just written."""
+    for path in (out, rest):
+        if path is not None and os.path.realpath(path) == os.path.realpath(file):
+            raise UserError(f"cannot write to {path!r}: that is the recording itself, and another name is accepted.")
+    if rest is not None and os.path.realpath(rest) == os.path.realpath(out):
+        raise UserError(f"cannot write both the drums and the rest to {out!r}: -o and --drumless take a file each.")
 
 
 def _chords(args: argparse.Namespace) -> None:
@@ -81,7 +91,8 @@ def _chords(args: argparse.Namespace) -> None:
         chordino.require()
         changes = chordino.chordino_long(audio.samples(chordino.SAMPLE_RATE), progress=True)
         write_lab(args.out, changes, audio.seconds)
-    print(f"{len(changes)} chords: {args.out}")
+    count = len(Path(args.out).read_text(encoding="utf-8").splitlines())  # fewer than the changes: one ends the recording, equal ones join
+    print(f"{count} chord{'s' * (count != 1)}: {args.out}")
 
 
 def _melody(args: argparse.Namespace) -> None:

@@ -45,11 +45,11 @@ kind; or the JSON beside a take, whose text, controls, length, guidance and mode
 recording itself (through the codec), 1 a clip of its own; docs/editing.md says how near what lies between is. The less it varies, the fewer
 steps it takes.
 
-Every clip is written as WAV at -14 LUFS with its settings beside it as JSON; the same seed gives the same clip in any batch. `-o song.wav`
-(.flac, .ogg, .mp3) names a single clip's file; `-o -` writes a clip's WAV to standard output while it is made, five seconds at a time, for
-a player, all of it by the gain that brings its first part to -14 LUFS, for how loud the rest will be nobody knows yet. Nothing is
-overwritten: a second take of a name is song-2.wav. Tempo, key, and the chords as markers lie in the WAV itself, where DAWs read them, and
-in the title and comment of the other formats;
+Every clip is written as WAV at -14 LUFS, as far as its peaks allow, with its settings beside it as JSON; the same seed gives the same clip
+in any batch. `-o song.wav` (.flac, .ogg, .mp3) names a single clip's file; `-o -` writes a clip's WAV to standard output while it is made,
+five seconds at a time, for a player, all of it by the gain that brings its first part to -14 LUFS, for how loud the rest will be nobody
+knows yet. Nothing is overwritten: a second take of a name is song-2.wav. Tempo, key, and the chords as markers lie in the WAV itself, where
+DAWs read them, and in the title and comment of the other formats;
 --midi writes them with the melody and the drum onsets as song.mid. --from song.json makes a clip again, and refuses where a part of it
 (checkpoint, codec, text encoder, a file) is another one by now.
 """
@@ -323,12 +323,12 @@ def run(args: argparse.Namespace) -> int:
         piped.play(stream, lambda note: None if note in told else print(f"note: {note}", file=sys.stderr, flush=True))
         return 0
     for clip in jasco.stream(requests, args.seconds, guidance, solver_for(args, jasco), progress_bar(f"{args.count} clip(s)")):
+        wanted = clip_path(args, clip.request.seed)
+        path = save_take(clip, wanted, clip_settings(clip, args, jasco), args.midi)  # first: it may note how loud the clip could be made
         for note in clip.notes:
             if note not in told:
                 tqdm.write(f"note: {note}")
                 told.add(note)
-        wanted = clip_path(args, clip.request.seed)
-        path = save_take(clip, wanted, clip_settings(clip, args, jasco), args.midi)
         tqdm.write(f"wrote {path}" if path == wanted else f"wrote {path}, beside the takes that are there")
         if made is not None:
             tqdm.write(same_sound(made, path))

@@ -16,8 +16,8 @@ from jasco_pl.audio.files import AUDIO_SUFFIXES
 from jasco_pl.audio.long_audio import InMemory
 from jasco_pl.controls import options
 from jasco_pl.controls.adherence import Adherence
-from jasco_pl.controls.audio import read_waveform
 from jasco_pl.controls.base import Control, FrameGrid, Reading
+from jasco_pl.controls.waveforms import read_waveform
 from jasco_pl.extract.dynamics import NOTHING, levels
 from jasco_pl.extract.heard import Heard, Part
 from jasco_pl.metrics.dynamics import dynamics_correlation, dynamics_error
@@ -82,25 +82,44 @@ class Dynamics(Control):
         value = asked[self.name]
         middles = (np.arange(grid.frames) + 0.5) / grid.frame_rate
         if isinstance(value, np.ndarray):
-            return self._reading(_checked(value), grid)
+            found = _checked(value)
+            return Reading(self._raw(found, grid), _given_up_to(found, grid.frames, grid.frame_rate))
         if isinstance(value, Tensor) or _is_file(value):
-            wav = read_waveform(value, grid.codec.sample_rate, self.name, grid.frames * grid.codec.hop)
-            return self._reading(levels(InMemory(wav, grid.codec.sample_rate), -(-wav.shape[-1] // grid.codec.hop), grid.frame_rate), grid)
+            notes: list[str] = []
+            found = heard_levels(value, grid.codec.sample_rate, grid.codec.hop, grid.frames, notes)
+            return Reading(self._raw(found, grid), notes)
         word = value.strip().lower() if isinstance(value, str) else ""
         points = [(share * grid.seconds, level) for share, level in SHAPES[word]] if word in SHAPES else read_points(value)
         times, decibels = zip(*points, strict=True)
         return Reading(np.interp(middles, times, decibels).astype(np.float32))
 
-    def _reading(self, found: NDArray[np.float32], grid: FrameGrid) -> Reading:
+    def _raw(self, found: NDArray[np.float32], grid: FrameGrid) -> NDArray[np.float32]:
         raw = self.null_frames(1, grid.frames)[0].numpy()
         raw[: len(found)] = found[: grid.frames]
-        ends = len(found) / grid.frame_rate
-        return Reading(raw, [f"dynamics: given up to {ends:.2f} s; free after it"] if len(found) < grid.frames else [])
+        return raw
 
     def forward(self, raw: Tensor) -> Tensor:
         known = raw < NOTHING / 2
         level = torch.where(known, (raw - _USUAL) / _SPREAD, torch.zeros_like(raw))
         return self.projection(torch.stack([known.to(raw.dtype), level], dim=-1).to(self.projection.weight.dtype))
+
+
+def heard_levels(source: Any, sample_rate: int, hop: int, frames: int, notes: list[str]) -> NDArray[np.float32]:
+    """Levels of a recording, a file or [1, S], for the frames of a clip that it reaches, [T]; `notes` takes how it was read.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    wav = read_waveform(source, sample_rate, Dynamics.name, frames * hop, notes)
+    found = levels(InMemory(wav, sample_rate), -(-wav.shape[-1] // hop), sample_rate / hop)
+    if (found <= FLOOR).all():
+        notes.append(f"dynamics: silent: all of it asks for {FLOOR:g} dB")
+    notes += _given_up_to(found, frames, sample_rate / hop)
+    return found
+
+
+def _given_up_to(found: NDArray[np.float32], frames: int, frame_rate: float) -> list[str]:
+    return [f"dynamics: given up to {len(found) / frame_rate:.2f} s; free after it"] if len(found) < frames else []
 
 
 def _is_file(value: Any) -> bool:

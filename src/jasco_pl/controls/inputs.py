@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jasco_pl.audio.decoding import AudioFile
+from jasco_pl.audio.loudness import silent
 from jasco_pl.audio.suffixes import AUDIO_SUFFIXES
 from jasco_pl.controls import options
-from jasco_pl.controls.options import Option
+from jasco_pl.controls.options import Option, check_names
 from jasco_pl.notation import midi
 from jasco_pl.notation.beats import read_meter, read_tempo
 from jasco_pl.notation.chord_text import read_chords
+from jasco_pl.notation.harmony import FRAME_RATE
 from jasco_pl.notation.level_curve import SHAPES, read_points
 from jasco_pl.notation.melody_files import check_details, kind_of, no_track, read_start
-from jasco_pl.notation.stretches import read_ranges
+from jasco_pl.notation.stretches import read_ranges, runs, stretches
 from jasco_pl.system.errors import UserError
 
 if TYPE_CHECKING:
@@ -116,11 +118,11 @@ class MelodyInput(Input):
             return cls._shown(notes, melody.remarks, melody)
         if not listen:
             no_track(path, track)
-            return _opened(path, audio=kind == "audio")
+            return opened(path, audio=kind == "audio")
         from jasco_pl.controls.melody import read_melody
         from jasco_pl.notation.melody import bins_to_notes
 
-        read = read_melody(path, round(seconds * 50), track=track, start=start)
+        read = read_melody(path, _frames(seconds), track=track, start=start)
         return cls._shown(bins_to_notes(read.bins), read.notes)
 
     @classmethod
@@ -148,7 +150,7 @@ class AudioInput(Input):
         """What a person is told where a recording was brought there by so many dB; None is a silent one. A small change is not told."""
         name = cls.option.name
         if gain is None:
-            return [f"{name}: silent: nothing in it is louder than -70 LUFS"]
+            return [silent(name)]
         change = f"{'raised' if gain > 0 else 'lowered'} by {abs(gain):.0f} dB to the {cls.loudness:g} LUFS that are usual in training"
         return [f"{name}: {cls.loudness - gain:.1f} LUFS, {change}"] if abs(gain) >= _SAID else []
 
@@ -166,7 +168,7 @@ class AudioInput(Input):
     def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:
         name = cls.option.name
         if not listen:
-            return _opened(asked[name])
+            return opened(asked[name])
         from jasco_pl.audio.files import SAMPLE_RATE, read_audio
         from jasco_pl.audio.levels import sounding_loudness
         from jasco_pl.extract.classical import onset_times
@@ -241,7 +243,17 @@ class PaintingInput(Input):
         for name in ("keep", "redo"):
             if asked[name] is not None:
                 read_ranges(asked[name], name)
-        return _opened(asked["paint"])
+        found = opened(asked["paint"])
+        if not listen:
+            return found
+        from jasco_pl.audio.files import SAMPLE_RATE
+        from jasco_pl.controls.keeping import read_painting
+
+        _, kept = read_painting(asked, SAMPLE_RATE, SAMPLE_RATE // FRAME_RATE, _frames(seconds), found.notes)
+        parts = {"kept": kept, "made": ~kept}
+        data = {name: [[first / FRAME_RATE, last / FRAME_RATE] for first, last in runs(mask)] for name, mask in parts.items()}
+        line = f"paint: {', '.join(f'{name} {stretches(mask, FRAME_RATE)} s' for name, mask in parts.items())}"
+        return Preview({"paint": data}, [*found.lines, line], found.notes)
 
 
 class BeatInput(Input):
@@ -265,10 +277,24 @@ class DynamicsInput(Input):
     def preview(cls, asked: Mapping[str, Any], seconds: float, listen: bool = True) -> Preview:
         written = asked["dynamics"].strip()
         if Path(written).suffix.lower() in AUDIO_SUFFIXES:
-            return _opened(written)
+            found = opened(written)
+            return cls._heard(written, seconds, found) if listen else found
         shape = SHAPES.get(written.lower())
-        points = read_points(written) if shape is None else [(share * seconds, level) for share, level in shape]
-        return Preview({"dynamics": points}, [_listed("dynamics", [f"{time:g}:{level:g}" for time, level in points])])
+        return cls._shown(read_points(written) if shape is None else [(share * seconds, level) for share, level in shape], Preview())
+
+    @classmethod
+    def _heard(cls, path: str, seconds: float, found: Preview) -> Preview:
+        """A recording's levels, one a second, as they could be written."""
+        from jasco_pl.audio.files import SAMPLE_RATE
+        from jasco_pl.controls.dynamics import heard_levels
+
+        levels = heard_levels(path, SAMPLE_RATE, SAMPLE_RATE // FRAME_RATE, _frames(seconds), found.notes)
+        return cls._shown([(float(second), round(float(level), 1) + 0.0) for second, level in enumerate(levels[::FRAME_RATE])], found)
+
+    @classmethod
+    def _shown(cls, points: Sequence[tuple[float, float]], found: Preview) -> Preview:
+        line = _listed("dynamics", [f"{time:g}:{level:g}" for time, level in points])
+        return Preview({"dynamics": points}, [*found.lines, line], found.notes)
 
 
 INPUTS: dict[str, type[Input]] = {
@@ -301,12 +327,13 @@ def previews(asked: Mapping[str, Any], seconds: float, listen: bool = True) -> d
     """
     kinds = list(dict.fromkeys(INPUTS.values()))
     for kind in kinds:
+        check_names(kind.options(), asked)
         kind.check(asked)
     wanted = [kind for kind in kinds if asked[kind.option.name] is not None]
     return {kind.option.name: kind.preview(asked, seconds, listen) for kind in wanted}
 
 
-def _opened(path: str | os.PathLike[str], audio: bool = True) -> Preview:
+def opened(path: str | os.PathLike[str], audio: bool = True) -> Preview:
     """Of a file whose content is heard later: that it is there, and that audio is audio."""
     if audio:
         file = AudioFile(path)
@@ -314,6 +341,11 @@ def _opened(path: str | os.PathLike[str], audio: bool = True) -> Preview:
     if not Path(path).is_file():
         raise UserError(f"melody file {os.fspath(path)!r} does not exist.")
     return Preview()
+
+
+def _frames(seconds: float) -> int:
+    """Of a clip."""
+    return max(1, round(seconds * FRAME_RATE))
 
 
 def _listed(title: str, items: Sequence[str], separator: str = ", ") -> str:

@@ -6,10 +6,12 @@ be said to it works as well, and costs the command line those seconds.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jasco_pl.notation.level_curve import SHAPES
+from jasco_pl.system.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,13 @@ class Option:
     def flag(self) -> str:
         """On the command line."""
         return f"--{self.name.replace('_', '-')}"
+
+
+def check_names(options: Iterable[Option], asked: Mapping[str, Any]) -> None:
+    """Raise UserError if the name of a file is empty: as a path it would be the folder at hand."""
+    for option in options:
+        if option.kind == "file" and asked.get(option.name) == "":
+            raise UserError(f"the name of the file for {option.name} is empty: give its path, or leave {option.name} out.")
 
 
 CHORDS = Option("chords", 'chord line, e.g. "C | G7 | Am F", or a file of chords (.lab, .musicxml, ...)', metavar="LINE")

@@ -9,27 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from jasco_pl.audio.levels import to_loudness
 from jasco_pl.controls import options
-from jasco_pl.controls.audio import read_waveform
 from jasco_pl.controls.base import Control, FrameGrid, Reading
 from jasco_pl.controls.inputs import MixInput, PaintingInput
+from jasco_pl.controls.keeping import read_painting
 from jasco_pl.controls.segments import segments, within
-from jasco_pl.notation.harmony import first_frame
-from jasco_pl.notation.stretches import Ranges, read_ranges, stretches
+from jasco_pl.notation.stretches import stretches
 from jasco_pl.system.draws import uniform
 from jasco_pl.system.errors import UserError
 
 SHARE_NOTE = "of the clip are new"
 SHORTEST, LONGEST = 0.4, 0.9  # share of a clip that is masked (paper)
 VARIED = (0.1, 0.9)  # the same of `varied_masks`
-EDGE = 3  # frames before the end of a recording that its end has altered (docs/decisions.md): they are made anew
 Masks = Literal["paper", "varied"]
 
 
@@ -122,20 +117,13 @@ class Painting(Control):
         network sees the recording at the loudness of training, whatever its own (`FrameGrid.levels`).
         """
         codec, frames, rate, notes = grid.codec, grid.frames, grid.frame_rate, list[str]()
-        offset = round((asked.get("at") or 0) * codec.sample_rate)
-        if offset >= frames * codec.hop:
-            raise UserError(f"the recording would begin at {asked['at']:g} s, where the clip of {grid.seconds:g} s has ended.")
-        length = (frames + EDGE) * codec.hop - offset  # the last frame hears what follows it
-        heard = read_waveform(asked["paint"], codec.sample_rate, "paint", length, notes)
-        recording = functional.pad(heard, (offset, 0))
-        first, available = -(-offset // codec.hop), recording.shape[-1] // codec.hop
-        kept = kept_frames(frames, available, rate, asked["keep"], asked["redo"], first)
+        recording, kept = read_painting(asked, codec.sample_rate, codec.hop, frames, notes)
         wav = to_loudness(recording, codec.sample_rate, MixInput.loudness)[0] if grid.levels else recording
         latents = grid.normalize(codec.encode(wav[None].to(codec.latent_mean.device)))[0].cpu()
         raw = self.null_frames(1, frames)[0]
-        known = torch.from_numpy(kept[: min(available, frames)])
+        known = torch.from_numpy(kept[: recording.shape[-1] // codec.hop])
         raw[: len(known)][known] = latents[: len(known)][known]
-        notes.append(f"kept of the recording: {stretches(kept, rate)} s{' of the clip' if offset else ''}")
+        notes.append(f"kept of the recording: {stretches(kept, rate)} s{' of the clip' if asked.get('at') else ''}")
         if self.masks == "paper" and not kept[0]:
             notes.append("the clip begins anew, which the model has not learnt: in training the beginning was always known")
         least, most = VARIED if self.masks == "varied" else (SHORTEST, LONGEST)
@@ -147,47 +135,3 @@ class Painting(Control):
         unknown = raw.isnan()
         filled = torch.where(unknown, self.silence.to(raw.dtype), raw)
         return torch.cat([filled, (~unknown.any(dim=-1, keepdim=True)).to(raw.dtype)], dim=-1) if self.mask else filled
-
-
-def kept_frames(
-    frames: int, available: int, frame_rate: float, keep: Ranges | None = None, redo: Ranges | None = None, begins: int = 0
-) -> NDArray[np.bool_]:
-    """Which frames of a clip are kept from a recording.
-
-    Args:
-        frames: of the clip.
-        available: where the recording ends. What lies past it is new in any case, and so are its last three frames where the clip goes on:
-            the encoder has heard the silence behind them.
-        frame_rate: frames a second.
-        keep: stretches to keep; without `keep` and `redo`, all that there is.
-        redo: stretches to make anew; the rest is kept. `keep` and `redo` exclude one another.
-        begins: its first whole frame. What lies before is new, and its first three frames for the same reason.
-
-    Returns:
-        True where a frame is kept, [frames].
-
-    Raises:
-        UserError: the stretches cannot be read, begin past the recording or the clip, or leave nothing to keep or nothing to make.
-    """
-    if keep is not None and redo is not None:
-        raise UserError("both the seconds to keep and those to redo were given, where one of them says it all.")
-    what, written = ("keep", keep) if keep is not None else ("redo", redo)
-    marked = np.full(frames, False)
-    for start, end in [] if written is None else read_ranges(written, what):
-        place, limit = ("recording", available) if what == "keep" and available < frames else ("clip", frames)
-        if (first := first_frame(start, frame_rate)) >= limit:
-            raise UserError(f"{what} {start:g}-{end:g} begins past the {place}, which ends at {limit / frame_rate:g} seconds.")
-        marked[first : min(limit, first_frame(min(end, limit / frame_rate), frame_rate))] = True
-    kept = marked if keep is not None else ~marked
-    if available < frames:
-        kept[max(available - EDGE, 0) :] = False
-    if begins:
-        kept[: begins + EDGE] = False
-    seconds = frames / frame_rate
-    if kept.all():
-        raise UserError(
-            f"all {seconds:g} seconds of the clip would be kept: name the seconds to keep (0-4) or to redo (3-6), or ask for a longer clip."
-        )
-    if not kept.any():
-        raise UserError(f"nothing of the recording would be kept in a clip of {seconds:g} seconds.")
-    return kept

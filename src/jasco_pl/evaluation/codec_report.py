@@ -9,6 +9,7 @@ The two differ where the encoder's reach crosses an edge of the mask.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -70,8 +71,8 @@ def codec_report(codec: Codec, files: Sequence[Path], seconds: float = 10.0, lim
         limit: use so many files, spread evenly over the list; None uses all.
 
     Returns:
-        `clips`, `seconds`, `threads`, `figures` (key -> mean, low, high of the 95 % bootstrap interval, clips; None where defined
-        for no clip) and `per_clip`. The decoding speed is seconds of audio by seconds of wall time, one clip at a time.
+        `clips`, `seconds`, `threads`, `figures` (key -> mean, low, high of the 95 % bootstrap interval, None of one clip, clips; None
+        where defined for no clip) and `per_clip`. The decoding speed is seconds of audio by seconds of wall time, one clip at a time.
 
     Raises:
         UserError: a file cannot be read, none lasts a second, or Chordino is missing.
@@ -93,9 +94,21 @@ def codec_report(codec: Codec, files: Sequence[Path], seconds: float = 10.0, lim
         "clips": len(rows),
         "seconds": seconds,
         "threads": torch.get_num_threads(),
-        "figures": {key: None if figure.missing else asdict(figure) for key, figure in figures.items()},
-        "per_clip": [{key: None if value != value else value for key, value in row.items()} for row in rows],
+        "figures": {key: None if figure.missing else _plain(asdict(figure)) for key, figure in figures.items()},
+        "per_clip": [_plain(row) for row in rows],
     }
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """With null where JSON has no NaN."""
+    return {key: None if value != value else value for key, value in values.items()}
+
+
+def _figure(told: Mapping[str, Any] | None) -> Figure:
+    """As `codec_report` wrote it."""
+    if told is None:
+        return Figure.absent("no clip for which this is defined")
+    return Figure(**{**told, **{end: math.nan for end in ("low", "high") if told[end] is None}})
 
 
 def spread_over(files: Sequence[Path], limit: int | None) -> Sequence[Path]:
@@ -138,16 +151,7 @@ def draw_round_trips(path: str | os.PathLike[str], codecs: Mapping[str, Codec], 
 
 def markdown(reports: Mapping[str, dict[str, Any]]) -> str:
     """Reports by the codec's name as a Markdown table."""
-    rows = [
-        Row(
-            name,
-            {
-                key: Figure(**told) if told else Figure.absent("no clip for which this is defined")
-                for key, told in report["figures"].items()
-            },
-        )
-        for name, report in reports.items()
-    ]
+    rows = [Row(name, {key: _figure(told) for key, told in report["figures"].items()}) for name, report in reports.items()]
     return markdown_table(rows, COLUMNS, first="codec")
 
 

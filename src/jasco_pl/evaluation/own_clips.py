@@ -1,7 +1,10 @@
-"""Clips that `jasco generate` wrote, a recording with its JSON beside it, measured against what that says was asked for.
+"""Clips that `jasco generate` and `jasco edit` wrote, a recording with its JSON beside it, measured against what that says was asked for.
 
 Chords are compared as they were read, in the seconds for which they held; a melody, drums or dynamics that came from a file are read from
 it again, so that it has to be where it was, or beside the clip. There is no reference: a clip is compared with the request alone.
+
+Of a song that `jasco edit` wrote the stretch is measured that was made anew: what was asked for counts from where that begins. What lies
+around it is heard with it, as recognisers of chords and beats need it, and not counted.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.nn import functional
 from tqdm import tqdm
 
 from jasco_pl.audio.files import SAMPLE_RATE, read_audio
@@ -35,6 +39,7 @@ from jasco_pl.system.errors import UserError
 from jasco_pl.system.files import or_beside, write_json, write_text
 from jasco_pl.system.typed import read_typed, typed
 
+_AROUND = 4.0  # seconds heard on either side of what was made anew
 _UNREADABLE = (TypeError, ValueError, AttributeError, OSError)  # whatever somebody wrote into the JSON
 COLUMNS = [column for adherence in ADHERENCES for column in adherence.columns]
 """Of the figures."""
@@ -48,6 +53,12 @@ class Said:
     controls: list[str] = field(default_factory=list)
     chords_read: list[tuple[str, float]] = field(default_factory=list)
     during: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    edit: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def stretch(self) -> tuple[float, float] | None:
+        """Of a song that was edited, the seconds that were made anew."""
+        return (float(self.edit["from"]), float(self.edit["to"])) if self.edit else None
 
 
 @dataclass
@@ -82,10 +93,10 @@ def measure_clip(audio: Path, note: Path) -> Measured:
         UserError: the recording cannot be read, or the JSON is not that of a clip.
     """
     said = _read(note)
-    heard = Heard(read_audio(audio, SAMPLE_RATE, max_seconds=MAX_SECONDS), SAMPLE_RATE)
+    heard, made = _heard(audio, said)
     notes: list[str] = []
-    conditions = dict(_conditions(said, heard, note, notes))
-    drums = _drums(said, heard, note, notes)
+    conditions = dict(_conditions(said, heard, made, note, notes))
+    drums = _drums(said, made, note, notes)
     figures: dict[str, float] = {}
     for adherence in ADHERENCES:
         asked = adherence.asked(conditions, drums)
@@ -94,7 +105,7 @@ def measure_clip(audio: Path, note: Path) -> Measured:
         if missing := adherence.missing():
             notes.append(f"{adherence.name}: {missing}")
             continue
-        found = adherence.figures(heard, asked, _part(adherence, said, heard) or heard.whole)
+        found = adherence.figures(heard, asked, _part(adherence, said, made))
         figures |= {column.key: found[column.key] for column in adherence.columns if not math.isnan(found[column.key])}
     if not figures and not notes:
         notes.append("nothing was asked for that can be measured")
@@ -110,17 +121,42 @@ def _read(note: Path) -> Said:
         times = [start for _, start in said.chords_read] + [time for held in said.during.values() for pair in held for time in pair]
         if beyond := [time for time in times if not 0 <= time <= MAX_SECONDS]:
             raise ValueError(f"{beyond[0]:g} is no second of a clip")
-    except ValueError as error:
+        if said.edit and not all(isinstance(said.edit.get(name), int | float) for name in ("from", "to")):
+            raise ValueError("it does not say which stretch was made anew")
+        if said.stretch and not 0 <= said.stretch[0] < said.stretch[1] <= said.stretch[0] + MAX_SECONDS:
+            raise ValueError(f"{said.stretch[0]:g}-{said.stretch[1]:g} s is no stretch of a song")
+    except (ValueError, OverflowError) as error:  # whole numbers may be too large
         raise UserError(f"{str(note)!r} is not the JSON of a clip, as `jasco generate` writes it: {error}.") from None
     return said
 
 
-def _conditions(said: Said, heard: Heard, note: Path, notes: list[str]) -> Iterator[tuple[str, NDArray[np.generic]]]:
-    """Raw frames of what was asked for, by control; but for what is audio."""
+def _heard(audio: Path, said: Said) -> tuple[Heard, Part]:
+    """What is heard of a recording, and the part of it that was made: all, or of an edited song a stretch whose first frame begins it."""
+    if said.stretch is None:
+        heard = Heard(read_audio(audio, SAMPLE_RATE, max_seconds=MAX_SECONDS), SAMPLE_RATE)
+        return heard, heard.whole
+    begin, end = said.stretch
+    before = int(min(begin, _AROUND) * FRAME_RATE)
+    song = read_audio(audio, SAMPLE_RATE, max_seconds=end + _AROUND)
+    heard = Heard(song[:, round((begin - before / FRAME_RATE) * SAMPLE_RATE) :].clone(), SAMPLE_RATE)
+    made = Part(before, min(before + first_frame(end - begin, FRAME_RATE), heard.frames))
+    if made.last <= made.first:
+        raise UserError(f"{str(audio)!r} ends at {song.shape[-1] / SAMPLE_RATE:.2f} s, before {begin:g}-{end:g} s, which were made anew.")
+    return heard, made
+
+
+def _conditions(said: Said, heard: Heard, made: Part, note: Path, notes: list[str]) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """Raw frames of what was asked for, by control, as long as what is heard; but for what is audio."""
+    frames = made.last - made.first
+
+    def laid(raw: NDArray[np.generic], null: float) -> NDArray[np.generic]:
+        around = [(made.first, heard.frames - made.last), *[(0, 0)] * (raw.ndim - 1)]
+        return np.pad(raw, around, constant_values=cast(Any, null))
+
     if said.chords_read:
-        yield CHORDS.name, harmony.changes_to_frames(said.chords_read, heard.frames, FRAME_RATE)
+        yield CHORDS.name, laid(harmony.changes_to_frames(said.chords_read, frames, FRAME_RATE), CONTROLS[CHORDS.name].null)
     still = SimpleNamespace(sample_rate=SAMPLE_RATE, hop=SAMPLE_RATE // FRAME_RATE, frame_rate=float(FRAME_RATE))
-    grid = FrameGrid(heard.frames, cast(Codec, still), lambda latents: latents, heard.frames)
+    grid = FrameGrid(frames, cast(Codec, still), lambda latents: latents, frames)
     for name in said.controls:
         kind = CONTROLS.get(name)
         if kind is None or kind.adherence is None or kind.adherence is CHORDS or issubclass(kind, AudioControl):
@@ -128,7 +164,7 @@ def _conditions(said: Said, heard: Heard, note: Path, notes: list[str]) -> Itera
         if said.request.get(kind.option.name) is None:
             continue
         try:
-            yield name, cast(Any, kind)().read(_asked(said, kind, note), grid).raw
+            yield name, laid(cast(Any, kind)().read(_asked(said, kind, note), grid).raw, kind.null)
         except _UNREADABLE as error:
             notes.append(f"{kind.option.name} cannot be read again: {str(error).rstrip('.')}")
 
@@ -137,33 +173,36 @@ def _asked(said: Said, kind: type[Control], note: Path) -> dict[str, Any]:
     """What the request says to a control, by option, with the file beside the clip where it is not where it was."""
     asked = {option.name: said.request.get(option.name, option.default) for option in kind.options()}
     source = asked[kind.option.name]
+    if kind.option.kind == "file" and not isinstance(source, str):  # a number would be opened as one of this process's own files
+        raise TypeError(f"{source!r} is no file")
     return {**asked, kind.option.name: or_beside(source, note)} if isinstance(source, str) else asked
 
 
-def _drums(said: Said, heard: Heard, note: Path, notes: list[str]) -> Heard | None:
+def _drums(said: Said, made: Part, note: Path, notes: list[str]) -> Heard | None:
     """The drum part as the clip was to follow it; None where none was asked for or it is gone."""
     if not isinstance(said.request.get("drums"), str):
         return None
     try:
-        given = Heard(Drums.waveform(_asked(said, Drums, note), SAMPLE_RATE, heard.audio.shape[-1])[0], SAMPLE_RATE)
+        place = made.samples(SAMPLE_RATE)
+        wav, _ = Drums.waveform(_asked(said, Drums, note), SAMPLE_RATE, place.stop - place.start)
     except _UNREADABLE as error:
         notes.append(f"drums cannot be read again: {str(error).rstrip('.')}")
         return None
-    if (part := _part(ONSETS, said, heard)) is not None:
-        given.onsets = part.times(given.onsets)
+    given = Heard(functional.pad(wav, (place.start, 0)), SAMPLE_RATE)
+    given.onsets = _part(ONSETS, said, made).times(given.onsets)
     return given
 
 
-def _part(adherence: Adherence, said: Said, heard: Heard) -> Part | None:
-    """The frames in which a clip was to follow what is measured; None is all of them."""
+def _part(adherence: Adherence, said: Said, made: Part) -> Part:
+    """The frames in which a clip was to follow what is measured, of what was made."""
     masks = []
     for name, stretches in said.during.items():
         if name in CONTROLS and CONTROLS[name].adherence is adherence:
-            mask = np.full(heard.frames, False)
+            mask = np.full(made.last, False)
             for start, end in stretches:
-                mask[first_frame(max(start, 0.0), FRAME_RATE) : first_frame(max(end, 0.0), FRAME_RATE)] = True
+                mask[made.first :][first_frame(max(start, 0.0), FRAME_RATE) : first_frame(max(end, 0.0), FRAME_RATE)] = True
             masks.append(mask)
-    return Part.of(np.logical_and.reduce(masks)) if masks else None
+    return Part.of(np.logical_and.reduce(masks)) if masks else made
 
 
 def evaluate_clips(folder: str | Path, out: str | Path) -> str:
@@ -182,7 +221,7 @@ def evaluate_clips(folder: str | Path, out: str | Path) -> str:
     shown = [column for column in COLUMNS if any(column.key in clip.figures for clip in clips)]
     means = {column.key: Figure.of([clip.figures.get(column.key, math.nan) for clip in clips]) for column in shown}
     title = f"# {len(clips)} clips of {Path(folder).resolve().name or folder} against their requests\n"
-    parts = [title, "Mean over the clips that were asked for it, and half of its 95 % interval:\n"]
+    parts = [title, "Mean over the clips that were asked for it, and of two or more half of its 95 % interval:\n"]
     parts += [markdown_table([Row("mean", means)], shown)] if shown else []
     heading = ["clip", *(column.title for column in shown)]
     parts.append(aligned_table([heading, *(_line(clip, [column.key for column in shown]) for clip in clips)]))

@@ -99,7 +99,8 @@ def _groups(results: Results) -> list[Group]:
 
 
 def _range(figures: Sequence[Figure]) -> str:
-    counts = sorted({figure.clips for figure in figures if figure.missing is None and not math.isnan(figure.low)})
+    by_clip = (figure for figure in figures if figure.missing is None and (figure.clips == 1 or not math.isnan(figure.low)))
+    counts = sorted({figure.clips for figure in by_clip})
     return "" if not counts else str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 

@@ -18,15 +18,43 @@ from jasco_pl.system.errors import UserError
 SAMPLE_RATE = 22050
 
 
-def onset_times(wav: Tensor, sample_rate: int) -> NDArray[np.float64]:
+_GRID = 512  # librosa's hop
+_BLIND = 3  # frames at the beginning that have no strength: there is nothing before them to compare with
+_QUIET = 10 ** (-30 / 20)  # of the loudest moment: noise that a recording begins with is no attack
+
+
+def onset_times(wav: Tensor, sample_rate: int, start: bool = True) -> NDArray[np.float64]:
     """Onsets of one clip [1, S] in seconds, rising; empty when nothing begins.
 
     They lie on a grid of 23 ms (hop 512 at 22,050 Hz) at the peaks of the onset strength, not backtracked to where they start to rise.
+
+    Args:
+        wav: the clip.
+        sample_rate: in Hz.
+        start: with one at 0 where the clip is loud at once. The figures are defined without it: there librosa hears nothing in the first
+            0.07 seconds.
     """
     samples = resample(wav, sample_rate, SAMPLE_RATE)[0].numpy()
     if not np.any(samples):
         return np.zeros(0)
+    found = _detected(samples)
+    if not start or not _begins_loud(samples):
+        return found
+    return np.concatenate([[0.0], found[found > (_BLIND + 0.5) * _GRID / SAMPLE_RATE]])  # an onset in the first frame heard is that one
+
+
+def _detected(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(librosa.onset.onset_detect(y=samples, sr=SAMPLE_RATE, units="time"), dtype=np.float64)
+
+
+def _begins_loud(samples: NDArray[np.float32]) -> bool:
+    """Whether there is an attack at the very beginning: an onset of what silence is put before, which is not quiet."""
+    peaks = np.abs(np.pad(samples, (0, -len(samples) % _GRID))).reshape(-1, _GRID).max(axis=1)
+    if peaks[:2].max() < _QUIET * peaks.max():
+        return False
+    silence = 4 * _BLIND * _GRID
+    onsets = _detected(np.pad(samples, (silence, 0))) - silence / SAMPLE_RATE
+    return bool(np.any(np.abs(onsets) < 2.5 * _GRID / SAMPLE_RATE))  # that of a first sample is heard a frame late
 
 
 MIDDLE_C = 261.2  # Hz, Music ControlNet's cut-off

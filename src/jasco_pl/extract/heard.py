@@ -19,6 +19,8 @@ from jasco_pl.extract.key import key_of
 from jasco_pl.notation import harmony
 from jasco_pl.system.files import atomic_path
 
+_ROUNDING = 1e-3  # of a frame
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -49,9 +51,12 @@ class Part:
         return slice(self.first * sample_rate // harmony.FRAME_RATE, self.last * sample_rate // harmony.FRAME_RATE)
 
     def times(self, onsets: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Those of the onset times that lie inside."""
-        inside = onsets[(onsets >= self.first / harmony.FRAME_RATE) & (onsets < self.last / harmony.FRAME_RATE)]
-        return inside if self.mask is None else inside[self.mask[(inside * harmony.FRAME_RATE).astype(np.int64)]]
+        """Those of the onset times that lie inside; a beat that falls on the first frame may be read a rounding error before it."""
+        place = onsets * harmony.FRAME_RATE + _ROUNDING
+        inside = (place >= self.first) & (place < self.last)
+        if self.mask is not None:
+            inside[inside] = self.mask[place[inside].astype(np.int64)]
+        return onsets[inside]
 
 
 class Heard:
@@ -81,8 +86,8 @@ class Heard:
 
     @cached_property
     def onsets(self) -> NDArray[np.float64]:
-        """Onset times in seconds, [N]."""
-        return onset_times(self.audio, self.sample_rate)
+        """Onset times in seconds as figures count them, [N]: without one at the very beginning."""
+        return onset_times(self.audio, self.sample_rate, start=False)
 
     @cached_property
     def pitch_classes(self) -> NDArray[np.int64]:

@@ -21,7 +21,8 @@ from jasco_pl.audio.decoding import AudioFile
 from jasco_pl.audio.files import limit_peaks, resample
 from jasco_pl.audio.levels import sounding_loudness
 from jasco_pl.audio.patching import patched, write_patched
-from jasco_pl.controls.painting import EDGE, SHARE_NOTE, Painting
+from jasco_pl.controls.keeping import EDGE
+from jasco_pl.controls.painting import SHARE_NOTE, Painting
 from jasco_pl.extract.chordino import chordino, require
 from jasco_pl.generation.jasco import Jasco
 from jasco_pl.generation.outline import lacking

@@ -22,17 +22,24 @@ from jasco_pl.notation.midi_writer import write_midi
 from jasco_pl.system.errors import WriteError
 from jasco_pl.system.files import explain_os_error, write_json
 
+LOUDNESS = -14.0
+"""LUFS of a clip, as far as its peaks allow."""
+_UNTOLD = 1.0  # LU below it of which nobody is told
+
 
 def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: float | None = None) -> None:
     """Sound at -14 LUFS with what was asked for in its tags, and JSON beside it; `compression` as for `write_audio`.
 
-    A recording that is painted stays at its level, unless full scale is too little for it.
+    A clip whose peaks keep it quieter gets a note that says so. A recording that is painted stays at its level, unless full scale is too
+    little for it.
     """
     if clip.recording is None:
         reach = clip.sample_rate // 10 if clip.request.loop else 0  # the limiter hears what comes before and after
         before, after = clip.audio[:, clip.audio.shape[-1] - reach :], clip.audio[:, :reach]
-        audio, loudness = loudness_normalize(torch.cat([before, clip.audio, after], dim=1), clip.sample_rate)
+        audio, loudness = loudness_normalize(torch.cat([before, clip.audio, after], dim=1), clip.sample_rate, LOUDNESS)
         audio = audio[:, before.shape[-1] : audio.shape[-1] - after.shape[-1]]
+        if loudness is not None and loudness < LOUDNESS - _UNTOLD:
+            clip.notes = list(dict.fromkeys([*clip.notes, f"{loudness:.1f} LUFS: louder, its peaks would clip"]))
     else:
         audio = clip.audio / clip.audio.abs().max().clamp(min=1.0)
         loudness = measure_loudness(audio, clip.sample_rate)
@@ -42,7 +49,7 @@ def save_clip(clip: Clip, path: Path, settings: dict[str, Any], compression: flo
         write_tags(path, tags)
     else:
         write_audio(path, audio, clip.sample_rate, compression=compression, said={INFO[name]: text for name, text in tags.info if text})
-    write_json(path.with_suffix(".json"), {**settings, "loudness_lufs": loudness, "sound": checksum(audio)})
+    write_json(path.with_suffix(".json"), {**settings, "notes": clip.notes, "loudness_lufs": loudness, "sound": checksum(audio)})
 
 
 def checksum(audio: Tensor) -> str:

@@ -7,13 +7,12 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from jasco_pl.audio.decoding import AudioFile
-from jasco_pl.controls.options import AT, BARS, BPM, DURING, KEEP, LOOP, METER, PAINT, REDO, VARIATION, VARY, WHOLE
+from jasco_pl.controls.options import AT, BARS, BPM, DURING, KEEP, LOOP, METER, PAINT, REDO, VARIATION, VARY, WHOLE, check_names
 from jasco_pl.notation.beats import bar_seconds
 from jasco_pl.system.errors import UserError
 
 if TYPE_CHECKING:
-    from jasco_pl.controls.base import FrameGrid
-    from jasco_pl.generation.outline import Length
+    from jasco_pl.controls.during import Length
 
 NOT_EDITED = {option.name for option in (PAINT, KEEP, REDO, AT, *WHOLE) if option is not DURING}
 """Options that the edit of a song has no use for: it says itself what is painted, and how long."""
@@ -45,7 +44,7 @@ def clip_seconds(asked: Mapping[str, Any], seconds: float | None, learnt: float,
     return min(has or learnt, learnt)
 
 
-def check_reach(has: float, clip: Length | FrameGrid) -> None:
+def check_reach(has: float, clip: Length) -> None:
     """Raise UserError if a recording of so many seconds, 0 being unknown, is too short for a clip that varies it."""
     if 0 < has < clip.seconds - MISSING / clip.frame_rate:
         raise UserError(
@@ -55,6 +54,7 @@ def check_reach(has: float, clip: Length | FrameGrid) -> None:
 
 def check_whole(asked: Mapping[str, Any]) -> None:
     """Raise UserError if values of options, by name, does not go together."""
+    check_names(WHOLE, asked)
     if (bars := asked[BARS.name]) is not None:
         if asked[BPM.name] is None:
             raise UserError(f"a length of {bars:g} bars needs their tempo: give it too (bpm).")

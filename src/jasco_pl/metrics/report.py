@@ -42,7 +42,7 @@ def bootstrap_interval(
 class Figure:
     """A mean over clips with its confidence interval, or the reason why there is none.
 
-    What a whole set has, a distance for one, has no interval (NaN), and as `clips` the number of its samples.
+    One clip has no interval (NaN). Neither has what a whole set has, a distance for one, whose `clips` is the number of its samples.
     """
 
     mean: float
@@ -53,12 +53,13 @@ class Figure:
 
     @classmethod
     def of(cls, values: ArrayLike, seed: int = 0) -> Figure:
-        """Mean and 95 % bootstrap interval of one figure a clip (NaN left out)."""
+        """Mean and 95 % bootstrap interval, of two clips or more, of one figure a clip (NaN left out)."""
         kept = np.asarray(values, dtype=np.float64).reshape(-1)
         kept = kept[~np.isnan(kept)]
         if not kept.size:
             return cls.absent("no clip for which this is defined")
-        return cls(float(kept.mean()), *bootstrap_interval(kept, seed), clips=int(kept.size))
+        interval = bootstrap_interval(kept, seed) if kept.size > 1 else (math.nan, math.nan)
+        return cls(float(kept.mean()), *interval, clips=int(kept.size))
 
     @classmethod
     def absent(cls, why: str) -> Figure:
@@ -85,7 +86,9 @@ class Row:
 
 
 def markdown_table(rows: Sequence[Row], columns: Sequence[Column], *, first: str = "") -> str:
-    """An aligned Markdown table; cells read `mean ± half the interval` or `distance (samples)`; `–` with a footnote where there is none.
+    """An aligned Markdown table; cells read `mean ± half the interval`, of one clip `mean`, or `distance (samples)`.
+
+    Where there is none, `–` with a footnote.
 
     Args:
         rows: in the order wanted.
@@ -120,6 +123,8 @@ def _cell(figure: Figure | None, decimals: int, notes: list[str]) -> str:
         return "–"
     if figure.missing is not None:
         return footnote(figure.missing, notes)
+    if figure.clips == 1:  # its ends say nothing, which were written once
+        return f"{figure.mean:.{decimals}f}"
     if math.isnan(figure.low):
         return f"{figure.mean:.{decimals}f} ({figure.clips})"
     return f"{figure.mean:.{decimals}f} ± {(figure.high - figure.low) / 2:.{decimals}f}"

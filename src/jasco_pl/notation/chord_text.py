@@ -105,9 +105,11 @@ def read_chords(
     spelling = Spelling([symbol for symbol, _ in symbols], told_key)
     notes = [*source.notes, *spelling.notes]
     if isinstance(source, Timed):
-        changes = _cut(source.symbols, spelling, duration)
+        changes = _cut(source.symbols, spelling, duration, notes)
         if bpm is not None:
             notes.append(f"the chords stand at times of their own, which {bpm:g} bpm do not move")
+        elif meter != _METER:
+            notes.append(f"the chords stand at times of their own, which the meter {meter} does not move")
     else:
         changes = _play(source, spelling, bpm, meter, duration, notes)
     if asked_key is not None and not spelling.needs_key:
@@ -123,6 +125,8 @@ def _play(score: Score, spelling: Spelling, bpm: float | None, meter: str, durat
     if score.meter is not None and meter == _METER and score.meter != meter:
         meter = score.meter
         notes.append(f"the meter {meter} is the one written with the chords")
+    elif meter != _METER and bpm is None:
+        notes.append(f"the meter {meter} counts with a tempo alone (bpm): without one the bars are spread evenly over the clip")
     length = sum(bar.length for bar in score.bars)
     quarters, beat = read_meter(meter)
     seconds = duration / length if bpm is None else quarters / beat * 60 / bpm
@@ -151,11 +155,14 @@ def _endless(bars: Sequence[Bar]) -> Iterator[tuple[Symbol, float]]:
             start += bar.length
 
 
-def _cut(symbols: Sequence[tuple[Symbol, float]], spelling: Spelling, duration: float) -> list[ChordChange]:
+def _cut(symbols: Sequence[tuple[Symbol, float]], spelling: Spelling, duration: float, notes: list[str]) -> list[ChordChange]:
     changes = [ChordChange(label, start, symbol.text, note) for symbol, start in symbols for label, note in (spelling.read(symbol),)]
     kept = [change for change in changes if change.start < duration]
     if not kept:
         raise UserError(f"every chord starts after the end of the piece ({duration:g} s); the first is at {changes[0].start:g} s.")
+    if beyond := [change for change in changes if change.start >= duration and change.label != "N"]:  # N is how many files end
+        more = f" and {len(beyond) - 1} more" if len(beyond) > 1 else ""
+        notes.append(f"left out beyond the clip's end: {beyond[0].written}@{beyond[0].start:g}{more}")
     return _from_zero(kept)
 
 

@@ -82,7 +82,7 @@ def measure_piece(path: Path, seconds: float = 10.0, salience: Salience | None =
     stretch = read_stretch(path, seconds, SAMPLE_RATE, harmony.FRAME_RATE, "ceiling")
     hits, heard = drum_onsets(stretch.note["drums"], stretch.start, stretch.start + seconds), Heard(stretch.mix, SAMPLE_RATE)
     figures = dict.fromkeys(MEASURES if salience is not None else MEASURES.keys() - SALIENCE.keys(), np.nan)
-    figures["onset_f1_stem"] = onset_f1(onset_times(stretch.stem("drums"), SAMPLE_RATE), hits)
+    figures["onset_f1_stem"] = onset_f1(onset_times(stretch.stem("drums"), SAMPLE_RATE, start=False), hits)
     figures["onset_f1_mix"] = onset_f1(heard.onsets, hits)
     beats = BEATS.asked({BEATS.name: stretch.beats}, None)
     if beats is not None and not BEATS.missing():

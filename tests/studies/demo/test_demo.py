@@ -134,6 +134,26 @@ def test_the_page_tells_one_clip_from_the_mean_over_seeds(tmp_path: Path) -> Non
     assert "seeds 0 to 2" in text
 
 
+def test_clips_without_controls_are_as_long_as_those_with(
+    tiny_model_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By bars, by the recording that is varied, and as the model learnt, in one file."""
+    monkeypatch.chdir(tmp_path)
+    JascoModel(replace(tiny_model_config, seconds=1.0)).save_pretrained(tmp_path / "model")
+    write_audio(tmp_path / "song.wav", clicks(0.8, 0.25), RATE)
+    Path("mine.yaml").write_text(
+        "requests:\n  plain: {chords: C}\n  bars: {chords: C, bpm: 240, bars: 0.5}\n"
+        "  looped: {chords: C, bpm: 240, bars: 0.5, loop: true}\n  varied: {chords: C, vary: song.wav}\n  again: {chords: F}\n"
+    )
+    command = ["demo", "--requests", "mine.yaml", "--checkpoint", "model", "--solver", "euler", "--steps", "1", "-o", "out"]
+    assert main(command) == 0
+    for name, seconds in {"plain": 1.0, "bars": 0.5, "looped": 0.5, "varied": 0.8, "again": 1.0}.items():
+        for end in ("", "-without"):
+            assert read_audio(tmp_path / "out" / f"{name}{end}.wav", RATE).shape == (1, round(seconds * RATE)), (name, end)
+        settings = json.loads((tmp_path / "out" / f"{name}-without.json").read_text())
+        assert settings["request"]["chords"] is settings["request"]["vary"] is settings["request"]["bars"] is None
+
+
 def test_clips_of_a_file_are_made_compared_and_shown(
     tiny_model_config: ModelConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,7 @@ export class Roll {
   // Notes of the clip, cut at its end
   sounding() {
     const { seconds } = this.context();
-    return this.notes.filter((note) => note[1] < seconds).map(([pitch, start, end]) => [pitch, +start.toFixed(4), +Math.min(end, seconds).toFixed(4)]);
+    return this.notes.filter((note) => note[1] < seconds).map(([pitch, start, end]) => [pitch, +start.toFixed(4), +Math.min(end, seconds).toFixed(4)]).filter(([, start, end]) => end > start);
   }
 
   #put(pitch, start, end) {
