@@ -232,3 +232,13 @@ def test_other_formats_say_what_was_asked_for_too(tmp_path: Path, suffix: str, t
         if suffix != ".mp3":  # libsndfile writes it there, and does not read it back
             assert file.software.startswith("JASCO-PL ")
     assert pitch(path) == 3
+
+
+def test_a_hit_at_the_beginning_of_a_loop_is_in_the_midi() -> None:
+    """Bursts of noise at 0, 0.5, ...: beat 1 is among them, as figures do not count it; not where drums are asked for from 1 s on."""
+    time = torch.arange(2 * RATE) / RATE
+    loop = (0.5 * torch.randn(len(time), generator=torch.Generator().manual_seed(0)) * torch.exp(-60 * (time % 0.5)))[None]
+    made = replace(clip(3), audio=torch.zeros(1, 2 * RATE), request=Request(drums=loop))
+    assert sheet_of(made).drums == pytest.approx([0, 0.5, 1.0, 1.5], abs=0.03)
+    made.during["drums"] = np.arange(100) >= 50
+    assert sheet_of(made).drums == pytest.approx([1.0, 1.5], abs=0.03)

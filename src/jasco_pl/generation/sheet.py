@@ -10,6 +10,7 @@ from jasco_pl import __version__
 from jasco_pl.audio.wav_tags import Tags
 from jasco_pl.controls.adherence import ONSETS
 from jasco_pl.controls.audio import Drums
+from jasco_pl.extract.classical import onset_times
 from jasco_pl.extract.heard import Heard
 from jasco_pl.extract.key import key_by
 from jasco_pl.generation.jasco import Clip
@@ -92,12 +93,13 @@ def sheet_of(clip: Clip) -> Sheet:
     """Chords, melody and drum onsets that were asked for."""
     seconds = clip.audio.shape[-1] / clip.sample_rate
     bins = clip.asked.get("melody")
-    drums = drum_part(clip)
+    drums, part = drum_part(clip), clip.part(ONSETS)
+    hits = np.zeros(0) if drums is None else onset_times(drums.audio, drums.sample_rate)  # with one at 0, which figures do not count
     return Sheet(
         seconds,
         melody=[] if bins is None else bins_to_notes(np.asarray(bins), len(bins) / seconds),
         chords=chords_of(clip),
-        drums=[] if drums is None else [float(time) for time, _ in itertools.groupby(drums.onsets)],
+        drums=[float(time) for time, _ in itertools.groupby(hits if part is None else part.times(hits))],
         bpm=clip.request.bpm,
         meter=clip.request.meter,
         key=key_of(clip),
