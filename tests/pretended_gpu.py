@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from recorded_graph import aside, tensors_in
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -56,7 +57,7 @@ class OnGpu(Tensor):
             return ASKED[func]
         with torch._C.DisableTorchFunctionSubclass():
             if func is torch.stft:  # turns its result in place
-                assert all(isinstance(tensor, OnGpu) for tensor in _tensors((args, kwargs)))
+                assert all(isinstance(tensor, OnGpu) for tensor in tensors_in((args, kwargs)))
                 return OnGpu(func(*_each(_held, args), **_each(_held, kwargs or {})))
             return func(*args, **(kwargs or {}))
 
@@ -80,14 +81,8 @@ def _there(leaf: Any) -> Any:
     return OnGpu(leaf) if isinstance(leaf, Tensor) and not isinstance(leaf, OnGpu) else leaf
 
 
-def _tensors(tree: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    _each(lambda leaf: found.append(leaf) if isinstance(leaf, Tensor) else None, tree)
-    return found
-
-
 def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    tensors = _tensors((args, kwargs))
+    tensors = tensors_in((args, kwargs))
     there = any(isinstance(tensor, OnGpu) for tensor in tensors)
     if there and func not in MIXING and any(tensor.dim() and not isinstance(tensor, OnGpu) for tensor in tensors):
         raise RuntimeError(f"Expected all tensors to be on the same device, but found at least two devices in {func}.")
@@ -126,10 +121,13 @@ class _Names(TorchFunctionMode):
 
 
 @contextlib.contextmanager
-def pretended() -> Iterator[None]:
-    """Inside, there is one GPU. Graphs cannot be captured there: where they are, see `recorded_graph`."""
+def pretended(*launching: ModuleType) -> Iterator[None]:
+    """Inside, there is one GPU; graphs cannot be captured there, and modules that would do so launch their kernels one by one."""
     overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
     with pytest.MonkeyPatch.context() as patch, _Names(), _Mode():
+        for module in launching:
+            patch.setattr(module, "aside", aside)
+            patch.setattr(module, "captured", lambda work, what: None)
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "device_count", lambda: 1)
         patch.setattr(torch.cuda, "current_device", lambda: 0)

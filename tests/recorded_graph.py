@@ -19,7 +19,8 @@ CUDA = _Pretended("cpu")
 """A CPU that says it is a GPU, wherever a device is asked for."""
 
 
-def _tensors(tree: Any) -> list[Tensor]:
+def tensors_in(tree: Any) -> list[Tensor]:
+    """Of what an operation takes or gives."""
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
@@ -36,13 +37,13 @@ class _Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if func is torch.ops.aten._local_scalar_dense.default:
             raise RuntimeError("operation not permitted when stream is capturing: the host asks for a value.")
-        for tensor in _tensors((args, kwargs)):
+        for tensor in tensors_in((args, kwargs)):
             place = tensor.untyped_storage().data_ptr()
             if place not in self.made and place not in self.before:
                 whole = torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())
                 self.before[place] = (whole, whole.clone())
         out = func(*args, **kwargs)
-        self.made |= {tensor.untyped_storage().data_ptr() for tensor in _tensors(out)} - self.before.keys()
+        self.made |= {tensor.untyped_storage().data_ptr() for tensor in tensors_in(out)} - self.before.keys()
         self.done.append((func, args, kwargs, out))  # keeps all of it where it lies
         return out
 
@@ -66,7 +67,7 @@ class RecordedGraph:
     def replay(self) -> None:
         self.replays += 1
         for func, args, kwargs, out in self._done:
-            for old, new in zip(_tensors(out), _tensors(func(*args, **kwargs)), strict=True):
+            for old, new in zip(tensors_in(out), tensors_in(func(*args, **kwargs)), strict=True):
                 if old.untyped_storage().data_ptr() != new.untyped_storage().data_ptr():
                     old.copy_(new)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import recorded_graph
 import soundfile
 import torch
 from pretended_gpu import OnGpu, pretended
@@ -37,9 +36,7 @@ CONTROLS: dict[str, dict[str, object]] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _gpu() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch, pretended():
-        patch.setattr(velocity, "aside", recorded_graph.aside)
-        patch.setattr(velocity, "captured", lambda work, what: None)
+    with pretended(velocity):
         yield
 
 

@@ -19,7 +19,7 @@ from jasco_pl.app.store import Visitor
 from jasco_pl.audio.decoding import AudioFile
 from jasco_pl.audio.suffixes import AUDIO_SUFFIXES
 from jasco_pl.controls import all_options
-from jasco_pl.controls.inputs import INPUTS, DynamicsInput
+from jasco_pl.controls.inputs import INPUTS
 from jasco_pl.controls.keeping import kept_frames
 from jasco_pl.controls.melody import read_melody
 from jasco_pl.controls.options import BARS, LOOP, VARIATION, VARY
@@ -30,6 +30,7 @@ from jasco_pl.network.flow.config import SolverConfig
 from jasco_pl.network.flow.guidance import TEXT, Written
 from jasco_pl.notation.beats import read_meter
 from jasco_pl.notation.harmony import first_frame
+from jasco_pl.notation.level_curve import SHAPES, read_points
 from jasco_pl.notation.melody import UNVOICED, melody_frames
 from jasco_pl.notation.melody_files import no_track
 from jasco_pl.notation.timed_text import read_prompt
@@ -39,15 +40,13 @@ OPTIONS = ("chords", "melody", "drums", "mix", "drumless", "dynamics", "paint")
 """Those parts of what is asked that belong to controls; each is called as the option of a request."""
 TEMPO = 120.0  # of a pattern without one
 _SHORT = 1e-3  # of a frame by which a recording may miss its end, as it does where it is resampled to whole samples
-_OR_A_FILE = ", or the name of an audio file"  # which the dynamics may be elsewhere
 
 
 def solver_of(make: Make, fitted: bool) -> SolverConfig:
     """The quality's, for models with or without fitted times, or what is said in its place; raises UserError where that would not count."""
-    SolverConfig(make.solver or "auto", make.steps, make.tolerance or SolverConfig.tolerance).heeded()
+    said = SolverConfig(make.solver or "auto", make.steps, make.tolerance or SolverConfig.tolerance).heeded()
     usual = SolverConfig.of(make.quality, fitted)
-    method, steps, tolerance = make.solver or usual.method, make.steps or usual.steps, make.tolerance or usual.tolerance
-    return replace(usual, method=method, steps=steps, tolerance=tolerance, student=usual.student and not make.has_solver)
+    return replace(said, steps=said.steps or usual.steps, student=usual.student)
 
 
 def guidance_of(make: Make, controls: Sequence[str], default: str) -> str | None:
@@ -106,10 +105,8 @@ class Asking:
         if make.dynamics is not None:
             if Path(make.dynamics.curve.strip()).suffix.lower() in AUDIO_SUFFIXES:
                 raise UserError("the dynamics name a file; here they are points, as in 0:-30, 5:-10, or a word, as build.")
-            try:
-                DynamicsInput.preview({"dynamics": make.dynamics.curve}, length.seconds)
-            except UserError as error:
-                raise UserError(str(error).replace(_OR_A_FILE, "")) from None
+            if make.dynamics.curve.strip().lower() not in SHAPES:
+                read_points(make.dynamics.curve.strip(), files=False)
         asked = self._values(length, None)
         outline.check(asked, guidance_of(make, outline.controls, default_guidance), length)
         if make.paint is not None:

@@ -90,8 +90,7 @@ def _chords(args: argparse.Namespace) -> None:
     with LongAudio(args.file, progress=True) as audio:
         chordino.require()
         changes = chordino.chordino_long(audio.samples(chordino.SAMPLE_RATE), progress=True)
-        write_lab(args.out, changes, audio.seconds)
-    count = len(Path(args.out).read_text(encoding="utf-8").splitlines())  # fewer than the changes: one ends the recording, equal ones join
+        count = write_lab(args.out, changes, audio.seconds)
     print(f"{count} chord{'s' * (count != 1)}: {args.out}")
 
 

@@ -284,7 +284,7 @@ def names_a_file(out: str) -> bool:
     return Path(out).suffix.lower() in AUDIO_SUFFIXES and not Path(out).is_dir()
 
 
-def _defaults() -> dict[str, Any]:
+def defaults() -> dict[str, Any]:
     """What the arguments are where nothing is said."""
     parser = argparse.ArgumentParser()
     add_arguments(parser)
@@ -295,9 +295,9 @@ def run(args: argparse.Namespace) -> int:
     """Always 0."""
     made = None
     if args.again is not None:
-        args, made = arguments(args, _defaults())
+        args, made = arguments(args, defaults())
     elif args.vary is not None:
-        args = varied(args, _defaults())
+        args = varied(args, defaults())
     if not 1 <= args.count <= MOST:
         raise UserError(f"-n must be from 1 to {MOST}, not {args.count}.")
     if args.out == piped.STDOUT:

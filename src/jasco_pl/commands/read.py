@@ -80,9 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _with_take(args: argparse.Namespace) -> argparse.Namespace:
     """The same with what a take was asked for, where its JSON is named, as `jasco generate` takes it."""
-    parser = argparse.ArgumentParser()
-    generate.add_arguments(parser)
-    defaults = vars(parser.parse_args([]))
+    defaults = generate.defaults()
     return varied(argparse.Namespace(**{**defaults, **vars(args)}), defaults)
 
 

@@ -15,6 +15,7 @@ from jasco_pl.data.sampler import Drawn
 from jasco_pl.data.schema import FIELDS, Batch
 from jasco_pl.network.transformer import TEXT_MULTIPLE
 from jasco_pl.notation.timed_text import ALWAYS, Span, covering
+from jasco_pl.system.device import sent
 from jasco_pl.system.seeding import stable_hash
 
 Encode = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
@@ -247,8 +248,5 @@ class ResidentSet:
     def __call__(self, keys: Sequence[tuple[int, int]]) -> Batch:
         """The batch of these (epoch, position) pairs, of one epoch."""
         ((epoch, _), *_), positions = keys, [position for _, position in keys]
-        places = torch.tensor(positions)
-        if self.device.type == "cuda":  # from pinned memory the copy does not wait for the step that is being computed
-            places = places.pin_memory().to(self.device, non_blocking=True)
-        batch = self.gather(places, epoch)
+        batch = self.gather(sent(torch.tensor(positions), self.device), epoch)
         return {**batch, "id": [self.ids[position] for position in positions]}

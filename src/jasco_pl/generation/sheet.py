@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+from torch import Tensor
 
 from jasco_pl import __version__
 from jasco_pl.audio.wav_tags import Tags
@@ -28,13 +29,21 @@ _LEAST_CHORDS = 3  # different ones, for them to say a key
 
 def drum_part(clip: Clip) -> Heard | None:
     """The drum part as the clip was to follow it, heard while it holds; None without one."""
-    if clip.request.drums is None:
+    wav = _drum_waveform(clip)
+    if wav is None:
         return None
-    wav, _ = Drums.waveform(vars(clip.request), clip.sample_rate, clip.audio.shape[-1])
     heard = Heard(wav, clip.sample_rate)
     if (part := clip.part(ONSETS)) is not None:
         heard.onsets = part.times(heard.onsets)
     return heard
+
+
+def _drum_waveform(clip: Clip) -> Tensor | None:
+    """[1, S] as long as the clip."""
+    if clip.request.drums is None:
+        return None
+    wav, _ = Drums.waveform(vars(clip.request), clip.sample_rate, clip.audio.shape[-1])
+    return wav
 
 
 def chords_of(clip: Clip) -> list[tuple[str, float, float]]:
@@ -93,8 +102,8 @@ def sheet_of(clip: Clip) -> Sheet:
     """Chords, melody and drum onsets that were asked for."""
     seconds = clip.audio.shape[-1] / clip.sample_rate
     bins = clip.asked.get("melody")
-    drums, part = drum_part(clip), clip.part(ONSETS)
-    hits = np.zeros(0) if drums is None else onset_times(drums.audio, drums.sample_rate)  # with one at 0, which figures do not count
+    drums, part = _drum_waveform(clip), clip.part(ONSETS)
+    hits = np.zeros(0) if drums is None else onset_times(drums, clip.sample_rate)  # with one at 0, which figures do not count
     return Sheet(
         seconds,
         melody=[] if bins is None else bins_to_notes(np.asarray(bins), len(bins) / seconds),

@@ -15,6 +15,7 @@ from torch import Tensor
 from jasco_pl.network.prompt_remarks import remarks
 from jasco_pl.network.sentence import SentenceEncoder, read_sentence_encoder
 from jasco_pl.notation.timed_text import ALWAYS, Span
+from jasco_pl.system.device import sent
 from jasco_pl.system.errors import UserError
 from jasco_pl.system.resources import unavailable
 
@@ -91,9 +92,7 @@ class TextEncoder:
         for index, row in enumerate(rows):
             states[index, : row.shape[0]] = row
             mask[index, : row.shape[0]] = True
-        if self.device.type == "cuda":  # from pinned memory the copy waits for nothing
-            states, mask = states.pin_memory(), mask.pin_memory()
-        return states.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True)
+        return sent(states, self.device), sent(mask, self.device)
 
     def _look_up(self, texts: Sequence[str]) -> None:
         """Put states of texts that are not known yet into the cache, where many are computed as fast as one."""

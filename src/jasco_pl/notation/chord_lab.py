@@ -38,8 +38,12 @@ def harte(label: str) -> str:
     return f"{harmony.ROOTS[root]}:{_SHORTHAND[harmony.TYPES[kind]]}"
 
 
-def write_lab(path: str | os.PathLike[str], changes: Sequence[tuple[str, float]], seconds: float) -> None:
-    """Write chord changes (label of the vocabulary, start in seconds, rising) up to `seconds`; before the first there is none (`N`)."""
+def write_lab(path: str | os.PathLike[str], changes: Sequence[tuple[str, float]], seconds: float) -> int:
+    """Write chord changes (label of the vocabulary, start in seconds, rising) up to `seconds`; before the first there is none (`N`).
+
+    Returns:
+        How many chords are written: equal ones that follow one another are one.
+    """
     given = [("N", 0.0), *((label, max(start, 0.0)) for label, start in changes if start < seconds)]
     ends = [start for _, start in given[1:]] + [seconds]
     merged: list[tuple[str, float, float]] = []
@@ -51,3 +55,4 @@ def write_lab(path: str | os.PathLike[str], changes: Sequence[tuple[str, float]]
         merged.append((label, start, end))
     with atomic_path(path) as temporary:
         temporary.write_text("".join(f"{start:.6f} {end:.6f} {harte(label)}\n" for label, start, end in merged), encoding="utf-8")
+    return len(merged)

@@ -20,11 +20,12 @@ SHAPES: dict[str, tuple[tuple[float, float], ...]] = {
 """Words that can be asked for: (share of the clip, level in dB), straight between."""
 
 
-def read_points(written: str | Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def read_points(written: str | Sequence[tuple[float, float]], files: bool = True) -> list[tuple[float, float]]:
     """Points of a curve, (second, dB), rising in time.
 
     Args:
         written: `0:-30, 5:-10` (second:dB, with commas, semicolons or spaces between), or pairs of numbers.
+        files: whether a recording may be named in their place, which the sentence of an error says.
 
     Raises:
         UserError: something else is written, times do not rise, or a level lies outside -60..0 dB.
@@ -40,7 +41,7 @@ def read_points(written: str | Sequence[tuple[float, float]]) -> list[tuple[floa
     except (TypeError, ValueError):
         raise UserError(
             f"the dynamics {str(written)[:40]!r} are not understood; write points as in '0:-30, 5:-10' (second:dB), "
-            f"{', '.join(SHAPES)}, or the name of an audio file."
+            f"{', '.join(SHAPES)}{', or the name of an audio file' if files else ''}."
         ) from None
     for (before, _), (after, _) in pairwise(points):
         if not before < after:

@@ -13,6 +13,11 @@ Precision = Literal["auto", "fp32", "bf16"]
 _DTYPES: dict[Precision, str] = {"fp32": "float32", "bf16": "bfloat16"}
 
 
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The same there; to a GPU from pinned memory, so that the copy does not wait for what is being computed."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def pick_device(name: str | torch.device) -> torch.device:
     """The device of that name; "auto" is the NVIDIA GPU where there is one, else the CPU.
 
